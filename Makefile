@@ -1,0 +1,74 @@
+# Needs python3 (3.11 or newer) with its venv module, and make; all else goes into .venv.
+#
+#   make run                        the service in the foreground; ARGS="--port=9000 -v" passes flags on
+#   make test                       all tests; TESTS=tests.test_store for some
+#   make lint                       ruff and mypy
+#   make check                      all that must pass before a change lands
+#   make clean                      takes away what the above made, never results
+
+PYTHON ?= python3
+ARGS ?=
+TESTS ?= tests
+
+.DEFAULT_GOAL := run
+.PHONY: run test lint ruff format mypy check clean stale
+
+# ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
+
+# Made by another checkout (this one was copied or moved) or for a Python that has gone: .venv is made anew.
+STALE := $(shell [ -x .venv/bin/python ] && [ "$$(cat .venv/made-for 2>/dev/null)" = "$(CURDIR)" ] || echo stale)
+WANTED := setup.py pyproject.toml outputd/__init__.py $(STALE)
+
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'outputd needs Python 3.11 or newer: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo 'python3 lacks its venv module. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@echo 'Installing into .venv ...'
+	@$(PYTHON) -m venv $(if $(STALE),--clear) .venv
+	@.venv/bin/python -m pip --disable-pip-version-check install --quiet --editable '.$(1)'
+	@echo "$(CURDIR)" > .venv/made-for
+endef
+
+.venv/ready-run: $(WANTED)
+	$(call install,)
+	@touch $@
+
+.venv/ready-test: $(WANTED)
+	$(call install,[test])
+	@touch .venv/ready-run $@
+
+.venv/ready-dev: $(WANTED)
+	$(call install,[dev])
+	@touch .venv/ready-run .venv/ready-test $@
+
+# ---- what people call
+
+# The addresses are in the log, by the service itself; named here only where nothing can have changed them.
+run: .venv/ready-run
+	@echo 'outputd in the foreground; Ctrl-C stops it. Its log says where it listens and keeps its files.'
+	@$(if $(strip $(ARGS)),true,env | grep -q '^OUTPUTD_') || printf '  %s\n' \
+	    'results  POST http://localhost:8081/results' \
+	    'look at  http://localhost:8091/health  /stats  /recent  /metrics' \
+	    'files    ./output_data/'
+	@exec .venv/bin/twistd -n --pidfile= outputd $(ARGS)
+
+test: .venv/ready-test
+	@.venv/bin/python -m twisted.trial $(TESTS)
+
+lint: ruff format mypy
+
+ruff: .venv/ready-dev
+	.venv/bin/ruff check
+
+format: .venv/ready-dev
+	.venv/bin/ruff format --check
+
+mypy: .venv/ready-dev
+	.venv/bin/mypy
+
+check:
+	@.ci/run
+
+clean:
+	rm -rf .venv build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache

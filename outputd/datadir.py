@@ -1,0 +1,117 @@
+"""The directory of one instance: its lock, the names of its files, and what they weigh. Files, no SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+LEDGER = "hops.sqlite3"
+_LOCK = "outputd.lock"
+_TEMPORARY = ".tmp"
+
+
+class DirectoryUnusable(Exception):
+    """The directory cannot be used; the text says why and what to do."""
+
+
+@dataclass(slots=True)
+class DataDir:
+    """The files of one instance; `take` makes it ours alone."""
+
+    path: Path
+    _lock: int | None = field(default=None, init=False)
+
+    def take(self) -> None:
+        """Make the directory if need be, lock it for this process and clear what a crash left half made."""
+        try:
+            self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise DirectoryUnusable(f"cannot write to {self.path}: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
+            raise DirectoryUnusable(f"{self.path} is in use by another outputd, process {holder}") from None
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        self._lock = lock
+        for left in self.path.glob(f".*{_TEMPORARY}*"):
+            left.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let another process have it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def ledger(self) -> Path:
+        """Where the hop ledger is."""
+        return self.path / LEDGER
+
+    def databases(self) -> list[Path]:
+        """Every file that may be a result file, by name; whether it bears our mark is for its reader to tell."""
+        return sorted(path for path in self.path.glob("*.db") if path.is_file())
+
+    def named(self, name: str) -> Path | None:
+        """The file of this name in the directory itself, or None: no name leads out of it."""
+        return next((path for path in self.databases() if path.name == name), None)
+
+    def temporary(self, kind: str) -> Path:
+        """A name for a file to be made and renamed or removed; cleared at the next start if a crash leaves it."""
+        return self.path / f".{kind}-{os.urandom(8).hex()}{_TEMPORARY}"
+
+    def publish(self, made: Path, now_s: float) -> Path:
+        """Give a finished file the name of this second, or the next free one, durably and never over another file."""
+        for path in self._names(now_s):
+            with contextlib.suppress(FileExistsError):
+                os.link(made, path)
+                made.unlink()
+                self.sync()
+                return path
+        raise AssertionError("unreachable: names never run out")
+
+    def remove(self, path: Path) -> None:
+        """Delete a result file with its companions."""
+        for name in (path, wal_of(path), Path(f"{path}-shm"), Path(f"{path}-journal")):
+            name.unlink(missing_ok=True)
+        self.sync()
+
+    def sync(self) -> None:
+        """Make the names durable."""
+        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def free_bytes(self) -> int:
+        """Room left on its disk for us."""
+        room = os.statvfs(self.path)
+        return room.f_bavail * room.f_frsize
+
+    def _names(self, now_s: float) -> Iterator[Path]:
+        moment = datetime.fromtimestamp(now_s, UTC)
+        while True:
+            yield self.path / f"results_{moment:%Y-%m-%d_%H-%M-%S}.db"
+            moment += timedelta(seconds=1)
+
+
+def wal_of(path: Path) -> Path:
+    """The write-ahead log beside a database."""
+    return Path(f"{path}-wal")
+
+
+def size_of(path: Path) -> int:
+    """Bytes, by its directory entry alone: opening a live SQLite file here would drop SQLite's own locks on it."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

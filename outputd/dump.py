@@ -1,0 +1,224 @@
+"""Copies of result files for those who ask: whole, consistent, with a digest, at the reader's pace."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import hashlib
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from outputd.datadir import DataDir
+from outputd.pools import InThread
+from outputd.resultfile import is_finished, reading
+from outputd.web import CappedRequest
+
+_log = Logger()
+_CHUNK_BYTES = 128 * 1024
+_PAGES_A_STEP = 2048
+_ROOM_BYTES = 16 << 20
+
+
+class NoRoom(Exception):
+    """There is no room on the disk for a copy."""
+
+
+@dataclass(slots=True)
+class Copy:
+    """An open file, without a name or finished for good, that is all its own; closed when its last reader is done."""
+
+    name: str
+    handle: int
+    size_bytes: int
+    digest: bytes
+    readers: int = 0
+
+    @property
+    def repr_digest(self) -> bytes:
+        """The header of RFC 9530."""
+        return b"sha-256=:" + base64.b64encode(self.digest) + b":"
+
+    def release(self) -> None:
+        """One reader less."""
+        self.readers -= 1
+        if self.readers == 0:
+            os.close(self.handle)
+
+
+class Copies:
+    """Makes copies in a thread, one at a time; those who ask while one waits to begin share it."""
+
+    def __init__(self, directory: DataDir, in_thread: InThread) -> None:
+        self._directory = directory
+        self._in_thread = in_thread
+        self._copying = False
+        self._next: dict[Path, list[Deferred[Copy]]] = {}
+        self._digests: dict[tuple[Path, int, int], bytes] = {}
+
+    async def current(self, path: Path) -> Copy:
+        """A copy of a live file, holding all that was committed before the call. Raises NoRoom."""
+        wanted: Deferred[Copy] = Deferred()
+        self._next.setdefault(path, []).append(wanted)
+        if not self._copying:
+            self._copying = True
+            Deferred.fromCoroutine(self._copy_all()).addErrback(
+                lambda failure: _log.failure("copying for a dump failed", failure=failure)
+            )
+        return await wanted
+
+    async def closed(self, path: Path) -> Copy:
+        """A closed file itself, or a copy of it while it is not finished. Raises FileNotFoundError, NoRoom."""
+        if not is_finished(path):
+            return await self.current(path)
+        copy = await self._in_thread(self._open, path)
+        copy.readers = 1
+        return copy
+
+    async def _copy_all(self) -> None:
+        try:
+            while self._next:
+                path = next(iter(self._next))
+                waiting = self._next.pop(path)
+                try:
+                    copy = await self._in_thread(_copy, self._directory, path)
+                except Exception as error:  # told to everyone who waits for it
+                    for wanted in waiting:
+                        wanted.errback(error)
+                    continue
+                copy.readers = len(waiting)
+                for wanted in waiting:
+                    wanted.callback(copy)
+        finally:
+            self._copying = False
+
+    def _open(self, path: Path) -> Copy:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        state = os.fstat(handle)
+        key = (path, state.st_mtime_ns, state.st_size)
+        digest = self._digests.get(key)
+        if digest is None:
+            self._digests.clear()
+            digest = self._digests[key] = _digest(handle)
+        return Copy(path.name, handle, state.st_size, digest)
+
+
+def _copy(directory: DataDir, path: Path) -> Copy:
+    target = directory.temporary("dump")
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
+        with reading(path) as source, contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            size = source.execute("PRAGMA page_count").fetchone()[0] * source.execute("PRAGMA page_size").fetchone()[0]
+            if directory.free_bytes() < size + _ROOM_BYTES:
+                raise NoRoom(f"a copy needs {size >> 20} MiB of disk")
+            copy.execute("PRAGMA synchronous=OFF")
+            copy.execute("PRAGMA journal_mode=OFF")
+            source.execute("BEGIN")
+            source.execute("SELECT 1 FROM sqlite_schema").fetchone()  # the snapshot is taken here
+            source.backup(copy, pages=_PAGES_A_STEP, sleep=0)
+            source.execute("COMMIT")
+            copy.execute("PRAGMA journal_mode=DELETE")  # takes the WAL mark out of the header
+        handle = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+        return Copy(path.name, handle, os.fstat(handle).st_size, _digest(handle))
+    except (sqlite3.OperationalError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        if "full" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoom(f"no room for a copy: {error}") from error
+        raise
+    finally:
+        target.unlink(missing_ok=True)
+        Path(f"{target}-journal").unlink(missing_ok=True)
+
+
+def _digest(handle: int) -> bytes:
+    digest = hashlib.sha256()
+    at = 0
+    while chunk := os.pread(handle, 1 << 20, at):
+        digest.update(chunk)
+        at += len(chunk)
+    return digest.digest()
+
+
+@implementer(IPushProducer)
+class Streaming:
+    """Writes a part of a copy to a request as fast as its client reads, reading the disk in a thread."""
+
+    def __init__(self, request: CappedRequest, copy: Copy, start: int, end: int, in_thread: InThread) -> None:
+        self._request = request
+        self._copy = copy
+        self._at, self._end = start, end
+        self._in_thread = in_thread
+        self._paused = False
+        self._stopped = False
+        self._resumed: Deferred[None] | None = None
+
+    async def run(self) -> None:
+        """Return when all is written, or the client has gone."""
+        request = self._request
+        try:
+            if not request.gone:
+                request.registerProducer(self, True)
+            while self._at < self._end and not (self._stopped or request.gone):
+                size = min(_CHUNK_BYTES, self._end - self._at)
+                chunk = await self._in_thread(os.pread, self._copy.handle, size, self._at)
+                if request.gone or not chunk:
+                    break
+                self._at += len(chunk)
+                request.write(chunk)
+                if self._paused and not self._stopped:
+                    self._resumed = Deferred()
+                    await self._resumed
+            if not request.gone:
+                request.unregisterProducer()
+                request.finish()
+        finally:
+            self._copy.release()
+
+    def pauseProducing(self) -> None:
+        """See IPushProducer."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """See IPushProducer."""
+        self._paused = False
+        self._wake()
+
+    def stopProducing(self) -> None:
+        """See IPushProducer."""
+        self._stopped = True
+        self._wake()
+
+    def _wake(self) -> None:
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None:
+            resumed.callback(None)
+
+
+def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
+    """First byte and end of a single Range of RFC 9110; None for no range or one to be ignored.
+
+    Raises ValueError when it lies outside.
+    """
+    unit, _, spec = (header or "").partition("=")
+    first, dash, last = spec.strip().partition("-")
+    if unit.strip() != "bytes" or not dash or not (first + last).isdecimal() or not (first + last).isascii():
+        return None
+    if not first:
+        start, end = max(0, size_bytes - int(last)), size_bytes
+        if not int(last):
+            raise ValueError("an empty range")
+    else:
+        start, end = int(first), min(size_bytes, int(last) + 1 if last else size_bytes)
+        if last and int(last) < start:
+            return None
+    if start >= size_bytes:
+        raise ValueError("outside of the file")
+    return start, end

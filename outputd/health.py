@@ -1,0 +1,192 @@
+"""The site of --health-port: is it well, what has it done, what came in last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from klein import Klein
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+
+from outputd import __version__, timestamps
+from outputd.addresses import canonical
+from outputd.datadir import DataDir
+from outputd.feed import FeedState
+from outputd.ledger import Ledger
+from outputd.metrics import CONTENT_TYPE, Metrics
+from outputd.pools import InThread
+from outputd.queries import MOST_RECENT, Queries
+from outputd.rotation import Rotation
+from outputd.stats import Stats
+from outputd.store import Store, StoreFailed
+from outputd.web import SAFE, Answer, CappedRequest, Resource, answered, as_json, problem, route, with_problems
+
+_PROOF_S = 2.0
+_LOW_DISK = 2
+_DEFAULT_RECENT = 100
+_FULL = re.compile(r"full|no space|quota", re.IGNORECASE)
+
+Check = dict[str, Any]
+
+
+class Health:
+    """What --health-port serves."""
+
+    def __init__(
+        self, store: Store, ledger: Ledger, rotation: Rotation, stats: Stats, metrics: Metrics, queries: Queries,
+        directory: DataDir, feed: Callable[[], FeedState | None], in_thread: InThread, clock: IReactorTime,
+        now: Callable[[], float], stopping: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._ledger = ledger
+        self._rotation = rotation
+        self._stats = stats
+        self._metrics = metrics
+        self._queries = queries
+        self._directory = directory
+        self._feed = feed
+        self._in_thread = in_thread
+        self._clock = clock
+        self._now = now
+        self._stopping = stopping
+        self._started = clock.seconds()
+
+    def resource(self) -> Resource:
+        """The root of the site."""
+        app = Klein()
+        for path, work in (
+            ("/health", self._health), ("/ready", self._ready), ("/metrics", self._text), ("/stats", self._counts),
+            ("/recent", self._recent),
+        ):  # fmt: skip
+            route(app, path, "GET", lambda request, work=work: answered(request, work(request)))
+        with_problems(app)
+        return Resource(app)
+
+    async def _health(self, request: CappedRequest) -> Answer:
+        checks = await self._checks()
+        well = all(checks[name]["status"] != "fail" for name in ("database", "disk"))
+        return as_json(
+            {
+                "status": "healthy" if well else "unhealthy",
+                "version": __version__,
+                "uptime": go_duration(self._clock.seconds() - self._started),
+                "stats": self._figures(),
+                "checks": checks,
+            },
+            200 if well else 503,
+        )
+
+    async def _ready(self, request: CappedRequest) -> Answer:
+        if self._stopping():
+            return problem(503, "outputd is shutting down")
+        if self._ledger.failure is not None:
+            return problem(503, f"the hop ledger cannot be written: {self._ledger.failure}")
+        try:
+            await Deferred.fromCoroutine(self._store.prove()).addTimeout(_PROOF_S, self._clock)
+        except StoreFailed as error:
+            return problem(503, f"results cannot be stored: {error}")
+        except (DeferredTimeout, CancelledError):
+            return problem(503, f"the writer has not answered for {_PROOF_S:g} s")
+        return as_json({"status": "ready"})
+
+    async def _text(self, request: CappedRequest) -> Answer:
+        return 200, self._metrics.text(), {b"Content-Type": CONTENT_TYPE, **SAFE}
+
+    async def _counts(self, request: CappedRequest) -> Answer:
+        return as_json(self._figures())
+
+    async def _recent(self, request: CappedRequest) -> Answer:
+        limit, ip = _DEFAULT_RECENT, None
+        if (text := _argument(request, b"limit")) is not None:
+            if not text.isascii() or not text.isdecimal() or not int(text[:20]):
+                return problem(400, "limit must be a whole number of at least 1")
+            limit = min(MOST_RECENT, int(text[:20]))
+        if (text := _argument(request, b"ip")) is not None:
+            ip = canonical(text)
+            if ip is None:
+                return problem(400, "ip must be an IPv4 or IPv6 address")
+        return as_json(await self._queries.recent(limit, ip))
+
+    def _figures(self) -> dict[str, Any]:
+        stats, current = self._stats, self._store.current
+        return {
+            "total_results": stats.results,
+            "successful_pings": stats.successful,
+            "failed_pings": stats.failed,
+            "hops_discovered": stats.hops_discovered,
+            "hops_sent": stats.hops_sent,
+            "last_result_time": timestamps.printed(stats.latest) if stats.latest else None,
+            "current_db_file": current.info.path.name,
+            "current_db_size": current.size_bytes,
+            "last_rotation": timestamps.printed(current.info.created_at),
+        }
+
+    async def _checks(self) -> dict[str, Check]:
+        return {
+            "database": self._database(),
+            "disk": await self._disk(),
+            "rotation": self._rotations(),
+            "input_service": self._input_service(),
+        }
+
+    def _database(self) -> Check:
+        failure = self._store.failure
+        if failure is not None and not _FULL.search(failure[0]):
+            return _check("fail", failure[0], failure[1])
+        if self._ledger.failure is not None:
+            return _check("fail", f"the hop ledger cannot be written: {self._ledger.failure}", None)
+        return _check("ok", None, None, waiting_posts=self._store.waiting)
+
+    async def _disk(self) -> Check:
+        failure = self._store.failure
+        free = await self._in_thread(self._directory.free_bytes)
+        if failure is not None and _FULL.search(failure[0]):
+            return _check("fail", failure[0], failure[1], free_bytes=free)
+        low = _LOW_DISK * self._store.limits.max_size_bytes
+        if free < low:
+            return _check("warn", f"less than {low >> 20} MiB are free", None, free_bytes=free)
+        return _check("ok", None, None, free_bytes=free)
+
+    def _rotations(self) -> Check:
+        store, limits = self._store, self._store.limits
+        figures = {
+            "age_seconds": round(store.age_s), "max_age_seconds": round(limits.max_age_s),
+            "size_bytes": store.current.size_bytes, "max_size_bytes": limits.max_size_bytes,
+            "wal_bytes": store.wal_bytes, "files": len(store.files), "keep_files": limits.keep_files,
+        }  # fmt: skip
+        failure = self._rotation.failure
+        return _check("ok" if failure is None else "warn", failure, None, **figures)
+
+    def _input_service(self) -> Check:
+        figures = {"waiting_hops": self._ledger.backlog, "refused_hops": self._ledger.refusals}
+        state = self._feed()
+        if state is None:
+            return _check("ok", "turned off", None, **figures)
+        status = "ok" if state.status == "ok" else "warn"
+        return _check(status, state.reason or None, state.since, **figures)
+
+
+def _check(status: str, reason: str | None, since: float | None, **figures: object) -> Check:
+    check: Check = {"status": status}
+    if reason is not None:
+        check["reason"] = reason
+    if since is not None:
+        check["since"] = timestamps.printed(timestamps.at(since))
+    return {**check, **figures}
+
+
+def _argument(request: CappedRequest, name: bytes) -> str | None:
+    values = request.args.get(name)
+    return None if values is None else values[-1].decode(errors="replace")
+
+
+def go_duration(seconds: float) -> str:
+    """A time span as Go prints a Duration, in whole seconds: `2h15m30s`."""
+    minutes, rest = divmod(int(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

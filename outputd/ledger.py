@@ -1,0 +1,351 @@
+"""The hop ledger (hops.sqlite3): known addresses, those that input_service lacks, and used Idempotency-Keys.
+
+It is written after the results and not fsynced with them: it keeps the id of the last batch it has taken in, and a
+start reads the batches above that mark again from the result files. So one fsync a commit is enough, and no crash
+loses a hop of an answered result. What was delivered is fsynced, so that it is not delivered twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.resources
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from outputd import timestamps
+from outputd.addresses import canonical, packed, unpacked
+from outputd.pools import OpenPool, Pool
+from outputd.resultfile import FileInfo, NewerFile, Table, reading
+from outputd.turns import Turns
+
+_log = Logger()
+_SCHEMA_VERSION = 1
+_CACHE_KIB = 16 * 1024
+_CHECKPOINT_PAGES = 4000
+KEYS_LIVE_S = 12 * 3600
+MOST_KEYS = 1_000_000
+_MOST_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class UsedKey:
+    """An Idempotency-Key that has stored something: which body, and what was answered."""
+
+    name: bytes
+    digest: bytes
+    answer: bytes
+    used_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one stored batch tells the ledger."""
+
+    batch_id: int
+    addresses: Sequence[str] = ()
+    key: UsedKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a turn of the ledger found: addresses never seen before, kept or beyond --max-hops."""
+
+    new: int
+    over_limit: int
+
+
+def key_name(scope: str, key: str) -> bytes:
+    """The name under which the key of a scope (a node's name or "") is kept."""
+    return hashlib.blake2b(f"{scope}\0{key}".encode(), digest_size=16).digest()
+
+
+class Ledger:
+    """What is known, owed and used; one connection, one thread."""
+
+    def __init__(
+        self, path: Path, reactor: IReactorTime, open_pool: OpenPool, now: Callable[[], float], most_addresses: int,
+        discovered: Callable[[Learnt], object],
+    ) -> None:  # fmt: skip
+        self._path = path
+        self._now = now
+        self._most_addresses = most_addresses
+        self._discovered = discovered
+        self._open_pool = open_pool
+        self._pool: Pool | None = None
+        everything = 2**63
+        self._turns: Turns[Lesson, Learnt] = Turns(reactor, self._learn, lambda _: 0, everything, everything)
+        self._untaught: list[Lesson] = []
+        self._last_batch_id = 0
+        self._handed: dict[str, int] = {}
+        self._statements: Table | None = None
+        self.known = self.backlog = self.refusals = self.keys = 0
+        self.failure: str | None = None
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    def open(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> None:
+        """Make the file if need be and take in what the result files hold above the mark. Blocking, for the start.
+
+        Raises NewerFile and sqlite3.Error.
+        """
+        self._path.touch(mode=0o640)
+        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as db:
+            self._prepare(db)
+            last = max((info.next_ids[1] for info in files), default=1) - 1
+            db.execute("UPDATE mark SET batch_id = min(batch_id, ?)", (last,))
+            mark, self.known = db.execute("SELECT batch_id, known FROM mark").fetchone()
+            self._last_batch_id = mark
+            for info in files:
+                if info.next_ids[1] - 1 > mark:
+                    lessons = list(_lessons(info, mark, feedable, self._now() - KEYS_LIVE_S))
+                    _log.info("reading {count} batches of {file} again", count=len(lessons), file=info.path.name)
+                    self._discovered(self._commit(db, lessons, max(last_of(lessons), mark)))
+            if refeed:
+                db.execute("BEGIN")
+                db.execute("DELETE FROM waiting")
+                db.execute("DELETE FROM refused")
+                db.execute("INSERT INTO waiting (address) SELECT address FROM known")
+                db.execute("COMMIT")
+            self.backlog, self.refusals, self.keys = db.execute(
+                "SELECT (SELECT count(*) FROM waiting), (SELECT count(*) FROM refused), (SELECT count(*) FROM keys)"
+            ).fetchone()
+        self._pool = self._open_pool(self._path, self._prepare)
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA busy_timeout=5000")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > _SCHEMA_VERSION:
+            raise NewerFile(f"{self._path} has schema version {version}, this outputd knows {_SCHEMA_VERSION}")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit={2 * _CHECKPOINT_PAGES * 4096}")
+        db.execute("PRAGMA synchronous=NORMAL")
+        if version == 0:
+            schema = importlib.resources.files("outputd").joinpath("ledger.sql").read_text()
+            db.executescript(f"BEGIN; {schema}; PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
+        limit = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        self._statements = Table("known", "address", limit, "INSERT OR IGNORE")
+
+    @property
+    def pool(self) -> Pool:
+        """The one thread that uses the file."""
+        assert self._pool is not None, "open comes first"
+        return self._pool
+
+    async def close(self) -> None:
+        """Set the mark, and close the file without WAL."""
+        with contextlib.suppress(sqlite3.Error):
+            await self.flush()
+        await self.pool.close()
+
+    # -- taking in -----------------------------------------------------------------------------------
+
+    async def learn(self, lesson: Lesson) -> None:
+        """Take in a stored batch; batches come in the order of their ids.
+
+        Returns when it is written, or when that failed: then it is kept, and tried again with the next one.
+        """
+        self._last_batch_id = lesson.batch_id
+        if lesson.addresses or lesson.key is not None:
+            with contextlib.suppress(Exception):  # logged where it happens; `failure` stops further POSTs
+                await self._turns.add(lesson)
+
+    async def flush(self) -> None:
+        """Return when all that was learnt is on disk. Raises sqlite3.Error."""
+        await self.pool.run(_durably, self._write_untaught, [])
+
+    async def keep_up(self) -> None:
+        """Once in a while: try again what failed, set the mark, forget old keys."""
+        if self._untaught or self.failure:
+            with contextlib.suppress(Exception):
+                await self._turns.add(Lesson(self._last_batch_id))
+        else:
+            await self.pool.run(self._forget_keys, self._now() - KEYS_LIVE_S)
+
+    async def _learn(self, lessons: Sequence[Lesson]) -> Learnt:
+        try:
+            learnt = await self.pool.run(self._write_untaught, lessons)
+        except Exception as error:
+            self._untaught += lessons
+            if self.failure is None:
+                _log.failure("the hop ledger cannot be written; what it lacks is kept and tried again")
+            self.failure = str(error)
+            raise
+        self.failure = None
+        self.backlog += learnt.new
+        self._discovered(learnt)
+        return learnt
+
+    def _write_untaught(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
+        untaught = list(self._untaught)
+        everything = [*untaught, *lessons]
+        learnt = self._commit(db, everything, max(self._last_batch_id, last_of(everything)))
+        del self._untaught[: len(untaught)]
+        return learnt
+
+    def _commit(self, db: sqlite3.Connection, lessons: Sequence[Lesson], mark: int) -> Learnt:
+        addresses = sorted({packed(address) for lesson in lessons for address in lesson.addresses})
+        keys = [lesson.key for lesson in lessons if lesson.key is not None]
+        assert self._statements is not None, "a connection is prepared before it is used"
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            over_limit = 0
+            if self.known + len(addresses) > self._most_addresses:
+                unknown = _unknown(db, addresses)
+                addresses = unknown[: max(0, self._most_addresses - self.known)]
+                over_limit = len(unknown) - len(addresses)
+            new = self._statements.insert(db, addresses)
+            for key in keys:
+                row = (key.name, key.digest, key.answer.decode(), key.used_at)
+                db.execute("INSERT OR REPLACE INTO keys VALUES (?,?,?,?)", row)
+            db.execute("UPDATE mark SET batch_id = ?, known = known + ?", (mark, new))
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        self.known += new
+        self.keys += len(keys)
+        return Learnt(new, over_limit)
+
+    # -- keys ----------------------------------------------------------------------------------------
+
+    async def used(self, name: bytes) -> UsedKey | None:
+        """The key's first use within the last 12 hours, or None."""
+        for lesson in self._untaught:
+            if lesson.key is not None and lesson.key.name == name:
+                return lesson.key
+        row = await self.pool.run(_find_key, name, self._now() - KEYS_LIVE_S)
+        return None if row is None else UsedKey(row[0], row[1], row[2].encode(), row[3])
+
+    def _forget_keys(self, db: sqlite3.Connection, before: float) -> None:
+        self.keys -= db.execute("DELETE FROM keys WHERE used_at <= ?", (before,)).rowcount
+        if self.keys > MOST_KEYS:
+            self.keys -= db.execute(
+                "DELETE FROM keys WHERE name IN (SELECT name FROM keys ORDER BY used_at LIMIT ?)",
+                (self.keys - MOST_KEYS,),
+            ).rowcount
+
+    # -- the feed ------------------------------------------------------------------------------------
+
+    async def waiting(self, most: int) -> list[str]:
+        """The oldest addresses that input_service lacks."""
+        rows = await self.pool.run(_waiting, most)
+        self._handed = {unpacked(address): number for number, address in rows}
+        return list(self._handed)
+
+    async def delivered(self, addresses: Sequence[str]) -> None:
+        """They have arrived; on disk when it returns."""
+        numbers = [self._handed[address] for address in addresses]
+        await self.pool.run(_durably, _delete_waiting, numbers)
+        self.backlog -= len(numbers)
+
+    async def refused(self, address: str, status: int) -> None:
+        """input_service will not have it; it is set aside, on disk when it returns."""
+        row = (packed(address), status, timestamps.at(self._now()))
+        await self.pool.run(_durably, _set_aside, self._handed[address], row)
+        self.backlog -= 1
+        self.refusals += 1
+
+
+def last_of(lessons: Sequence[Lesson]) -> int:
+    """The last batch's id, 0 without any."""
+    return max((lesson.batch_id for lesson in lessons), default=0)
+
+
+def _durably(db: sqlite3.Connection, work: Callable[..., object], *args: object) -> None:
+    db.execute("PRAGMA synchronous=FULL")  # an fsync of the WAL makes all older commits durable too
+    try:
+        work(db, *args)
+    finally:
+        db.execute("PRAGMA synchronous=NORMAL")
+
+
+def _unknown(db: sqlite3.Connection, addresses: Sequence[bytes]) -> list[bytes]:
+    return [
+        address for address in addresses if not db.execute("SELECT 1 FROM known WHERE address=?", (address,)).fetchone()
+    ]
+
+
+def _find_key(db: sqlite3.Connection, name: bytes, since: float) -> tuple[bytes, bytes, str, float] | None:
+    row: tuple[bytes, bytes, str, float] | None = db.execute(
+        "SELECT name, digest, answer, used_at FROM keys WHERE name = ? AND used_at > ?", (name, since)
+    ).fetchone()
+    return row
+
+
+def _waiting(db: sqlite3.Connection, most: int) -> list[tuple[int, bytes]]:
+    return db.execute("SELECT id, address FROM waiting ORDER BY id LIMIT ?", (most,)).fetchall()
+
+
+def _delete_waiting(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    marks = ",".join("?" * len(numbers))
+    db.execute(f"DELETE FROM waiting WHERE id IN ({marks})", numbers)
+
+
+def _set_aside(db: sqlite3.Connection, number: int, row: tuple[bytes, int, str]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute("DELETE FROM waiting WHERE id = ?", (number,))
+        db.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?)", row)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _lessons(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_since: float) -> Iterator[Lesson]:
+    """What the batches of a result file above the mark have to tell, the addresses with the last of them."""
+    with reading(info.path) as db:
+        first_result_id = None
+        last_batch_id = mark
+        rows = db.execute(
+            "SELECT id, node, received_at, digest, key, first_id, accepted, rejected FROM batches WHERE id > ?"
+            " ORDER BY id", (mark,)
+        )  # fmt: skip
+        for batch_id, node, received_at, digest, key, first_id, accepted, rejected in rows:
+            last_batch_id = batch_id
+            if first_result_id is None:
+                first_result_id = first_id
+            used_at = timestamps.seconds(received_at)
+            if key is None or used_at <= keys_since:
+                continue
+            errors = _errors_of(db, batch_id) if rejected else []
+            answer = answer_of(accepted, rejected, errors)
+            # A row does not tell a node's name from its peer's address, under which no key is kept: both are right.
+            for scope in {node, ""} if canonical(node) else {node}:
+                yield Lesson(batch_id, (), UsedKey(key_name(scope, key), digest, answer, used_at))
+        addresses: list[str] = []
+        if first_result_id is not None:
+            texts = db.execute(
+                "SELECT DISTINCT ip FROM traceroute_hops WHERE traceroute_id >= ? AND NOT timeout AND ip IS NOT NULL",
+                (first_result_id,),
+            )
+            addresses = [text for (text,) in texts if canonical(text) and feedable(text)]
+        yield Lesson(last_batch_id, addresses)
+
+
+def _errors_of(db: sqlite3.Connection, batch_id: int) -> list[dict[str, object]]:
+    rows = db.execute(
+        "SELECT item_index, field, reason FROM rejected_results WHERE batch_id = ? ORDER BY id LIMIT ?",
+        (batch_id, _MOST_ERRORS),
+    )
+    return [{"index": index, "field": name, "error": reason} for index, name, reason in rows]
+
+
+def answer_of(accepted: int, rejected: int, errors: Sequence[Mapping[str, object]]) -> bytes:
+    """The JSON that answers a POST which stored something; the first 20 errors are told."""
+    if not rejected:
+        return msgspec.json.encode({"status": "ok", "received": accepted})
+    return msgspec.json.encode({
+        "status": "partial", "received": accepted, "rejected": rejected, "errors": errors[:_MOST_ERRORS],
+    })  # fmt: skip

@@ -1,0 +1,265 @@
+"""One result file: made, written, read and finished. Plain functions for the threads of the pools.
+
+Inserting goes by statements of many rows in sizes of powers of two, since SQLite runs without the GIL only inside one
+statement: a statement a row lets a busy reactor thread slow the writer down a hundredfold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import os
+import sqlite3
+import time
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from outputd.datadir import DataDir, wal_of
+from outputd.results import Batch, Rejected
+
+APPLICATION_ID = 0x6F757470  # "outp"
+SCHEMA_VERSION = 1
+_MOST_ROWS = 4096
+_CACHE_KIB = 64 * 1024
+
+# sqlite3 asks Python for an adapter of each None, at ten times the price of an int, until one is registered.
+sqlite3.register_adapter(type(None), {}.get)
+
+
+class NewerFile(Exception):
+    """A file under our mark was written by a newer outputd."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What a result file says of itself; ids in the order result, batch, hop."""
+
+    path: Path
+    sequence: int
+    created_at: str
+    next_ids: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a turn of the writer did: seconds in all and in the commit, the size of the file afterwards."""
+
+    seconds: float
+    commit_seconds: float
+    size_bytes: int
+    rejects_kept: int
+
+
+def uri(path: Path, mode: str) -> str:
+    """The SQLite URI of a file; mode `rw` never makes one."""
+    return f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection that never checkpoints, closed at the end."""
+    db = sqlite3.connect(uri(path, "ro"), uri=True, isolation_level=None, timeout=5, check_same_thread=False)
+    try:
+        db.execute("PRAGMA wal_autocheckpoint=0")
+        yield db
+    finally:
+        db.close()
+
+
+def describe(path: Path) -> FileInfo | None:
+    """What the file says of itself; None when it does not bear our mark. Raises NewerFile."""
+    try:
+        with reading(path) as db:
+            if _pragma(db, "application_id") != APPLICATION_ID:
+                return None
+            version = _pragma(db, "user_version")
+            if version > SCHEMA_VERSION:
+                raise NewerFile(f"{path} has schema version {version}, this outputd knows {SCHEMA_VERSION}: upgrade it")
+            sequence, created_at, *first = db.execute(
+                "SELECT sequence, created_at, first_id, first_batch_id, first_hop_id FROM result_file"
+            ).fetchone()
+            last = db.execute(
+                "SELECT (SELECT max(id) FROM ping_results), (SELECT max(id) FROM batches),"
+                " (SELECT max(id) FROM traceroute_hops)"
+            ).fetchone()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        return None  # no SQLite file at all
+    result, batch, hop = (max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True))
+    return FileInfo(path, sequence, created_at, (result, batch, hop))
+
+
+def ours(directory: DataDir) -> list[FileInfo]:
+    """The result files of a directory, oldest first, by the order kept in the files."""
+    found = (describe(path) for path in directory.databases())
+    return sorted((info for info in found if info is not None), key=lambda info: (info.sequence, info.path.name))
+
+
+def create(directory: DataDir, sequence: int, next_ids: tuple[int, int, int], created_at: str, now_s: float) -> Path:
+    """Make an empty result file aside and give it its name when it is whole and on disk."""
+    made = directory.temporary("new")
+    schema = importlib.resources.files("outputd").joinpath("schema.sql").read_text()
+    try:
+        os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
+        with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as db:
+            db.executescript(
+                f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
+                f"PRAGMA synchronous=FULL; BEGIN; {schema}; COMMIT;"
+            )
+            db.execute("INSERT INTO result_file VALUES (?,?,?,?,?,NULL)", (sequence, created_at, *next_ids))
+        return directory.publish(made, now_s)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+class Table:
+    """Inserts rows from one flat list, by statements that stay compiled."""
+
+    def __init__(self, name: str, columns: str, most_variables: int, verb: str = "INSERT") -> None:
+        self._width = columns.count(",") + 1
+        self._place = f"({','.join('?' * self._width)})"
+        self._insert = f"{verb} INTO {name} ({columns}) VALUES "
+        self._most_rows = min(_MOST_ROWS, 1 << (most_variables // self._width).bit_length() - 1)
+        self._statements: dict[int, str] = {}
+
+    def insert(self, db: sqlite3.Connection, flat: list[Any]) -> int:
+        """Insert all rows, in order; returns how many went in."""
+        at, inserted, rows = 0, 0, len(flat) // self._width
+        size = self._most_rows
+        while rows:
+            while size > rows:
+                size >>= 1
+            statement = self._statements.get(size)
+            if statement is None:
+                statement = self._statements[size] = self._insert + ",".join([self._place] * size)
+            end = at + size * self._width
+            inserted += db.execute(statement, flat if at == 0 and end == len(flat) else flat[at:end]).rowcount
+            at = end
+            rows -= size
+        return inserted
+
+
+class Writer:
+    """Writes batches into one file over the one connection that may; used in one thread at a time."""
+
+    def __init__(self, db: sqlite3.Connection, most_rejected_bytes: int) -> None:
+        variables = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        self._pings = Table(
+            "ping_results", "id,ip,sent,received,packet_loss,avg_rtt,timestamp,error,created_at", variables
+        )
+        self._traceroutes = Table("traceroute_results", "id,ping_result_id,method,completed,error", variables)
+        self._hops = Table("traceroute_hops", "id,traceroute_id,ttl,ip,rtt,timeout", variables)
+        self._spreads = Table("rtt_spread", "ping_result_id,min_rtt,max_rtt,stddev_rtt", variables)
+        self._batches = Table("batches", "id,node,received_at,digest,key,first_id,last_id,accepted,rejected", variables)
+        self._rejects = Table("rejected_results", "batch_id,item_index,field,reason,raw", variables)
+        self._rejected_bytes = db.execute(
+            "SELECT coalesce(sum(octets), 0) FROM (SELECT length(CAST(raw AS BLOB)) + length(CAST(reason AS BLOB))"
+            " + length(field) AS octets FROM rejected_results)"
+        ).fetchone()[0]
+        self._most_rejected_bytes = most_rejected_bytes
+        self._page_size = _pragma(db, "page_size")
+
+    def write(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Written:
+        """Commit the batches in one transaction, on disk when it returns; all of them or none.
+
+        Without a batch it proves that the file can be written.
+        """
+        started = time.perf_counter()
+        pings, traceroutes, hops, spreads, rows = (_joined(batches, name) for name in _PARTS)
+        rejects, kept, octets = self._keep(batches)
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            self._pings.insert(db, pings)
+            self._traceroutes.insert(db, traceroutes)
+            self._hops.insert(db, hops)
+            self._spreads.insert(db, spreads)
+            self._batches.insert(db, rows)
+            self._rejects.insert(db, rejects)
+            if not batches:
+                db.execute("UPDATE result_file SET probed_at = datetime('now')")
+            inserted = time.perf_counter()
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        committed = time.perf_counter()
+        self._rejected_bytes += octets
+        size = _pragma(db, "page_count") * self._page_size
+        return Written(committed - started, committed - inserted, size, kept)
+
+    def _keep(self, batches: Sequence[Batch]) -> tuple[list[Any], int, int]:
+        rows: list[Any] = []
+        kept = octets = 0
+        for batch in batches:
+            for reject in batch.rejected:
+                size = len(reject.raw) + len(reject.reason.encode()) + len(reject.field)
+                if self._rejected_bytes + octets + size <= self._most_rejected_bytes:
+                    octets += size
+                    kept += 1
+                    rows += (batch.id, reject.index, reject.field, reject.reason, _text(reject))
+        return rows, kept, octets
+
+
+_PARTS = ("pings", "traceroutes", "hops", "spreads", "row")
+
+
+def _joined(batches: Sequence[Batch], name: str) -> list[Any]:
+    parts = [getattr(batch, name) for batch in batches]
+    if len(parts) == 1:
+        only: list[Any] = parts[0]
+        return only
+    joined: list[Any] = []
+    for part in parts:
+        joined += part
+    return joined
+
+
+def _text(reject: Rejected) -> str:
+    return reject.raw.decode(errors="replace")  # a cut may have split a character
+
+
+def prepare(db: sqlite3.Connection, wal_limit_bytes: int) -> None:
+    """Make a connection the writer's: WAL, an fsync at each commit, checkpoints at wal_limit_bytes."""
+    db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute(f"PRAGMA wal_autocheckpoint={max(64, wal_limit_bytes // _pragma(db, 'page_size'))}")
+    db.execute(f"PRAGMA journal_size_limit={wal_limit_bytes}")
+    db.execute("PRAGMA busy_timeout=5000")
+
+
+def begin(db: sqlite3.Connection, next_ids: tuple[int, int, int]) -> None:
+    """Keep in a new file that older files end before these ids: it must hold when the older ones are gone."""
+    db.execute("UPDATE result_file SET first_id=?, first_batch_id=?, first_hop_id=?", next_ids)
+
+
+def finish(path: Path) -> bool:
+    """Make a closed file one self-contained file, analysed, without WAL; False while somebody still reads it."""
+    try:
+        with contextlib.closing(sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None, timeout=0)) as db:
+            if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
+                return True
+            db.execute("PRAGMA wal_autocheckpoint=0")
+            if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone():
+                db.execute("PRAGMA analysis_limit=1000")
+                db.execute("ANALYZE")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return bool(db.execute("PRAGMA journal_mode=DELETE").fetchone()[0] == "delete")
+    except sqlite3.OperationalError:
+        if not path.exists():
+            return True  # pruned meanwhile
+        return False
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a closed file stands by itself."""
+    return not wal_of(path).exists()
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])

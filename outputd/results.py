@@ -1,0 +1,309 @@
+"""A POST body of a ping node, read into the rows it becomes. Pure but for a cache of addresses.
+
+msgspec decodes a body straight into the types below. A body that does not fit them is taken apart item by item, by the
+same types, to tell the good from the bad: one bad item never costs its neighbours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from outputd import timestamps
+from outputd.addresses import canonical
+
+MOST_RESULTS = 131_072
+"""Results in one body: more than 8 MiB of the shortest possible ones."""
+MOST_RAW_BYTES = 64 * 1024
+"""What is kept of one rejected item."""
+_MOST_REASON_CHARACTERS = 500
+_MOST_HOP_TEXT_CHARACTERS = 255
+_MOST_CACHED = 131_072
+
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A count of packets."""
+RttNs = Annotated[int, Meta(ge=-1, le=2**63 - 1)]
+"""A round-trip time in nanoseconds; -1 is absent, as RIPE Atlas writes it."""
+
+
+class Hop(Struct, gc=False, frozen=True):
+    """One reply, or silence, at one TTL of a traceroute."""
+
+    ttl: Annotated[int, Meta(ge=0, le=255)]
+    ip: str | None = None
+    rtt: RttNs | None = None
+    timeout: bool | None = None
+
+
+class Traceroute(Struct, gc=False, frozen=True):
+    """The path to a target, as one node saw it."""
+
+    method: str | None = None
+    completed: bool | None = None
+    error: str | None = None
+    hops: list[Hop] | None = None
+
+
+class PingResult(Struct, gc=False, frozen=True):
+    """What one node measured of one target at one time."""
+
+    ip: str
+    sent: Count
+    received: Count
+    timestamp: str
+    packet_loss: Annotated[float, Meta(le=100)] | None = None
+    avg_rtt: RttNs | None = None
+    error: str | None = None
+    traceroute: Traceroute | None = None
+    min_rtt: RttNs | None = None
+    max_rtt: RttNs | None = None
+    stddev_rtt: RttNs | None = None
+
+
+class NotResults(Exception):
+    """The body is no JSON array; the text says what it is instead."""
+
+
+class TooManyResults(Exception):
+    """The body holds more than MOST_RESULTS items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An item that is no result: where it stood, what is wrong with it, and its text (at most MOST_RAW_BYTES)."""
+
+    index: int
+    field: str
+    reason: str
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows of one POST, flat and in the column order of the tables, with room for the ids to come."""
+
+    received_at: str
+    pings: list[Any] = field(default_factory=list)
+    traceroutes: list[Any] = field(default_factory=list)
+    hops: list[Any] = field(default_factory=list)
+    spreads: list[Any] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    accepted: int = 0
+    successful: int = 0
+    latest: str = ""
+    new_hops: dict[str, str] = field(default_factory=dict)
+    node: str = ""
+    digest: bytes = b""
+    key: str | None = None
+    id: int = 0
+    first_id: int = 0
+
+    PING_COLUMNS: ClassVar = 9
+    TRACEROUTE_COLUMNS: ClassVar = 5
+    HOP_COLUMNS: ClassVar = 6
+    SPREAD_COLUMNS: ClassVar = 4
+
+    def number(self, batch_id: int, first_id: int, first_hop_id: int) -> None:
+        """Give the batch, its results and its hops their ids; a traceroute has the id of its result."""
+        self.id, self.first_id = batch_id, first_id
+        self.pings[:: self.PING_COLUMNS] = range(first_id, first_id + self.accepted)
+        ids = [first_id + place for place in self.traceroutes[1 :: self.TRACEROUTE_COLUMNS]]
+        self.traceroutes[:: self.TRACEROUTE_COLUMNS] = self.traceroutes[1 :: self.TRACEROUTE_COLUMNS] = ids
+        places = self.hops[1 :: self.HOP_COLUMNS]
+        self.hops[1 :: self.HOP_COLUMNS] = [first_id + place for place in places]
+        self.hops[:: self.HOP_COLUMNS] = range(first_hop_id, first_hop_id + len(places))
+        self.spreads[:: self.SPREAD_COLUMNS] = [first_id + place for place in self.spreads[:: self.SPREAD_COLUMNS]]
+
+    @property
+    def row(self) -> list[Any]:
+        """Its row of the table `batches`."""
+        stored = self.accepted > 0
+        return [
+            self.id, self.node, self.received_at, self.digest, self.key if stored else None, self.first_id if stored else None,
+            self.last_id if stored else None, self.accepted, len(self.rejected),
+        ]  # fmt: skip
+
+    @property
+    def hop_rows(self) -> int:
+        """How many rows of traceroute_hops it has."""
+        return len(self.hops) // self.HOP_COLUMNS
+
+    @property
+    def last_id(self) -> int:
+        """The id of its last result."""
+        return self.first_id + self.accepted - 1
+
+    @property
+    def cells(self) -> int:
+        """How many values it holds, a measure of its memory and of the work to store it."""
+        return len(self.pings) + len(self.traceroutes) + len(self.hops) + len(self.spreads)
+
+
+class _Settled(dict[str, str]):
+    """Spellings of addresses that the ledger need not see again, with their stored text."""
+
+    def settle(self, texts: dict[str, str]) -> None:
+        if len(self) + len(texts) > _MOST_CACHED:
+            self.clear()
+        self.update(texts)
+
+
+class Parser:
+    """Turns bodies into batches; `feedable` says which canonical addresses may be fed as hops."""
+
+    def __init__(self, feedable: Callable[[str], bool]) -> None:
+        self._feedable = feedable
+        self._settled = _Settled()
+        self._targets = _Settled()
+
+    def settle(self, hops: dict[str, str]) -> None:
+        """The ledger knows these addresses now: they need not be offered again."""
+        self._settled.settle(hops)
+
+    def parse(self, body: bytes, received_at: str, horizon: str) -> Batch:
+        """Read a body.
+
+        Times are in the stored form; `horizon` is the latest timestamp to be believed. Raises NotResults and
+        TooManyResults.
+        """
+        batch = Batch(received_at)
+        try:
+            found: Sequence[PingResult | Rejected] = _decode_all(body)
+            if not body.isascii():
+                body.decode()  # msgspec passes over the text of unknown fields
+        except msgspec.ValidationError:
+            found = list(_decode_each(_items(body)))
+        except (ValueError, RecursionError) as error:
+            raise NotResults(_why_not_json(error)) from None
+        self._add_rows(batch, found, body, horizon)
+        return batch
+
+    def _add_rows(self, batch: Batch, found: Sequence[PingResult | Rejected], body: bytes, horizon: str) -> None:
+        pings, traceroutes, hops, spreads = batch.pings, batch.traceroutes, batch.hops, batch.spreads
+        settled, unsettled, new_hops = self._settled.get, self._hop_text, batch.new_hops
+        targets, stored = self._targets.get, timestamps.stored
+        created_at, latest = batch.received_at, ""
+        place = successful = 0
+        items: list[msgspec.Raw] | None = None
+        for index, result in enumerate(found):
+            if isinstance(result, Rejected):
+                batch.rejected.append(result)
+                continue
+            ip = targets(result.ip) or self._target(result.ip)
+            timestamp = stored(result.timestamp)
+            sent, received, loss = result.sent, result.received, result.packet_loss
+            if loss is None:
+                loss = max(0.0, 100.0 * (sent - received) / sent) if sent else 100.0
+            elif loss < 0.0 and received > sent:
+                loss = 0.0
+            if ip is None or timestamp is None or loss < 0.0:
+                items = _items(body) if items is None else items
+                batch.rejected.append(_rejected_by_value(index, ip, timestamp, bytes(items[index])))
+                continue
+            if received:
+                successful += 1
+            if latest < timestamp <= horizon:
+                latest = timestamp
+            rtt = result.avg_rtt
+            pings += (None, ip, sent, received, loss, None if rtt == -1 else rtt, timestamp, result.error, created_at)
+            if result.min_rtt is not None or result.max_rtt is not None or result.stddev_rtt is not None:
+                spread = [None if rtt == -1 else rtt for rtt in (result.min_rtt, result.max_rtt, result.stddev_rtt)]
+                if spread != [None, None, None]:
+                    spreads += (place, *spread)
+            traceroute = result.traceroute
+            if traceroute is not None:
+                completed = traceroute.completed
+                traceroutes += (
+                    None, place, traceroute.method, None if completed is None else int(completed), traceroute.error,
+                )  # fmt: skip
+                for hop in traceroute.hops or ():
+                    text, rtt, silent = hop.ip, hop.rtt, 1 if hop.timeout else 0
+                    if text:
+                        text = settled(text) or unsettled(text, silent, new_hops)
+                    else:
+                        text = None
+                    hops += (None, place, hop.ttl, text, None if rtt == -1 else rtt, silent)
+            place += 1
+        batch.accepted, batch.successful = place, successful
+        batch.latest = latest if latest >= "1970" else ""
+
+    def _target(self, text: str) -> str | None:
+        ip = canonical(text)
+        if ip is not None:
+            self._targets.settle({text: ip})
+        return ip
+
+    def _hop_text(self, text: str, silent: int, new_hops: dict[str, str]) -> str:
+        ip = canonical(text)
+        if ip is None:
+            return text[:_MOST_HOP_TEXT_CHARACTERS]
+        if not self._feedable(ip):
+            self._settled.settle({text: ip})
+        elif not silent:
+            new_hops[text] = ip
+        return ip
+
+
+_decode_all = msgspec.json.Decoder(list[PingResult]).decode
+_decode_one = msgspec.json.Decoder(PingResult).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_WHERE = re.compile(r" - at `\$\.?(.*)`$")
+_MISSING = re.compile(r"Object missing required field `(\w+)`$")
+
+
+def _items(body: bytes) -> list[msgspec.Raw]:
+    try:
+        items = _decode_items(body)
+        body.decode()
+    except (ValueError, RecursionError) as error:
+        raise NotResults(_why_not_json(error)) from None
+    if len(items) > MOST_RESULTS:
+        raise TooManyResults
+    return items
+
+
+def _decode_each(items: Sequence[msgspec.Raw]) -> Iterator[PingResult | Rejected]:
+    for index, item in enumerate(items):
+        try:
+            yield _decode_one(item)
+        except msgspec.ValidationError as error:
+            yield _rejected_by_type(index, str(error), bytes(item))
+
+
+def _rejected_by_type(index: int, message: str, raw: bytes) -> Rejected:
+    where = _WHERE.search(message)
+    path = where[1] if where else ""
+    reason = message[: where.start()] if where else message
+    if missing := _MISSING.search(reason):
+        path = f"{path}.{missing[1]}" if path else missing[1]
+        reason = "required"
+    return Rejected(index, path, _lower_first(reason)[:_MOST_REASON_CHARACTERS], raw[:MOST_RAW_BYTES])
+
+
+def _rejected_by_value(index: int, ip: str | None, timestamp: str | None, raw: bytes) -> Rejected:
+    if ip is None:
+        name, reason = "ip", "not an IPv4 or IPv6 address"
+    elif timestamp is None:
+        name, reason = "timestamp", "not an RFC 3339 time with a zone, in the years 0001-9999 and without leap second"
+    else:
+        name, reason = "packet_loss", "expected a percentage >= 0"
+    return Rejected(index, name, reason, raw[:MOST_RAW_BYTES])
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _why_not_json(error: Exception) -> str:
+    if isinstance(error, msgspec.ValidationError):  # the outermost value is of another type
+        return f"expected a JSON array of results: {_lower_first(str(error))}"
+    if isinstance(error, RecursionError):
+        return "expected a JSON array of results: nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"expected a JSON array of results: not UTF-8 (byte {error.start})"
+    return f"expected a JSON array of results: {_lower_first(str(error))}"

@@ -1,0 +1,74 @@
+"""Rotation: asks every second whether the current file is due, changes it for a new one, and prunes the oldest."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from outputd.store import Store
+
+_log = Logger()
+_EVERY_S = 1.0
+
+
+class Rotation:
+    """The LoopingCall of the store. `before_prune` makes sure that a file's hops and keys are kept elsewhere."""
+
+    def __init__(self, store: Store, clock: IReactorTime, before_prune: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._before_prune = before_prune
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.ask()))
+        self._loop.clock = clock
+        self.failure: str | None = None
+
+    def start(self) -> None:
+        """Ask from now on."""
+        self._loop.start(_EVERY_S, now=True)
+
+    async def stop(self) -> None:
+        """Return when a rotation under way has ended; ask no more."""
+        if self._loop.running:
+            ended = self._loop.deferred
+            self._loop.stop()
+            if ended is not None:
+                await ended
+
+    async def rotate(self, why: str) -> Path:
+        """Begin a new file now. Raises OSError and sqlite3.Error when none can be made; then the old one goes on."""
+        old = self._store.current.info.path.name
+        path = await self._store.rotate()
+        _log.info("rotated from {old} to {new} ({why})", old=old, new=path.name, why=why)
+        await self._prune()
+        return path
+
+    async def ask(self) -> None:
+        """Do what is due. An error is logged and the next second tries again: a LoopingCall would stop for good."""
+        try:
+            if self._store.failure is not None:
+                await self._store.prove()  # is it well again?
+            why = self._store.why_due()
+            if why is not None:
+                await self.rotate(why)
+            else:
+                await self._prune()
+            await self._store.finish_closed()
+            self.failure = None
+        except Exception as error:
+            if self.failure is None:
+                _log.failure("rotation failed and is tried again")
+            self.failure = str(error)
+
+    async def _prune(self) -> None:
+        if len(self._store.files) > self._store.limits.keep_files:
+            try:
+                await self._before_prune()
+            except sqlite3.Error as error:  # a full disk must not keep its own relief from coming
+                _log.warn("pruning although the hop ledger cannot be written: {error!s}", error=error)
+            for name in await self._store.prune():
+                _log.info("pruned {name}", name=name)

@@ -1,0 +1,240 @@
+"""The store: batches go into the current result file, many in one commit; the file can be changed for a new one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from outputd import resultfile, timestamps
+from outputd.datadir import DataDir, size_of, wal_of
+from outputd.pools import InThread, OpenPool
+from outputd.resultfile import FileInfo, Writer, Written
+from outputd.results import Batch
+from outputd.turns import Turns
+
+_log = Logger()
+_MOST_BODIES = 32
+_MOST_CELLS = 300_000
+_PROVEN_S = 1.0
+
+
+class StoreFailed(Exception):
+    """The results could not be written, none of them; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a file is due to be closed, and how many are kept."""
+
+    max_size_bytes: int
+    max_age_s: float
+    keep_files: int
+
+    @property
+    def wal_bytes(self) -> int:
+        """Where the WAL is checkpointed, a quarter of the file."""
+        return self.max_size_bytes // 4
+
+    @property
+    def rejected_bytes(self) -> int:
+        """What rejected items may take of a file, a twentieth."""
+        return self.max_size_bytes // 20
+
+
+class _Current:
+    """The file that is being written, with its one writing connection."""
+
+    def __init__(self, info: FileInfo, limits: Limits, open_pool: OpenPool) -> None:
+        self.info = info
+        self.created_s = timestamps.seconds(info.created_at)
+        self.size_bytes = size_of(info.path)
+        self._limits = limits
+        self._writer: Writer | None = None
+        self.pool = open_pool(info.path, self._prepare)
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        resultfile.prepare(db, self._limits.wal_bytes)
+        self._writer = Writer(db, self._limits.rejected_bytes)
+
+    def write(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Written:
+        """In the pool's thread."""
+        assert self._writer is not None, "a connection is prepared before it is used"
+        return self._writer.write(db, batches)
+
+
+class Store:
+    """Keeps results durably; the only writer of the directory's result files."""
+
+    def __init__(
+        self, directory: DataDir, limits: Limits, reactor: IReactorTime, open_pool: OpenPool, in_thread: InThread,
+        now: Callable[[], float], observe: Callable[[Written, int], object],
+    ) -> None:  # fmt: skip
+        self.limits = limits
+        self._directory = directory
+        self._reactor = reactor
+        self._open_pool = open_pool
+        self._in_thread = in_thread
+        self._now = now
+        self._observe = observe
+        self._turns: Turns[Batch | None, Written] = Turns(reactor, self._write, _weigh, _MOST_CELLS, _MOST_BODIES)
+        self._files: list[FileInfo] = []
+        self._unfinished: set[Path] = set()
+        self._current: _Current | None = None
+        self._next_ids = (1, 1, 1)
+        self._rotating = DeferredLock()
+        self._committed_at: float | None = None
+        self.failure: tuple[str, float] | None = None
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Go on with the newest file, or begin the first one. Blocking, for the start. Raises NewerFile, OSError."""
+        self._files = resultfile.ours(self._directory)
+        self._unfinished = {info.path for info in self._files[:-1]}
+        self._next_ids = _furthest(self._files)
+        if not self._files:
+            self._files.append(self._create(1))
+        self._current = _Current(self._files[-1], self.limits, self._open_pool)
+
+    async def close(self) -> None:
+        """Close the current file, without WAL when nobody else reads it."""
+        async with self._rotating:
+            await self._turns.settle()
+            current = self.current
+            await current.pool.close()
+            await self._in_thread(resultfile.finish, current.info.path)
+
+    # -- what others may know ------------------------------------------------------------------------
+
+    @property
+    def current(self) -> _Current:
+        """The file being written."""
+        assert self._current is not None, "open comes first"
+        return self._current
+
+    @property
+    def files(self) -> list[FileInfo]:
+        """All result files, oldest first, the current one last."""
+        return list(self._files)
+
+    @property
+    def waiting(self) -> int:
+        """Batches that no commit has taken yet."""
+        return self._turns.waiting
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the current file was made."""
+        return max(0.0, self._now() - self.current.created_s)
+
+    @property
+    def wal_bytes(self) -> int:
+        """The WAL's size on disk."""
+        return size_of(wal_of(self.current.info.path))
+
+    def why_due(self) -> str | None:
+        """Why the current file should be closed now, or None."""
+        if self.current.size_bytes >= self.limits.max_size_bytes:
+            return "size"
+        if self.age_s >= self.limits.max_age_s:
+            return "age"
+        if self.wal_bytes > self.limits.max_size_bytes // 2:
+            return "WAL held back by a reader"
+        return None
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def record(self, batch: Batch) -> Deferred[Written]:
+        """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed."""
+        result_id, batch_id, hop_id = self._next_ids
+        batch.number(batch_id, result_id, hop_id)
+        self._next_ids = (result_id + batch.accepted, batch_id + 1, hop_id + batch.hop_rows)
+        return self._turns.add(batch)
+
+    async def prove(self) -> None:
+        """Return when a commit has succeeded within the last second, or one now does. Raises StoreFailed."""
+        if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S or self.failure:
+            await self._turns.add(None)
+
+    async def _write(self, items: Sequence[Batch | None]) -> Written:
+        current = self.current
+        batches = [item for item in items if item is not None]
+        try:
+            written = await current.pool.run(current.write, batches)
+        except Exception as error:  # every failure is the group's, and each POST of it is told
+            if self.failure is None:
+                _log.error("cannot store results in {file}: {error!s}", file=current.info.path.name, error=error)
+                self.failure = (str(error), self._now())
+            if not isinstance(error, sqlite3.OperationalError):
+                _log.failure("storing {count} batches failed", count=len(batches))
+            raise StoreFailed(str(error)) from error
+        if self.failure is not None:
+            _log.info("results are stored again, after {seconds:.0f} s", seconds=self._now() - self.failure[1])
+            self.failure = None
+        self._committed_at = self._reactor.seconds()
+        current.size_bytes = written.size_bytes
+        self._observe(written, len(batches))
+        return written
+
+    # -- rotation ------------------------------------------------------------------------------------
+
+    async def rotate(self) -> Path:
+        """Begin a new file and close the current one; POSTs go on meanwhile. Returns the new file's path."""
+        async with self._rotating:
+            old = self.current
+            info = await self._in_thread(self._create, old.info.sequence + 1)
+            new = _Current(info, self.limits, self._open_pool)
+            try:
+                await new.pool.run(resultfile.begin, self._next_ids)  # opens it before the writers wait for it
+            except Exception:
+                await new.pool.close()
+                self._directory.remove(info.path)
+                raise
+            await self._turns.hold()
+            try:
+                await new.pool.run(resultfile.begin, self._next_ids)
+                self._current = new
+                self._files.append(info)
+            finally:
+                self._turns.release()
+            self._unfinished.add(old.info.path)
+            await old.pool.close()
+            return info.path
+
+    def _create(self, sequence: int) -> FileInfo:
+        now = self._now()
+        created_at = timestamps.at(now)
+        path = resultfile.create(self._directory, sequence, self._next_ids, created_at, now)
+        return FileInfo(path, sequence, created_at, self._next_ids)
+
+    async def prune(self) -> list[str]:
+        """Delete the oldest files beyond keep_files; returns their names."""
+        removed = []
+        while len(self._files) > self.limits.keep_files:
+            path = self._files[0].path
+            await self._in_thread(self._directory.remove, path)
+            self._unfinished.discard(path)
+            del self._files[0]
+            removed.append(path.name)
+        return removed
+
+    async def finish_closed(self) -> None:
+        """Make closed files self-contained as soon as nobody reads them; what must wait is tried at the next call."""
+        for path in sorted(self._unfinished):
+            if await self._in_thread(resultfile.finish, path):
+                self._unfinished.discard(path)
+
+
+def _weigh(item: Batch | None) -> int:
+    return 0 if item is None else item.cells
+
+
+def _furthest(files: Sequence[FileInfo]) -> tuple[int, int, int]:
+    ids = [info.next_ids for info in files] or [(1, 1, 1)]
+    return max(i[0] for i in ids), max(i[1] for i in ids), max(i[2] for i in ids)

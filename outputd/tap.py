@@ -1,0 +1,319 @@
+"""The command line, and the list of parts: builds every part of the service and decides nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from outputd import __version__
+from outputd.addresses import FEED_ALL, FEED_PUBLIC, feedable
+from outputd.admission import Admission
+from outputd.api import MOST_BODY_BYTES, Api
+from outputd.collector import Collector
+from outputd.datadir import DataDir, DirectoryUnusable
+from outputd.dump import Copies
+from outputd.feed import HopFeed, http_client
+from outputd.health import Health
+from outputd.ledger import Learnt, Ledger
+from outputd.metrics import Metrics
+from outputd.pools import AdbapiPool, OpenPool, Prepare, Threads
+from outputd.queries import Queries
+from outputd.resultfile import NewerFile
+from outputd.results import Parser
+from outputd.rotation import Rotation
+from outputd.service import CannotStart, OutputService, Stop
+from outputd.stats import Stats
+from outputd.store import Limits, Store
+from outputd.web import Site
+
+_log = Logger()
+_MIB = 1 << 20
+_DAY_S = 86_400.0
+_READERS = 4
+_HEALTH_CONNECTIONS = 200
+_HEALTH_BODY_BYTES = 64 * 1024
+_BACKLOG = 511
+_DRAIN_S = 5.0
+_HEALTH_DRAIN_S = 0.5
+_LEDGER_EVERY_S = 5.0
+_SWITCH_S = 0.0005
+
+
+class Options(usage.Options):
+    """The flags of the spec and ours; each can be set by environment, as OUTPUTD_DB_DIR, and the flag wins."""
+
+    synopsis = "[options]"
+    longdesc = "Collects the results of ping nodes into SQLite files and feeds the hops they found to input_service."
+    optFlags = [  # noqa: RUF012  # as usage.Options wants it
+        ["verbose", "v", "Log a line for each POST."],
+        ["refeed", None, "Owe all known hops to input_service again, once."],
+    ]
+    optParameters = [  # noqa: RUF012
+        ["port", None, "8081", "Port for results: a number, or a Twisted endpoint string."],
+        ["health-port", None, "8091", "Port for health and metrics: a number, or a Twisted endpoint string."],
+        ["input-url", None, "http://localhost:8080/hops", "Where hops are posted; empty turns the feed off."],
+        ["db-dir", None, "./output_data", "Directory for the database files."],
+        ["max-size-mb", None, "100", "Size of a database file (MiB) at which it is rotated."],
+        ["rotation-days", None, "7", "Age of a database file (days) at which it is rotated."],
+        ["keep-files", None, "5", "Number of database files to keep, the current one included."],
+        ["feed", None, FEED_ALL, "Which hops are fed: all, or public (no special-purpose addresses)."],
+        ["max-hops", None, "10000000", "Most addresses that the hop ledger keeps."],
+        ["max-pending-mb", None, "64", "Memory (MiB) that POSTs may hold while they wait for the disk."],
+        ["max-connections", None, "1000", "Most connections on the port for results."],
+    ]
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        environ = os.environ if environ is None else environ
+        for name in list(self.opts):
+            variable = f"OUTPUTD_{name.replace('-', '_').upper()}"
+            value = environ.get(variable, "")
+            if not value or value.startswith("tcp://"):  # Kubernetes puts tcp://... into OUTPUTD_PORT
+                continue
+            self.opts[name] = _flag(variable, value) if name in ("verbose", "refeed") else value
+
+    def opt_version(self) -> None:
+        """Show version."""
+        print(f"outputd {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Turn texts into numbers. Raises UsageError with what to write instead."""
+        for name, kind in (
+            ("max-size-mb", float), ("rotation-days", float), ("keep-files", int), ("max-hops", int),
+            ("max-pending-mb", float), ("max-connections", int),
+        ):  # fmt: skip
+            self.opts[name] = _positive(name, self.opts[name], kind)
+        if self.opts["feed"] not in (FEED_ALL, FEED_PUBLIC):
+            raise usage.UsageError(f"--feed must be {FEED_ALL} or {FEED_PUBLIC}, not {self.opts['feed']!r}")
+        url = self.opts["input-url"]
+        if url and not url.startswith(("http://", "https://")):
+            raise usage.UsageError(f"--input-url must be an http:// or https:// URL or empty, not {url!r}")
+        for name in ("port", "health-port"):
+            text = self.opts[name]
+            if text.isdecimal() and int(text) > 65_535:
+                raise usage.UsageError(f"--{name} must be a port number up to 65535, not {text}")
+
+
+def _positive(name: str, text: str, kind: type[int] | type[float]) -> int | float:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = kind(0)
+    if not 0 < number < math.inf:
+        raise usage.UsageError(f"--{name} must be a {'whole ' if kind is int else ''}number above 0, not {text!r}")
+    return number
+
+
+def _flag(variable: str, text: str) -> int:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return 1
+    if text.lower() in ("0", "false", "no", "off"):
+        return 0
+    raise usage.UsageError(f"{variable} must be true or false, not {text!r}")
+
+
+def makeService(options: Options, reactor: Any = None) -> OutputService:  # noqa: N802  # the name twistd looks for
+    """Build the service from its options."""
+    own_process = reactor is None
+    if reactor is None:
+        from twisted.internet import reactor  # noqa: PLC0415  # the one place that touches the global reactor
+
+    def open_pool(path: Path, prepare: Prepare) -> AdbapiPool:
+        return AdbapiPool(reactor, path, prepare)
+
+    return _Parts(options, reactor, open_pool).service(own_process)
+
+
+class _Parts:
+    """Every part, in the order in which they know each other."""
+
+    def __init__(self, options: Options, reactor: Any, open_pool: OpenPool) -> None:
+        now = time.time
+        self._options = options
+        self._reactor = reactor
+        self._now = now
+        self._ports: dict[str, IListeningPort] = {}
+        self._service: OutputService | None = None
+        self._feedable = feedable(options["feed"])
+        self._threads = Threads(reactor, "outputd-reader", _READERS)
+        self._parsing = Threads(reactor, "outputd-parser", 1)
+        self._directory = directory = DataDir(Path(options["db-dir"]))
+        limits = Limits(int(options["max-size-mb"] * _MIB), options["rotation-days"] * _DAY_S, options["keep-files"])
+        self._stats = stats = Stats()
+        self._admission = Admission(int(options["max-pending-mb"] * _MIB), reactor.seconds)
+        self._metrics = metrics = Metrics(stats, self._gauges())
+        self._store = store = Store(directory, limits, reactor, open_pool, self._threads, now, metrics.observe_commit)
+        self._ledger = ledger = Ledger(directory.ledger, reactor, open_pool, now, options["max-hops"], self._discovered)
+        self._rotation = rotation = Rotation(store, reactor, ledger.flush)
+        self._feed = self._make_feed(options["input-url"])
+        collector = Collector(
+            store, ledger, Parser(self._feedable), stats, self._admission, self._parsing, now, self._wake_feed,
+            self._tell if options["verbose"] else None,
+        )  # fmt: skip
+        api = Api(
+            collector, store, rotation, Copies(directory, self._threads), self._threads, metrics.observe_request,
+            reactor.seconds,
+        )  # fmt: skip
+        health = Health(
+            store, ledger, rotation, stats, metrics, Queries(lambda: store.files, self._threads), directory,
+            lambda: None if self._feed is None else self._feed.state, self._threads, reactor, now,
+            lambda: self._service is not None and self._service.stopping,
+        )  # fmt: skip
+        self._results_site = Site(api.resource(), reactor, self._admission, MOST_BODY_BYTES, options["max-connections"])
+        self._health_site = Site(
+            health.resource(), reactor, Admission(_MIB, reactor.seconds), _HEALTH_BODY_BYTES, _HEALTH_CONNECTIONS
+        )
+        self._keeping_up = LoopingCall(lambda: Deferred.fromCoroutine(self._keep_up()))
+        self._keeping_up.clock = reactor
+
+    def service(self, own_process: bool) -> OutputService:
+        """The service of these parts, with its order of starting and stopping."""
+        starts = [self._open, self._listen, self._begin]
+        stops = [
+            Stop("the port for results", lambda: self._close_port("port", self._results_site, _DRAIN_S)),
+            Stop("the rotation", self._rotation.stop),
+            Stop("the feed", self._stop_feed),
+            Stop("the store", self._close_store),
+            Stop("the hop ledger", self._ledger.close),
+            Stop("the health port", lambda: self._close_port("health-port", self._health_site, _HEALTH_DRAIN_S)),
+            Stop("the threads", self._stop_threads),
+        ]
+        self._service = OutputService(self._reactor, starts, stops)
+        if own_process:
+            sys.setswitchinterval(_SWITCH_S)  # the writer asks for the GIL back after each statement
+            self._reactor.callWhenRunning(self._reactor.callLater, 0, self._service.end_by_signals)
+        return self._service
+
+    # -- starting ------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            self._directory.take()
+            self._store.open()
+            self._ledger.open(self._store.files, self._feedable, bool(self._options["refeed"]))
+        except (DirectoryUnusable, NewerFile) as error:
+            raise CannotStart(str(error)) from None
+        except (OSError, sqlite3.Error) as error:
+            raise CannotStart(f"cannot use {self._directory.path}: {error}") from None
+
+    def _listen(self) -> None:
+        self._ports["port"] = self._listen_on("port", self._results_site)
+        self._ports["health-port"] = self._listen_on("health-port", self._health_site)
+
+    def _listen_on(self, name: str, site: Site) -> IListeningPort:
+        text = self._options[name]
+        tries = [text]
+        if text.isdecimal():  # IPv4 and IPv6, or IPv4 alone where the machine has no IPv6
+            tries = [f"tcp:{text}:interface=\\:\\::backlog={_BACKLOG}", f"tcp:{text}:backlog={_BACKLOG}"]
+        for description in tries:
+            outcome: list[Any] = []
+            try:
+                serverFromString(self._reactor, description).listen(site).addBoth(outcome.append)
+            except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
+                raise CannotStart(f"--{name}={text}: not a port or endpoint: {error}") from None
+            if outcome and not isinstance(outcome[0], Failure):
+                port: IListeningPort = outcome[0]
+                return port
+        error = outcome[0].value if outcome else "it does not listen at once"
+        reason = error.socketError.strerror if isinstance(error, CannotListenError) else error
+        raise CannotStart(f"cannot listen on --{name}={text}: {reason}")
+
+    def _begin(self) -> None:
+        self._rotation.start()
+        self._keeping_up.start(_LEDGER_EVERY_S, now=False)
+        if self._feed is not None:
+            self._feed.startService()
+        for name, port in self._ports.items():
+            _log.info("--{name} listens on {address}", name=name, address=port.getHost())
+        _log.info("results go to {path}", path=str(self._store.current.info.path))
+
+    def _make_feed(self, url: str) -> HopFeed | None:
+        if not url:
+            return None
+        return HopFeed(self._ledger, http_client(self._reactor), url, self._reactor, self._count_sent, now=self._now)
+
+    # -- running -------------------------------------------------------------------------------------
+
+    def _discovered(self, learnt: Learnt) -> None:
+        self._stats.hops_discovered += learnt.new
+        self._stats.hops_over_limit += learnt.over_limit
+
+    def _count_sent(self, hops: int) -> None:
+        self._stats.hops_sent += hops
+
+    def _wake_feed(self) -> None:
+        if self._feed is not None:
+            self._feed.wake()
+
+    def _tell(self, text: str) -> None:
+        _log.info("{text}", text=text)
+
+    async def _keep_up(self) -> None:
+        try:
+            await self._ledger.keep_up()
+        except Exception:
+            _log.failure("keeping the hop ledger failed and is tried again")
+
+    def _gauges(self) -> Mapping[str, tuple[str, Any]]:
+        return {
+            "queue_posts": ("POSTs that no commit has taken yet", lambda: self._store.waiting),
+            "pending_bytes": ("Memory held by POSTs", lambda: self._admission.held_bytes),
+            "pending_limit_bytes": ("Most memory held by POSTs", lambda: self._admission.limit_bytes),
+            "connections": ("Connections on the port for results", lambda: len(self._results_site.channels)),
+            "ledger_backlog_hops": ("Hops that input_service lacks", lambda: self._ledger.backlog),
+            "ledger_known_hops": ("Addresses that the ledger knows", lambda: self._ledger.known),
+            "ledger_refused_hops": ("Hops that input_service refused", lambda: self._ledger.refusals),
+            "idempotency_keys": ("Idempotency-Keys remembered", lambda: self._ledger.keys),
+            "file_size_bytes": ("Size of the current file", lambda: self._store.current.size_bytes),
+            "file_wal_bytes": ("Size of its WAL", lambda: self._store.wal_bytes),
+            "file_age_seconds": ("Age of the current file", lambda: self._store.age_s),
+            "files": ("Result files", lambda: len(self._store.files)),
+            "storing": ("1 while results can be stored", lambda: float(self._store.failure is None)),
+            "feed_up": ("1 while input_service takes hops", self._feed_is_up),
+        }
+
+    def _feed_is_up(self) -> float:
+        return float(self._feed is not None and self._feed.state.status == "ok")
+
+    # -- stopping ------------------------------------------------------------------------------------
+
+    async def _close_port(self, name: str, site: Site, drain_s: float) -> None:
+        port = self._ports.pop(name, None)
+        if port is not None:
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
+            await site.drain(drain_s)
+
+    async def _stop_feed(self) -> None:
+        if self._feed is not None:
+            await self._feed.stopService()
+
+    async def _close_store(self) -> None:
+        if self._keeping_up.running:
+            self._keeping_up.stop()
+        await self._store.close()
+
+    async def _stop_threads(self) -> None:
+        self._threads.stop()
+        self._parsing.stop()
+        self._directory.release()
+
+
+__all__: Sequence[str] = ("Options", "makeService")

@@ -1,0 +1,113 @@
+"""Group commit: work that waits is done together, one turn at a time, with no fixed delay."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class CallLater(Protocol):
+    """The part of a reactor that turns need."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Any:  # noqa: A002, N802
+        """IReactorTime.callLater."""
+
+
+class Turns(Generic[Item, Result]):
+    """Takes what waits, up to `most` by weight, and does it in one turn; while it is under way the next one gathers.
+
+    `work` does a turn; its outcome is every item's. A turn begins at the end of the reactor's tick, so that all that
+    came in with one wake-up share it, and at once when another has ended.
+    """
+
+    def __init__(
+        self,
+        reactor: CallLater,
+        work: Callable[[Sequence[Item]], Coroutine[Any, Any, Result]],
+        weigh: Callable[[Item], int],
+        most: int,
+        most_items: int,
+    ) -> None:
+        self._reactor = reactor
+        self._work = work
+        self._weigh = weigh
+        self._most = most
+        self._most_items = most_items
+        self._waiting: deque[tuple[Item, Deferred[Result]]] = deque()
+        self._busy = False
+        self._scheduled = False
+        self._held = False
+        self._when_still: list[Deferred[None]] = []
+
+    def add(self, item: Item) -> Deferred[Result]:
+        """Let the item wait for a turn; the Deferred fires with that turn's outcome."""
+        done: Deferred[Result] = Deferred()
+        self._waiting.append((item, done))
+        self._wake()
+        return done
+
+    @property
+    def waiting(self) -> int:
+        """Items that no turn has taken yet."""
+        return len(self._waiting)
+
+    async def settle(self) -> None:
+        """Return when nothing waits and no turn is under way."""
+        while self._busy or self._waiting:
+            still: Deferred[None] = Deferred()
+            self._when_still.append(still)
+            await still
+
+    async def hold(self) -> None:
+        """Return when no turn is under way; none begins before release."""
+        self._held = True
+        if self._busy:
+            still: Deferred[None] = Deferred()
+            self._when_still.append(still)
+            await still
+
+    def release(self) -> None:
+        """Let turns begin again."""
+        self._held = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if not (self._busy or self._scheduled or self._held):
+            self._scheduled = True
+            self._reactor.callLater(0, self._scheduled_turn)
+
+    def _scheduled_turn(self) -> None:
+        self._scheduled = False
+        self._turn()
+
+    def _turn(self) -> None:
+        if self._busy or self._held or not self._waiting:
+            return
+        group, weight = [], 0
+        while self._waiting and len(group) < self._most_items:
+            weight += self._weigh(self._waiting[0][0])
+            if group and weight > self._most:
+                break
+            group.append(self._waiting.popleft())
+        self._busy = True
+        outcome = Deferred.fromCoroutine(self._work([item for item, _ in group]))
+        outcome.addBoth(self._ended, [done for _, done in group])
+
+    def _ended(self, outcome: Result | Failure, group: Sequence[Deferred[Result]]) -> None:
+        self._busy = False
+        still, self._when_still = self._when_still, []
+        self._turn()  # before the answers, so that the writer writes meanwhile
+        for waiter in still:
+            waiter.callback(None)
+        for done in group:
+            if isinstance(outcome, Failure):
+                done.errback(outcome)
+            else:
+                done.callback(outcome)

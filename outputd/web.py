@@ -1,0 +1,381 @@
+"""What both sites share: bounded requests, a site that drains, JSON answers and RFC 9457 problems."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from klein import Klein
+from klein.resource import KleinResource
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http, server
+from twisted.web.iweb import IRequest
+from werkzeug.exceptions import HTTPException
+
+from outputd.admission import Admission
+
+_log = Logger()
+_SILENT_S = 60
+_WHOLE_BODY_S = 300
+_SWEEP_S = 5.0
+_SEND_BUFFER_BYTES = 128 * 1024
+_BYTES_ACKED_AT = 120  # tcpi_bytes_acked in struct tcp_info, linux/tcp.h
+
+
+class CappedRequest(server.Request):
+    """A request whose body is kept in memory within the site's limits; beyond them it is read and thrown away.
+
+    `refusal` is the status that such a body gets, 0 for a good one. Whoever takes the body keeps the request under way,
+    and its memory held, until it calls `end`: what is being stored is stored even when the client hangs up.
+    """
+
+    channel: Channel
+    site: Site
+    refusal = 0
+    gone = False
+    under_way = False
+    _held = 0
+    _taken = False
+
+    def gotLength(self, length: int | None) -> None:
+        """The headers are in; a body of this length comes next, of unknown length if it is chunked."""
+        site = self.site = self.channel.site
+        self.content = BytesIO()
+        if length is not None and length > site.most_body_bytes:
+            self.refusal = 413
+        elif not site.admission.has_room(length or 0):
+            self.refusal = 503
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a part of the body while there is room."""
+        site, size = self.site, len(data)
+        if self.refusal:
+            return
+        if self._held + size > site.most_body_bytes:
+            self.refusal = 413
+        elif not site.admission.has_room(size):
+            self.refusal = 503
+        else:
+            self._held += size
+            site.admission.hold(size)
+            self.content.write(data)
+            return
+        self.content = BytesIO()
+        self._let_go()
+
+    def process(self) -> None:
+        """All is in: answer."""
+        site = self.site
+        self.under_way = True
+        site.in_flight += 1
+        if site.draining:
+            self.close_after()
+        self.setHeader(b"Date", http.datetimeToString())
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
+        try:
+            self.render(site.resource)
+        except Exception:
+            self.processingFailed(Failure())
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A bug: it is logged, and answered without a word about it."""
+        _log.failure("a request failed", failure=reason)
+        if not self.startedWriting and not self.gone:
+            send(self, *problem(500, "an error in outputd; its log tells more"))
+        return reason
+
+    def close_after(self) -> None:
+        """Close the connection after the answer."""
+        self.channel.persistent = False
+        self.setHeader(b"Connection", b"close")
+
+    def take_body(self) -> bytes:
+        """The whole body, as sent; the taker calls `end`."""
+        body: bytes = self.content.getvalue()
+        self.content = BytesIO()
+        self._taken = True
+        return body
+
+    def end(self) -> None:
+        """The work for this request is over, and its memory free."""
+        self._let_go()
+        if self.under_way:
+            self.under_way = False
+            self.site.request_ended()
+
+    def finish(self) -> None:
+        """The answer is written."""
+        super().finish()
+        if not self._taken:
+            self.end()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The other side is gone."""
+        self.gone = True
+        super().connectionLost(reason)
+        if not self._taken:
+            self.end()
+
+    def _let_go(self) -> None:
+        if self._held:
+            self.site.admission.let_go(self._held)
+            self._held = 0
+
+
+class Channel(http.HTTPChannel):
+    """One connection; what the sweep remembers of it."""
+
+    site: Site
+    requestFactory: Callable[..., CappedRequest] = CappedRequest
+    receiving: object = None
+    receiving_since = 0.0
+    acked = -1
+    acked_since = 0.0
+
+    def connectionMade(self) -> None:
+        """Keep the send buffer small, so that what the other side has acknowledged shows its progress."""
+        super().connectionMade()
+        self.site.channels.add(self)
+        handle = _socket_of(self)
+        if handle is not None:
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See HTTPChannel."""
+        self.site.channels.discard(self)
+        super().connectionLost(reason)
+
+    def is_stuck(self, now_s: float) -> bool:
+        """Whether a body has taken too long, or an answer lies unread too long."""
+        request = self.requests[-1] if self.requests else None
+        receiving = request if request is not None and not request.under_way else None
+        if receiving is not self.receiving or receiving is None:
+            self.receiving, self.receiving_since = receiving, now_s
+        acked = _unread_progress(self)
+        if acked != self.acked or acked < 0:
+            self.acked, self.acked_since = acked, now_s
+        return now_s - self.receiving_since > _WHOLE_BODY_S or now_s - self.acked_since > _SILENT_S
+
+
+def _socket_of(channel: Channel) -> socket.socket | None:
+    get_handle = getattr(channel.transport, "getHandle", None)
+    handle = get_handle() if get_handle is not None else None
+    return handle if isinstance(handle, socket.socket) else None
+
+
+def _unread_progress(channel: Channel) -> int:
+    """Bytes that the other side has acknowledged while more wait for it; -1 when nothing waits or nobody can tell."""
+    handle = _socket_of(channel)
+    if handle is None or handle.family not in (socket.AF_INET, socket.AF_INET6):
+        return -1
+    try:
+        (unread,) = struct.unpack("i", fcntl.ioctl(handle, termios.TIOCOUTQ, b"\0\0\0\0"))
+        if not unread:
+            return -1
+        info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED_AT + 8)
+        acked: int = struct.unpack_from("Q", info, _BYTES_ACKED_AT)[0]
+        return acked
+    except (OSError, struct.error):
+        return -1
+
+
+class Site(server.Site):
+    """A site of bounded requests that knows what is in flight and can be drained."""
+
+    protocol = Channel
+    requestFactory = CappedRequest
+    draining = False
+    in_flight = 0
+
+    def __init__(
+        self, resource: KleinResource, reactor: IReactorTime, admission: Admission, most_body_bytes: int,
+        most_connections: int,
+    ) -> None:  # fmt: skip
+        super().__init__(resource, parsePOSTFormSubmission=False, timeout=_SILENT_S, reactor=reactor)
+        self.admission = admission
+        self.most_body_bytes = most_body_bytes
+        self.most_connections = most_connections
+        self.channels: set[Channel] = set()
+        self._clock = reactor
+        self._drained: Deferred[None] | None = None
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = reactor
+
+    def startFactory(self) -> None:
+        """Begin to drop connections that make no progress. No access log: it costs as much as the answer."""
+        self._sweeping.start(_SWEEP_S, now=False)
+
+    def stopFactory(self) -> None:
+        """See startFactory; the sweep goes on while there are connections."""
+
+    def buildProtocol(self, addr: IAddress) -> Channel | None:
+        """A channel, or None, which closes the connection, when there are too many."""
+        if len(self.channels) >= self.most_connections:
+            return None
+        channel: Channel = super().buildProtocol(addr)
+        return channel
+
+    async def drain(self, deadline_s: float) -> None:
+        """Answer what is in flight, end idle connections, and after the deadline all connections."""
+        self.draining = True
+        for channel in list(self.channels):
+            if channel.requests:
+                channel.persistent = False
+            else:
+                channel.loseConnection()
+        if self.in_flight or any(channel.requests for channel in self.channels):
+            self._drained = Deferred()
+            late = self._clock.callLater(deadline_s, self._drained.callback, None)
+            await self._drained
+            if late.active():
+                late.cancel()
+        for channel in list(self.channels):
+            channel.transport.abortConnection()
+        if self._sweeping.running:
+            self._sweeping.stop()
+
+    def request_ended(self) -> None:
+        """A request was answered, or its client has gone and its work is done."""
+        self.in_flight -= 1
+        if self._drained is not None and not self._drained.called and not self.in_flight:
+            if not any(channel.requests for channel in self.channels):
+                self._drained.callback(None)
+
+    def _sweep(self) -> None:
+        now = self._clock.seconds()
+        for channel in list(self.channels):
+            if channel.is_stuck(now):
+                channel.transport.abortConnection()
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+Answer = tuple[int, bytes, Mapping[bytes, bytes]]
+"""Status, body and headers."""
+
+
+def as_json(value: object, status: int = 200) -> Answer:
+    """An answer in JSON."""
+    return status, msgspec.json.encode(value), JSON
+
+
+def problem(
+    status: int, detail: str, headers: Mapping[bytes, bytes] | None = None, retry_after_s: int | None = None,
+    **members: object,
+) -> Answer:  # fmt: skip
+    """An RFC 9457 problem with further members."""
+    body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
+    more = {} if retry_after_s is None else {b"Retry-After": b"%d" % retry_after_s}
+    return status, msgspec.json.encode(body), {**_PROBLEM, **(headers or {}), **more}
+
+
+SAFE = {b"X-Content-Type-Options": b"nosniff", b"Cache-Control": b"no-store"}
+JSON = {b"Content-Type": b"application/json", **SAFE}
+_PROBLEM = {b"Content-Type": b"application/problem+json", **SAFE}
+
+
+def send(request: CappedRequest, status: int, body: bytes, headers: Mapping[bytes, bytes]) -> None:
+    """Write an answer, unless the client has gone."""
+    if request.gone:
+        return
+    request.setResponseCode(status)
+    for name, value in headers.items():
+        request.setHeader(name, value)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.write(body)
+    request.finish()
+
+
+Handler = Callable[[CappedRequest], None]
+"""Sends the answer itself, at once or later."""
+
+
+def answered(request: CappedRequest, work: Coroutine[Any, Any, Answer | None]) -> None:
+    """Send what `work` returns, None when it has sent the answer itself.
+
+    The work goes on when the client hangs up; the request is under way until it ends.
+    """
+
+    def done(outcome: Answer | Failure | None) -> None:
+        try:
+            if isinstance(outcome, Failure):
+                request.processingFailed(outcome)
+            elif outcome is not None:
+                send(request, *outcome)
+        finally:
+            request.end()
+
+    Deferred.fromCoroutine(work).addBoth(done)
+
+
+def route(app: Klein, path: str, method: str, handler: Handler) -> None:
+    """Give a route to a handler. Klein would cancel the handler's own Deferred when the client hangs up."""
+
+    def endpoint(request: CappedRequest) -> Deferred[None]:
+        finished: Deferred[None] = Deferred()
+        request.notifyFinish().addBoth(lambda _: finished.callback(None))
+        handler(request)
+        return finished
+
+    app.route(path, methods=[method], endpoint=f"{method} {path}")(endpoint)
+
+
+class Resource(KleinResource):
+    """A Klein application as the root of a site; what Klein cannot route is a problem, never HTML."""
+
+    def render(self, request: IRequest) -> Any:
+        """See KleinResource."""
+        assert isinstance(request, CappedRequest)
+        try:
+            request.method.decode("ascii")
+            b"/".join(request.postpath).decode()
+            request.getRequestHostname().decode()
+        except UnicodeDecodeError:
+            send(request, *problem(400, "the method is not ASCII, or the path or Host not UTF-8"))
+            return server.NOT_DONE_YET
+        return super().render(request)
+
+
+def with_problems(app: Klein) -> None:
+    """Make every error of a Klein application a problem."""
+
+    def routed(request: CappedRequest, failure: Failure) -> bytes:
+        error = failure.value
+        assert isinstance(error, HTTPException)
+        status, headers = error.code or 500, {}
+        if methods := getattr(error, "valid_methods", None):
+            headers[b"Allow"] = ", ".join(sorted(methods)).encode()
+        if status < 400:  # a redirect to another spelling of the path
+            status = 404
+        detail = {404: "there is nothing at this path", 405: "this path does not know this method"}.get(status, "")
+        return put(request, problem(status, detail or error.description or "", headers))
+
+    def failed(request: CappedRequest, failure: Failure) -> bytes:
+        _log.failure("a request failed", failure=failure)
+        return put(request, problem(500, "an error in outputd; its log tells more"))
+
+    app.handle_errors(HTTPException)(routed)
+    app.handle_errors(failed)
+
+
+def put(request: CappedRequest, answer: Answer) -> bytes:
+    """Set status and headers, and return the body for Klein to write."""
+    status, body, headers = answer
+    request.setResponseCode(status)
+    for name, value in headers.items():
+        request.setHeader(name, value)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body

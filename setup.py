@@ -1,0 +1,48 @@
+"""What outputd is and needs, for pip; the tools' settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = re.search(r'^__version__ = "(.+)"$', Path("outputd/__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+if VERSION is None:
+    raise SystemExit('outputd/__init__.py has no line __version__ = "..."')
+
+TEST = [
+    "hypothesis>=6.100",
+    "setuptools>=64",
+]
+
+setup(
+    name="outputd",
+    version=VERSION[1],
+    description="Collects the results of ping and traceroute nodes in SQLite and feeds the hops it finds back",
+    classifiers=[
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: System :: Networking :: Monitoring",
+    ],
+    python_requires=">=3.11",
+    install_requires=[
+        "Twisted[tls]>=25.5",  # the first whose web server can be told to leave form bodies unparsed
+        "klein>=24.8",
+        "treq>=24.9",
+        "prometheus-client>=0.20",
+        "msgspec>=0.18.6",
+    ],
+    extras_require={
+        "test": TEST,
+        # Held fast, so that a new release's rules do not fail a tree that has not changed.
+        "dev": [*TEST, "mypy==2.4.*", "mypy-zope==1.0.*", "ruff==0.17.*"],
+    },
+    # Twisted finds a plugin in any twisted/plugins on the path that is not a package of its own (no __init__.py).
+    packages=[*find_packages(include=["outputd", "outputd.*"]), "twisted.plugins"],
+    # Without this line an editable install leaves twisted/plugins off the path, and twistd does not know outputd.
+    package_dir={"": "."},
+    package_data={"": ["*.sql"]},
+    entry_points={"console_scripts": ["outputd = outputd.__main__:main"]},
+)
