@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ class Api:
         else:
             answered(request, self._decode(request, coding, sender, started))
 
-    async def _decode(self, request: CappedRequest, coding: list[bytes], sender: Sender, started: float) -> Answer:
+    async def _decode(self, request: CappedRequest, coding: Sequence[bytes], sender: Sender, started: float) -> Answer:
         names = [name.strip().lower() for name in b",".join(coding).split(b",")]
         if names == [b"identity"]:
             return await self._collect(request.take_body(), sender, started)
@@ -199,6 +199,7 @@ class _Hot(Resource):
 
     def render(self, request: IRequest) -> Any:
         """See KleinResource."""
+        assert isinstance(request, CappedRequest)
         if request.path == b"/results" and request.method == b"POST":
             self._post_results(request)
             return server.NOT_DONE_YET

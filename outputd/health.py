@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from klein import Klein
@@ -57,11 +57,11 @@ class Health:
     def resource(self) -> Resource:
         """The root of the site."""
         app = Klein()
-        for path, work in (
-            ("/health", self._health), ("/ready", self._ready), ("/metrics", self._text), ("/stats", self._counts),
-            ("/recent", self._recent),
-        ):  # fmt: skip
-            route(app, path, "GET", lambda request, work=work: answered(request, work(request)))
+        _get(app, "/health", self._health)
+        _get(app, "/ready", self._ready)
+        _get(app, "/metrics", self._text)
+        _get(app, "/stats", self._counts)
+        _get(app, "/recent", self._recent)
         with_problems(app)
         return Resource(app)
 
@@ -167,6 +167,10 @@ class Health:
             return _check("ok", "turned off", None, **figures)
         status = "ok" if state.status == "ok" else "warn"
         return _check(status, state.reason or None, state.since, **figures)
+
+
+def _get(app: Klein, path: str, work: Callable[[CappedRequest], Coroutine[Any, Any, Answer]]) -> None:
+    route(app, path, "GET", lambda request: answered(request, work(request)))
 
 
 def _check(status: str, reason: str | None, since: float | None, **figures: object) -> Check:

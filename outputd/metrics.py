@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import twisted
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 
+import twisted
 from outputd import __version__
 from outputd.resultfile import Written
 from outputd.stats import Stats

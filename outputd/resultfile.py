@@ -12,10 +12,10 @@ import os
 import sqlite3
 import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from outputd.datadir import DataDir, wal_of
 from outputd.results import Batch, Rejected
@@ -26,7 +26,7 @@ _MOST_ROWS = 4096
 _CACHE_KIB = 64 * 1024
 
 # sqlite3 asks Python for an adapter of each None, at ten times the price of an int, until one is registered.
-sqlite3.register_adapter(type(None), {}.get)
+sqlite3.register_adapter(type(None), cast(Callable[[None], None], {}.get))
 
 
 class NewerFile(Exception):
@@ -251,9 +251,7 @@ def finish(path: Path) -> bool:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return bool(db.execute("PRAGMA journal_mode=DELETE").fetchone()[0] == "delete")
     except sqlite3.OperationalError:
-        if not path.exists():
-            return True  # pruned meanwhile
-        return False
+        return not path.exists()  # pruned meanwhile, or still read
 
 
 def is_finished(path: Path) -> bool:

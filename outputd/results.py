@@ -122,10 +122,9 @@ class Batch:
     @property
     def row(self) -> list[Any]:
         """Its row of the table `batches`."""
-        stored = self.accepted > 0
+        key, first, last = (self.key, self.first_id, self.last_id) if self.accepted else (None, None, None)
         return [
-            self.id, self.node, self.received_at, self.digest, self.key if stored else None, self.first_id if stored else None,
-            self.last_id if stored else None, self.accepted, len(self.rejected),
+            self.id, self.node, self.received_at, self.digest, key, first, last, self.accepted, len(self.rejected),
         ]  # fmt: skip
 
     @property
@@ -223,10 +222,7 @@ class Parser:
                 )  # fmt: skip
                 for hop in traceroute.hops or ():
                     text, rtt, silent = hop.ip, hop.rtt, 1 if hop.timeout else 0
-                    if text:
-                        text = settled(text) or unsettled(text, silent, new_hops)
-                    else:
-                        text = None
+                    text = settled(text) or unsettled(text, silent, new_hops) if text else None
                     hops += (None, place, hop.ttl, text, None if rtt == -1 else rtt, silent)
             place += 1
         batch.accepted, batch.successful = place, successful

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -128,7 +128,7 @@ def _flag(variable: str, text: str) -> int:
     raise usage.UsageError(f"{variable} must be true or false, not {text!r}")
 
 
-def makeService(options: Options, reactor: Any = None) -> OutputService:  # noqa: N802  # the name twistd looks for
+def makeService(options: Options, reactor: Any = None) -> OutputService:  # the name twistd looks for
     """Build the service from its options."""
     own_process = reactor is None
     if reactor is None:
@@ -230,8 +230,8 @@ class _Parts:
             if outcome and not isinstance(outcome[0], Failure):
                 port: IListeningPort = outcome[0]
                 return port
-        error = outcome[0].value if outcome else "it does not listen at once"
-        reason = error.socketError.strerror if isinstance(error, CannotListenError) else error
+        failure = outcome[0].value if outcome else "it does not listen at once"
+        reason = failure.socketError.strerror if isinstance(failure, CannotListenError) else failure
         raise CannotStart(f"cannot listen on --{name}={text}: {reason}")
 
     def _begin(self) -> None:

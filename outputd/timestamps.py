@@ -37,7 +37,7 @@ def stored(text: str) -> str | None:
 @lru_cache(maxsize=1024)
 def _is_day(day: str) -> bool:
     try:
-        datetime.strptime(day, "%Y-%m-%d")  # noqa: DTZ007  # asks only whether the calendar has this day
+        datetime.strptime(day, "%Y-%m-%d")  # asks only whether the calendar has this day
     except ValueError:
         return False
     return True

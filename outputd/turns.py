@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 class CallLater(Protocol):
     """The part of a reactor that turns need."""
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Any:  # noqa: A002, N802
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Any:
         """IReactorTime.callLater."""
 
 
@@ -90,7 +90,8 @@ class Turns(Generic[Item, Result]):
     def _turn(self) -> None:
         if self._busy or self._held or not self._waiting:
             return
-        group, weight = [], 0
+        group: list[tuple[Item, Deferred[Result]]] = []
+        weight = 0
         while self._waiting and len(group) < self._most_items:
             weight += self._weigh(self._waiting[0][0])
             if group and weight > self._most:

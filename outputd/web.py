@@ -9,14 +9,15 @@ import termios
 from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -43,6 +44,7 @@ class CappedRequest(server.Request):
 
     channel: Channel
     site: Site
+    content: BytesIO
     refusal = 0
     gone = False
     under_way = False
@@ -139,7 +141,6 @@ class Channel(http.HTTPChannel):
     """One connection; what the sweep remembers of it."""
 
     site: Site
-    requestFactory: Callable[..., CappedRequest] = CappedRequest
     receiving: object = None
     receiving_since = 0.0
     acked = -1
@@ -153,10 +154,15 @@ class Channel(http.HTTPChannel):
         if handle is not None:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See HTTPChannel."""
         self.site.channels.discard(self)
         super().connectionLost(reason)
+
+    def abort(self) -> None:
+        """End the connection now, whatever is unsent."""
+        if self.transport is not None:
+            cast(ITCPTransport, self.transport).abortConnection()
 
     def is_stuck(self, now_s: float) -> bool:
         """Whether a body has taken too long, or an answer lies unread too long."""
@@ -195,7 +201,7 @@ def _unread_progress(channel: Channel) -> int:
 class Site(server.Site):
     """A site of bounded requests that knows what is in flight and can be drained."""
 
-    protocol = Channel
+    protocol = Channel  # type: ignore[assignment]  # the declared type is that of the default, which also speaks h2
     requestFactory = CappedRequest
     draining = False
     in_flight = 0
@@ -221,7 +227,7 @@ class Site(server.Site):
     def stopFactory(self) -> None:
         """See startFactory; the sweep goes on while there are connections."""
 
-    def buildProtocol(self, addr: IAddress) -> Channel | None:
+    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]  # as above
         """A channel, or None, which closes the connection, when there are too many."""
         if len(self.channels) >= self.most_connections:
             return None
@@ -236,29 +242,31 @@ class Site(server.Site):
                 channel.persistent = False
             else:
                 channel.loseConnection()
-        if self.in_flight or any(channel.requests for channel in self.channels):
+        if self._is_busy():
             self._drained = Deferred()
             late = self._clock.callLater(deadline_s, self._drained.callback, None)
             await self._drained
             if late.active():
                 late.cancel()
         for channel in list(self.channels):
-            channel.transport.abortConnection()
+            channel.abort()
         if self._sweeping.running:
             self._sweeping.stop()
 
     def request_ended(self) -> None:
         """A request was answered, or its client has gone and its work is done."""
         self.in_flight -= 1
-        if self._drained is not None and not self._drained.called and not self.in_flight:
-            if not any(channel.requests for channel in self.channels):
-                self._drained.callback(None)
+        if self._drained is not None and not self._drained.called and not self._is_busy():
+            self._drained.callback(None)
+
+    def _is_busy(self) -> bool:
+        return self.in_flight > 0 or any(channel.requests for channel in self.channels)
 
     def _sweep(self) -> None:
         now = self._clock.seconds()
         for channel in list(self.channels):
             if channel.is_stuck(now):
-                channel.transport.abortConnection()
+                channel.abort()
 
 
 # -- answers ---------------------------------------------------------------------------------------
@@ -341,7 +349,7 @@ class Resource(KleinResource):
         assert isinstance(request, CappedRequest)
         try:
             request.method.decode("ascii")
-            b"/".join(request.postpath).decode()
+            b"/".join(request.postpath or ()).decode()
             request.getRequestHostname().decode()
         except UnicodeDecodeError:
             send(request, *problem(400, "the method is not ASCII, or the path or Host not UTF-8"))
@@ -352,7 +360,7 @@ class Resource(KleinResource):
 def with_problems(app: Klein) -> None:
     """Make every error of a Klein application a problem."""
 
-    def routed(request: CappedRequest, failure: Failure) -> bytes:
+    def routed(request: IRequest, failure: Failure) -> bytes:
         error = failure.value
         assert isinstance(error, HTTPException)
         status, headers = error.code or 500, {}
@@ -363,7 +371,7 @@ def with_problems(app: Klein) -> None:
         detail = {404: "there is nothing at this path", 405: "this path does not know this method"}.get(status, "")
         return put(request, problem(status, detail or error.description or "", headers))
 
-    def failed(request: CappedRequest, failure: Failure) -> bytes:
+    def failed(request: IRequest, failure: Failure) -> bytes:
         _log.failure("a request failed", failure=failure)
         return put(request, problem(500, "an error in outputd; its log tells more"))
 
@@ -371,7 +379,7 @@ def with_problems(app: Klein) -> None:
     app.handle_errors(failed)
 
 
-def put(request: CappedRequest, answer: Answer) -> bytes:
+def put(request: IRequest, answer: Answer) -> bytes:
     """Set status and headers, and return the body for Klein to write."""
     status, body, headers = answer
     request.setResponseCode(status)
