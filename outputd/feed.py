@@ -21,6 +21,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Final, Literal, Protocol
 
+from hyperlink import URL
 from treq.client import HTTPClient
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -79,7 +80,7 @@ class Poster(Protocol):
 
     def post(
         self,
-        url: str,
+        url: str | URL,
         /,
         *,
         data: bytes,
@@ -229,7 +230,7 @@ class HopFeed(Service):
 
     async def _exchange(self, body: bytes) -> IResponse:
         response = await self._http.post(
-            self._url,
+            as_treq_takes_it(self._url),
             data=body,
             headers=Headers({b"Content-Type": [b"application/json"]}),
             allow_redirects=False,  # treq would turn the POST into a GET
@@ -379,6 +380,22 @@ class _Nowhere(TwistedProtocol):
             self.ended.callback(None)
 
 
+class _AsWritten(URL):
+    """A URL that is a URI already."""
+
+    def to_uri(self) -> URL:
+        """See hyperlink."""
+        return self
+
+
+def as_treq_takes_it(url: str) -> str | URL:
+    """The URL of input_service for treq; ValueError when it is none.
+
+    hyperlink 21.0.0 takes an IPv6 address for a name to encode, and fails: such a URL has to go as it is.
+    """
+    return _AsWritten.from_text(url) if ":" in URL.from_text(url).host else url
+
+
 # -- the client --------------------------------------------------------------------------------------
 
 
@@ -449,6 +466,8 @@ class _BoundedEndpoint:
             protocol: IProtocol = connection.wrappedProtocol
             return protocol
 
+        factory: Any = protocolFactory
+        factory.noisy = False  # or it logs two lines for each post
         bounded: WrappingFactory[_BoundedConnection] = WrappingFactory(protocolFactory)
         bounded.protocol = partial(_BoundedConnection, self._reactor)
         bounded.noisy = False

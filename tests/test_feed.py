@@ -11,13 +11,13 @@ from typing import Any, cast
 from treq.testing import HasHeaders, RequestSequence, StringStubbingResource, StubTreq
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import CannotListenError, ConnectionRefusedError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from twisted.web.client import ResponseDone, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
@@ -109,7 +109,7 @@ class FakeHTTP:
         self.posts: list[list[str]] = []
         self.under_way = 0
 
-    def post(self, url: str, /, *, data: bytes, **options: object) -> Awaitable[IResponse]:
+    def post(self, url: object, /, *, data: bytes, **options: object) -> Awaitable[IResponse]:
         hops = json.loads(data)["hops"]
         self.posts.append(hops)
         answer = self.answer(hops)
@@ -687,9 +687,9 @@ class Peer(Factory[Conversation]):
         self.poured = 0
 
 
-def listen(peer: Peer) -> Any:
+def listen(peer: Peer, host: str = "127.0.0.1") -> Any:
     """Listen on a free port of the loopback."""
-    return cast(Any, reactor).listenTCP(0, peer, interface="127.0.0.1")
+    return cast(Any, reactor).listenTCP(0, peer, interface=host)
 
 
 class Watched:
@@ -699,7 +699,7 @@ class Watched:
         self.client = client
         self.answers = 0
 
-    def post(self, url: str, /, **options: Any) -> Awaitable[IResponse]:
+    def post(self, url: Any, /, **options: Any) -> Awaitable[IResponse]:
         async def posted() -> IResponse:
             response = await self.client.post(url, **options)
             self.answers += 1
@@ -717,12 +717,13 @@ class OnTheWire(TestCase):
         self.clock = Clock()
         self.ledger = FakeLedger("8.8.8.8")
 
-    def serve(self, behave: Callable[[Conversation], object]) -> None:
+    def serve(self, behave: Callable[[Conversation], object], host: str = "127.0.0.1") -> None:
         self.peer = Peer(behave)
-        port = listen(self.peer)
+        port = listen(self.peer, host)
         self.addCleanup(self.until, lambda: not self.peer.open)
         self.addCleanup(port.stopListening)
-        self.feed_to(f"http://127.0.0.1:{port.getHost().port}/hops")
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port.getHost().port}/hops"
+        self.feed_to(self.url)
 
     def feed_to(self, url: str) -> None:
         self.http = Watched(http_client(reactor))
@@ -761,6 +762,15 @@ class OnTheWire(TestCase):
         self.assertNotIn(b"accept-encoding", head.lower())
         self.assertEqual(json.loads(body), {"hops": ["8.8.8.8"]})
         await self.until(lambda: not self.peer.open)
+
+    async def test_an_ipv6_address_as_host(self) -> None:
+        """Rule 19: which treq and hyperlink take for a name."""
+        try:
+            self.serve(lambda conversation: conversation.say(ANSWER), "::1")
+        except CannotListenError:
+            raise SkipTest("no IPv6 here") from None
+        await self.until(lambda: self.ledger.arrived)
+        self.assertIn(b"host: " + self.url[7:-5].encode(), self.peer.requests[0].lower())
 
     async def test_nobody_listens(self) -> None:
         """Rule 19: connection refused."""
