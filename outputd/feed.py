@@ -480,7 +480,10 @@ class _BoundedConnection(ProtocolWrapper):
     def __init__(self, reactor: IReactorTime, factory: WrappingFactory[_BoundedConnection], wrapped: IProtocol) -> None:
         ProtocolWrapper.__init__(self, factory, wrapped)
         self._bytes_left = MOST_ANSWER_BYTES
-        self._timer = reactor.callLater(EXCHANGE_S, self.abortConnection)
+        self._timer = reactor.callLater(EXCHANGE_S, self._drop)
+
+    def _drop(self) -> None:
+        self.abortConnection()  # the transport's, which comes later
 
     def dataReceived(self, data: bytes) -> None:
         """Pass it on, so that a status line is seen whatever follows it, and count it."""

@@ -23,6 +23,7 @@ from outputd.results import Batch, Rejected
 APPLICATION_ID = 0x6F757470  # "outp"
 SCHEMA_VERSION = 1
 _MOST_ROWS = 4096
+_PAGE_BYTES = 8192
 _CACHE_KIB = 64 * 1024
 
 # sqlite3 asks Python for an adapter of each None, at ten times the price of an int, until one is registered.
@@ -107,7 +108,8 @@ def create(directory: DataDir, sequence: int, next_ids: tuple[int, int, int], cr
         os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
         with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as db:
             db.executescript(
-                f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
+                f"PRAGMA page_size={_PAGE_BYTES}; PRAGMA application_id={APPLICATION_ID};"
+                f"PRAGMA user_version={SCHEMA_VERSION};"
                 f"PRAGMA synchronous=FULL; BEGIN; {schema}; COMMIT;"
             )
             db.execute("INSERT INTO result_file VALUES (?,?,?,?,?,NULL)", (sequence, created_at, *next_ids))
@@ -152,7 +154,9 @@ class Writer:
             "ping_results", "id,ip,sent,received,packet_loss,avg_rtt,timestamp,error,created_at", variables
         )
         self._traceroutes = Table("traceroute_results", "id,ping_result_id,method,completed,error", variables)
-        self._hops = Table("traceroute_hops", "id,traceroute_id,ttl,ip,rtt,timeout", variables)
+        self._hops = Table("traceroute_hops", "traceroute_id,ttl,ip,rtt,timeout", variables)
+        self._first_hop = Table("traceroute_hops", "id,traceroute_id,ttl,ip,rtt,timeout", variables)
+        self._has_hops = _has_hops(db)
         self._spreads = Table("rtt_spread", "ping_result_id,min_rtt,max_rtt,stddev_rtt", variables)
         self._batches = Table("batches", "id,node,received_at,digest,key,first_id,last_id,accepted,rejected", variables)
         self._rejects = Table("rejected_results", "batch_id,item_index,field,reason,raw", variables)
@@ -175,6 +179,11 @@ class Writer:
         try:
             self._pings.insert(db, pings)
             self._traceroutes.insert(db, traceroutes)
+            if hops and not self._has_hops:  # the ids of the others follow this one's by themselves
+                first_id = db.execute("SELECT first_hop_id FROM result_file").fetchone()[0]
+                self._first_hop.insert(db, [first_id, *hops[: Batch.HOP_COLUMNS]])
+                hops = hops[Batch.HOP_COLUMNS :]
+                self._has_hops = True
             self._hops.insert(db, hops)
             self._spreads.insert(db, spreads)
             self._batches.insert(db, rows)
@@ -186,6 +195,7 @@ class Writer:
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
+            self._has_hops = _has_hops(db)
             raise
         committed = time.perf_counter()
         self._rejected_bytes += octets
@@ -203,6 +213,10 @@ class Writer:
                     kept += 1
                     rows += (batch.id, reject.index, reject.field, reject.reason, _text(reject))
         return rows, kept, octets
+
+
+def _has_hops(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM traceroute_hops LIMIT 1").fetchone() is not None
 
 
 _PARTS = ("pings", "traceroutes", "hops", "spreads", "row")

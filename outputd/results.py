@@ -105,18 +105,16 @@ class Batch:
 
     PING_COLUMNS: ClassVar = 9
     TRACEROUTE_COLUMNS: ClassVar = 5
-    HOP_COLUMNS: ClassVar = 6
+    HOP_COLUMNS: ClassVar = 5
     SPREAD_COLUMNS: ClassVar = 4
 
-    def number(self, batch_id: int, first_id: int, first_hop_id: int) -> None:
-        """Give the batch, its results and its hops their ids; a traceroute has the id of its result."""
+    def number(self, batch_id: int, first_id: int) -> None:
+        """Give the batch and its results their ids; a traceroute has the id of its result."""
         self.id, self.first_id = batch_id, first_id
         self.pings[:: self.PING_COLUMNS] = range(first_id, first_id + self.accepted)
         ids = [first_id + place for place in self.traceroutes[1 :: self.TRACEROUTE_COLUMNS]]
         self.traceroutes[:: self.TRACEROUTE_COLUMNS] = self.traceroutes[1 :: self.TRACEROUTE_COLUMNS] = ids
-        places = self.hops[1 :: self.HOP_COLUMNS]
-        self.hops[1 :: self.HOP_COLUMNS] = [first_id + place for place in places]
-        self.hops[:: self.HOP_COLUMNS] = range(first_hop_id, first_hop_id + len(places))
+        self.hops[:: self.HOP_COLUMNS] = [first_id + place for place in self.hops[:: self.HOP_COLUMNS]]
         self.spreads[:: self.SPREAD_COLUMNS] = [first_id + place for place in self.spreads[:: self.SPREAD_COLUMNS]]
 
     @property
@@ -223,7 +221,7 @@ class Parser:
                 for hop in traceroute.hops or ():
                     text, rtt, silent = hop.ip, hop.rtt, 1 if hop.timeout else 0
                     text = settled(text) or unsettled(text, silent, new_hops) if text else None
-                    hops += (None, place, hop.ttl, text, None if rtt == -1 else rtt, silent)
+                    hops += (place, hop.ttl, text, None if rtt == -1 else rtt, silent)
             place += 1
         batch.accepted, batch.successful = place, successful
         batch.latest = latest if latest >= "1970" else ""

@@ -38,8 +38,8 @@ class Limits:
 
     @property
     def wal_bytes(self) -> int:
-        """Where the WAL is checkpointed, a quarter of the file."""
-        return self.max_size_bytes // 4
+        """Where the WAL is checkpointed, a third of the file: seldom, and well before half, which ends the file."""
+        return self.max_size_bytes // 3
 
     @property
     def rejected_bytes(self) -> int:
@@ -153,7 +153,7 @@ class Store:
     def record(self, batch: Batch) -> Deferred[Written]:
         """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed."""
         result_id, batch_id, hop_id = self._next_ids
-        batch.number(batch_id, result_id, hop_id)
+        batch.number(batch_id, result_id)
         self._next_ids = (result_id + batch.accepted, batch_id + 1, hop_id + batch.hop_rows)
         return self._turns.add(batch)
 
