@@ -92,7 +92,7 @@ class Collector:
 
     async def _store_body(self, body: bytes, sender: Sender, key: bytes | None) -> Answer:
         now = self._now()
-        received_at, horizon = timestamps.at(now), timestamps.at(now + _DAY_S)
+        received_at, horizon = timestamps.at(now), timestamps.at(now // 1 + _DAY_S)
         try:
             if len(body) < _LARGE_BYTES:
                 batch = self._parser.parse(body, received_at, horizon)

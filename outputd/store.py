@@ -19,7 +19,7 @@ from outputd.results import Batch
 from outputd.turns import Turns
 
 _log = Logger()
-_MOST_BODIES = 32
+_MOST_BODIES = 64
 _MOST_CELLS = 300_000
 _PROVEN_S = 1.0
 

@@ -55,9 +55,16 @@ def _in_utc(day: str, clock: str, offset_minutes: int, sign: str) -> tuple[str, 
 
 
 def at(seconds: float) -> str:
-    """The stored form, in microseconds, of a time in seconds since 1970."""
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0").rstrip(".")
-    return text if text[4:5] == "-" else text.zfill(len(text) + 4 - text.index("-"))
+    """The stored form, in microseconds, of a time in seconds since 1970, from the year 1 to 9999."""
+    micros = round(seconds * 1e6)
+    whole, fraction = divmod(micros, 1_000_000)
+    return f"{_second(whole)}.{fraction:06}".rstrip("0") if fraction else _second(whole)
+
+
+@lru_cache(maxsize=16)
+def _second(whole: int) -> str:
+    moment = datetime.fromtimestamp(whole, UTC)
+    return f"{moment:%Y}".zfill(4) + f"{moment:-%m-%d %H:%M:%S}"
 
 
 def seconds(text: str) -> float:

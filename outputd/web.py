@@ -299,10 +299,7 @@ def send(request: CappedRequest, status: int, body: bytes, headers: Mapping[byte
     """Write an answer, unless the client has gone."""
     if request.gone:
         return
-    request.setResponseCode(status)
-    for name, value in headers.items():
-        request.setHeader(name, value)
-    request.setHeader(b"Content-Length", b"%d" % len(body))
+    put(request, (status, body, headers))
     request.write(body)
     request.finish()
 
