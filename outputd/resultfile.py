@@ -252,14 +252,17 @@ def begin(db: sqlite3.Connection, next_ids: tuple[int, int, int]) -> None:
     db.execute("UPDATE result_file SET first_id=?, first_batch_id=?, first_hop_id=?", next_ids)
 
 
-def finish(path: Path) -> bool:
-    """Make a closed file one self-contained file, analysed, without WAL; False while somebody still reads it."""
+def finish(path: Path, analyse: bool = True) -> bool:
+    """Make a file that nobody writes one self-contained file without WAL, analysed if it is closed for good.
+
+    False while somebody still reads it.
+    """
     try:
         with contextlib.closing(sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None, timeout=0)) as db:
             if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
                 return True
             db.execute("PRAGMA wal_autocheckpoint=0")
-            if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone():
+            if analyse and not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone():
                 db.execute("PRAGMA analysis_limit=1000")
                 db.execute("ANALYZE")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

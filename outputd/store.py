@@ -108,7 +108,7 @@ class Store:
             await self._turns.settle()
             current = self.current
             await current.pool.close()
-            await self._in_thread(resultfile.finish, current.info.path)
+            await self._in_thread(resultfile.finish, current.info.path, analyse=False)
 
     # -- what others may know ------------------------------------------------------------------------
 

@@ -79,10 +79,20 @@ class Options(usage.Options):
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        environ = os.environ if environ is None else environ
+        self._environ = os.environ if environ is None else environ
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the environment, then the flags. What cannot be right ends the process with one line that says why."""
+        try:
+            self._read_environment()
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(f"outputd: {error} (outputd --help lists the flags)") from None
+
+    def _read_environment(self) -> None:
         for name in list(self.opts):
             variable = f"OUTPUTD_{name.replace('-', '_').upper()}"
-            value = environ.get(variable, "")
+            value = self._environ.get(variable, "")
             if not value or value.startswith("tcp://"):  # Kubernetes puts tcp://... into OUTPUTD_PORT
                 continue
             self.opts[name] = _flag(variable, value) if name in ("verbose", "refeed") else value
