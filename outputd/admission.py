@@ -7,18 +7,20 @@ from collections.abc import Callable
 
 _LONGEST_WAIT_S = 60
 _HALF_LIFE_S = 5.0
+_MEAN_LIFE_S = _HALF_LIFE_S / math.log(2)
 
 
 class Admission:
-    """Counts bytes held against a limit, and measures how fast they are let go."""
+    """Counts bytes held against a limit, and measures how fast they are let go while any are held."""
 
     def __init__(self, limit_bytes: int, seconds: Callable[[], float]) -> None:
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
         self._seconds = seconds
-        self._rate = 0.0
         self._measured_at = seconds()
-        self._drained = 0
+        self._busy_s = 0.0
+        self._drained_bytes = 0.0
+        self._just_drained = 0
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether so much more may be held."""
@@ -26,23 +28,31 @@ class Admission:
 
     def hold(self, size_bytes: int) -> None:
         """Hold more memory."""
+        self._measure()
         self.held_bytes += size_bytes
 
     def let_go(self, size_bytes: int) -> None:
         """Hold less."""
+        self._measure()
         self.held_bytes -= size_bytes
 
     def drained(self, size_bytes: int) -> None:
         """So many bytes of bodies were stored and answered."""
-        self._drained += size_bytes
+        self._just_drained += size_bytes
 
     def retry_after_s(self) -> int:
         """Whole seconds after which what is held now should be on disk, at the measured rate; 1 to 60."""
-        elapsed = self._seconds() - self._measured_at
-        if elapsed >= 1.0:
+        self._measure()
+        drained = max(1.0, self._drained_bytes + self._just_drained)  # before the first POST is stored, the time it has taken so far
+        return max(1, math.ceil(min(float(_LONGEST_WAIT_S), self.held_bytes * self._busy_s / drained)))
+
+    def _measure(self) -> None:
+        """Let old measurements fade with the time in which bytes were held; idle time counts for nothing."""
+        now = self._seconds()
+        elapsed, self._measured_at = now - self._measured_at, now
+        if self.held_bytes and elapsed > 0:
             keep = 0.5 ** (elapsed / _HALF_LIFE_S)
-            self._rate = self._rate * keep + self._drained / elapsed * (1 - keep)
-            self._measured_at, self._drained = self._seconds(), 0
-        if self._rate <= 0:
-            return 1 if not self._drained else _LONGEST_WAIT_S if elapsed > _LONGEST_WAIT_S else 1
-        return min(_LONGEST_WAIT_S, max(1, math.ceil(self.held_bytes / self._rate)))
+            busy_s = (1 - keep) * _MEAN_LIFE_S
+            self._busy_s = self._busy_s * keep + busy_s
+            self._drained_bytes = self._drained_bytes * keep + self._just_drained * busy_s / elapsed
+            self._just_drained = 0

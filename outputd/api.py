@@ -16,6 +16,7 @@ from outputd.addresses import canonical
 from outputd.collector import Collector, Sender
 from outputd.decoding import BadCoding, TooLarge, gunzip
 from outputd.dump import Copies, Copy, NoRoom, Streaming, byte_range
+from outputd.ledger import NO_ADDRESS
 from outputd.pools import InThread
 from outputd.rotation import Rotation
 from outputd.store import Store
@@ -232,4 +233,4 @@ def _peer(request: CappedRequest) -> str:
     peer = request.getClientAddress()
     if isinstance(peer, IPv4Address | IPv6Address):
         return canonical(peer.host) or peer.host
-    return "local"
+    return NO_ADDRESS

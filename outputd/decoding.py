@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 
 _STEP_BYTES = 256 * 1024
+_FIRST_STEP_BYTES = 256
 
 
 class BadCoding(Exception):
@@ -16,27 +16,32 @@ class TooLarge(Exception):
     """The decoded body is over the limit."""
 
 
-def gunzip(data: bytes, most_bytes: int, keep: Callable[[int], object] = lambda size: None) -> bytes:
-    """Decompress all members of a gzip body, never more than most_bytes; `keep` is told of each step's size.
+def gunzip(data: bytes, most_bytes: int) -> bytes:
+    """Decompress all members of a gzip body, never more than most_bytes.
 
     Raises BadCoding and TooLarge.
     """
     parts: list[bytes] = []
-    size, rest = 0, data
-    while rest or not parts:
+    size = at = 0
+    while at < len(data) or not at:
         member = zlib.decompressobj(wbits=31)
-        try:
-            while not member.eof:
-                part = member.decompress(rest, _STEP_BYTES)
-                rest = member.unconsumed_tail
-                size += len(part)
-                if size > most_bytes:
-                    raise TooLarge
-                keep(len(part))
+        step = _FIRST_STEP_BYTES  # what lies behind a member is copied, so a body of small ones is read in small steps
+        while not member.eof:
+            chunk = member.unconsumed_tail
+            if not chunk:
+                chunk = data[at : at + step]
+                at += len(chunk)
+                step = min(_STEP_BYTES, 4 * step)
+            if not chunk:
+                raise BadCoding("the gzip body is cut short")
+            try:
+                part = member.decompress(chunk, _STEP_BYTES)
+            except zlib.error as error:
+                raise BadCoding(f"the body is not gzip: {error}") from None
+            size += len(part)
+            if size > most_bytes:
+                raise TooLarge
+            if part:
                 parts.append(part)
-                if not part and not rest and not member.eof:
-                    raise BadCoding("the gzip body is cut short")
-        except zlib.error as error:
-            raise BadCoding(f"the body is not gzip: {error}") from None
-        rest = member.unused_data
+        at -= len(member.unused_data)
     return b"".join(parts)

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
-from outputd import __version__, timestamps
+from outputd import __version__, openapi, timestamps
 from outputd.addresses import canonical
 from outputd.datadir import DataDir
 from outputd.feed import FeedState
@@ -22,7 +22,7 @@ from outputd.queries import MOST_RECENT, Queries
 from outputd.rotation import Rotation
 from outputd.stats import Stats
 from outputd.store import Store, StoreFailed
-from outputd.web import SAFE, Answer, CappedRequest, Resource, answered, as_json, problem, route, with_problems
+from outputd.web import JSON, SAFE, Answer, CappedRequest, Resource, answered, as_json, problem, route, with_problems
 
 _PROOF_S = 2.0
 _LOW_DISK = 2
@@ -62,6 +62,7 @@ class Health:
         _get(app, "/metrics", self._text)
         _get(app, "/stats", self._counts)
         _get(app, "/recent", self._recent)
+        _get(app, "/openapi.json", self._openapi)
         with_problems(app)
         return Resource(app)
 
@@ -109,6 +110,9 @@ class Health:
             if ip is None:
                 return problem(400, "ip must be an IPv4 or IPv6 address")
         return as_json(await self._queries.recent(limit, ip))
+
+    async def _openapi(self, request: CappedRequest) -> Answer:
+        return 200, openapi.text(), JSON
 
     def _figures(self) -> dict[str, Any]:
         stats, current = self._stats, self._store.current

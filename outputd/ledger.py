@@ -31,6 +31,8 @@ _CACHE_KIB = 16 * 1024
 _CHECKPOINT_PAGES = 4000
 KEYS_LIVE_S = 12 * 3600
 MOST_KEYS = 1_000_000
+NO_ADDRESS = "local"
+"""The node of a peer that has neither name nor address, as over a Unix socket."""
 _MOST_ERRORS = 20
 
 
@@ -223,8 +225,17 @@ class Ledger:
         for lesson in self._untaught:
             if lesson.key is not None and lesson.key.name == name:
                 return lesson.key
-        row = await self.pool.run(_find_key, name, self._now() - KEYS_LIVE_S)
-        return None if row is None else UsedKey(row[0], row[1], row[2].encode(), row[3])
+        return await self.pool.run(self._find_key, name, self._now() - KEYS_LIVE_S)
+
+    def _find_key(self, db: sqlite3.Connection, name: bytes, since: float) -> UsedKey | None:
+        row = db.execute("SELECT digest, answer, used_at FROM keys WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        digest, answer, used_at = row
+        if used_at > since:
+            return UsedKey(name, digest, answer.encode(), used_at)
+        self.keys -= db.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount
+        return None
 
     def _forget_keys(self, db: sqlite3.Connection, before: float) -> None:
         self.keys -= db.execute("DELETE FROM keys WHERE used_at <= ?", (before,)).rowcount
@@ -275,13 +286,6 @@ def _unknown(db: sqlite3.Connection, addresses: Sequence[bytes]) -> list[bytes]:
     ]
 
 
-def _find_key(db: sqlite3.Connection, name: bytes, since: float) -> tuple[bytes, bytes, str, float] | None:
-    row: tuple[bytes, bytes, str, float] | None = db.execute(
-        "SELECT name, digest, answer, used_at FROM keys WHERE name = ? AND used_at > ?", (name, since)
-    ).fetchone()
-    return row
-
-
 def _waiting(db: sqlite3.Connection, most: int) -> list[tuple[int, bytes]]:
     return db.execute("SELECT id, address FROM waiting ORDER BY id LIMIT ?", (most,)).fetchall()
 
@@ -322,7 +326,7 @@ def _lessons(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_si
             errors = _errors_of(db, batch_id) if rejected else []
             answer = answer_of(accepted, rejected, errors)
             # A row does not tell a node's name from its peer's address, under which no key is kept: both are right.
-            for scope in {node, ""} if canonical(node) else {node}:
+            for scope in {node, ""} if node == NO_ADDRESS or canonical(node) else {node}:
                 yield Lesson(batch_id, (), UsedKey(key_name(scope, key), digest, answer, used_at))
         addresses: list[str] = []
         if first_result_id is not None:

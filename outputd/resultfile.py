@@ -119,30 +119,45 @@ def create(directory: DataDir, sequence: int, next_ids: tuple[int, int, int], cr
 
 
 class Table:
-    """Inserts rows from one flat list, by statements that stay compiled."""
+    """Inserts rows from one flat list by one statement, or few, of sizes that stay compiled.
+
+    Between two sizes the rest is filled with rows whose first column is NULL, which the statement passes over: each
+    statement asks for the GIL several times, and a busy reactor thread makes it wait each time. The first column of
+    a real row is never NULL.
+    """
 
     def __init__(self, name: str, columns: str, most_variables: int, verb: str = "INSERT") -> None:
         self._width = columns.count(",") + 1
-        self._place = f"({','.join('?' * self._width)})"
-        self._insert = f"{verb} INTO {name} ({columns}) VALUES "
+        self._into = f"{verb} INTO {name} ({columns})"
+        self._filler = [None, *[0] * (self._width - 1)]
         self._most_rows = min(_MOST_ROWS, 1 << (most_variables // self._width).bit_length() - 1)
         self._statements: dict[int, str] = {}
 
     def insert(self, db: sqlite3.Connection, flat: list[Any]) -> int:
         """Insert all rows, in order; returns how many went in."""
-        at, inserted, rows = 0, 0, len(flat) // self._width
-        size = self._most_rows
-        while rows:
-            while size > rows:
-                size >>= 1
-            statement = self._statements.get(size)
-            if statement is None:
-                statement = self._statements[size] = self._insert + ",".join([self._place] * size)
-            end = at + size * self._width
-            inserted += db.execute(statement, flat if at == 0 and end == len(flat) else flat[at:end]).rowcount
-            at = end
-            rows -= size
+        inserted, step = 0, self._most_rows * self._width
+        for at in range(0, len(flat), step):
+            part = flat if len(flat) <= step else flat[at : at + step]
+            rows = len(part) // self._width
+            size = _size_class(rows)
+            filler = self._filler * (size - rows)
+            inserted += db.execute(self._statement(size), part + filler if filler else part).rowcount
         return inserted
+
+    def _statement(self, rows: int) -> str:
+        statement = self._statements.get(rows)
+        if statement is None:
+            places = ",".join([f"({','.join('?' * self._width)})"] * rows)
+            statement = f"{self._into} SELECT * FROM (VALUES {places}) WHERE column1 IS NOT NULL"
+            self._statements[rows] = statement
+        return statement
+
+
+def _size_class(rows: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: powers of two, and the middles between them."""
+    power = 1 << (rows - 1).bit_length()
+    middle = power - (power >> 2)
+    return middle if rows <= middle else power
 
 
 class Writer:

@@ -51,7 +51,7 @@ _BACKLOG = 511
 _DRAIN_S = 5.0
 _HEALTH_DRAIN_S = 0.5
 _LEDGER_EVERY_S = 5.0
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.00005
 
 
 class Options(usage.Options):

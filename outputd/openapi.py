@@ -1,0 +1,267 @@
+"""The OpenAPI document of both sites: every route, with what may be sent to it and all that it may answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from outputd import __version__
+from outputd.queries import MOST_RECENT
+from outputd.results import MOST_RESULTS
+from outputd.schemas import ADDRESS, FILE_NAME, ref, schemas
+
+Part = dict[str, Any]
+
+_MOST_BODY_MIB = 8
+_JSON = "application/json"
+_PROBLEM = "application/problem+json"
+_DESCRIPTION = """\
+Collects the results of ping and traceroute nodes in SQLite files, and feeds the hops that it finds back.
+
+There are two ports; each path says by its `servers` to which it belongs. Times are UTC, round-trip times nanoseconds.
+
+Errors of every route are `application/problem+json` (RFC 9457). Beside what each operation lists, an unknown path is
+answered as in `components/responses/NotFound`, another method of a known path as in
+`components/responses/MethodNotAllowed`. Only a request that cannot be read as HTTP gets a bare 400. Routes that need no
+body ignore one.
+"""
+
+
+def _server(port: str, flag: str, what: str) -> Part:
+    variables = {"host": {"default": "localhost"}, "port": {"default": port, "description": f"`{flag}`"}}
+    return {"url": "http://{host}:{port}", "description": what, "variables": variables}
+
+
+RESULTS_SERVER = _server("8081", "--port", "The port for results")
+HEALTH_SERVER = _server("8091", "--health-port", "The port for health and metrics")
+
+# -- headers of answers ------------------------------------------------------------------------------
+
+
+def _header(what: str, schema: Part, required: bool = True) -> Part:
+    return {"description": what, "required": required, "schema": schema}
+
+
+def _matching(pattern: str) -> Part:
+    return {"type": "string", "pattern": pattern}
+
+
+_ALWAYS = ("X-Content-Type-Options", "Cache-Control")
+_HEADERS = {
+    "X-Content-Type-Options": _header("The Content-Type is right.", {"const": "nosniff"}),
+    "Cache-Control": _header("The next answer may be another.", {"const": "no-store"}),
+    "Retry-After": _header("Seconds after which to come again.", {"type": "integer", "minimum": 1, "maximum": 60}),
+    "Allow": _header("The methods of this path.", _matching(r"^[A-Z]+(, [A-Z]+)*$")),
+    "Accept-Encoding": _header("The content coding that is taken.", {"const": "gzip"}),
+    "Accept-Ranges": _header("Parts can be asked for; with a closed file.", {"const": "bytes"}, required=False),
+    "Content-Length": _header("Bytes of this answer.", {"type": "integer", "minimum": 0}),
+    "Content-Range": _header("The part, and the size of the file.", _matching(r"^bytes (\d+-\d+|\*)/\d+$")),
+    "Content-Disposition": _header(
+        "The name of the file.", _matching(r'^attachment; filename="results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db"$')
+    ),
+    "Repr-Digest": _header("SHA-256 of the whole file (RFC 9530).", _matching(r"^sha-256=:[A-Za-z0-9+/]{43}=:$")),
+}
+
+# -- answers -----------------------------------------------------------------------------------------
+
+
+def _answer(what: str, schema: Part, media: str = _JSON, headers: Sequence[str] = ()) -> Part:
+    named = {name: {"$ref": f"#/components/headers/{name}"} for name in (*_ALWAYS, *headers)}
+    return {"description": what, "headers": named, "content": {media: {"schema": schema}}}
+
+
+def _problem(what: str, *headers: str, schema: Part | None = None) -> Part:
+    return _answer(what, schema or ref("Problem"), _PROBLEM, headers)
+
+
+_EVERYWHERE = {
+    "400": _problem("The Host header is not UTF-8."),
+    "500": _problem("An error in outputd; its log tells more."),
+}
+_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/vnd.sqlite3"}
+_FILE_HEADERS = ("Content-Length", "Content-Disposition", "Repr-Digest")
+
+
+def _file(what: str, *headers: str) -> Part:
+    return _answer(what, _FILE, "application/vnd.sqlite3", (*_FILE_HEADERS, *headers))
+
+
+# -- operations --------------------------------------------------------------------------------------
+
+
+def _operation(name: str, summary: str, answers: Part, parameters: Sequence[Part] = (), **more: Any) -> Part:
+    operation: Part = {"operationId": name, "summary": summary, **more}
+    if parameters:
+        operation["parameters"] = list(parameters)
+    operation["responses"] = dict(sorted({**_EVERYWHERE, **answers}.items()))
+    return operation
+
+
+def _read(name: str, summary: str, answers: Part, parameters: Sequence[Part] = (), **more: Any) -> Part:
+    """GET, and HEAD, which is answered without a body, and whole."""
+    bare = {
+        status: {key: value for key, value in answer.items() if key != "content"}
+        for status, answer in {**_EVERYWHERE, **answers}.items()
+        if status not in ("206", "416")
+    }
+    whole = [parameter for parameter in parameters if parameter["name"] != "Range"]
+    return {
+        "get": _operation(f"get{name}", summary, answers, parameters, **more),
+        "head": _operation(f"head{name}", f"{summary}: the headers", bare, whole),
+    }
+
+
+def _query(name: str, what: str, schema: Part) -> Part:
+    return {"name": name, "in": "query", "description": what, "schema": schema}
+
+
+def _sent_header(name: str, what: str, schema: Part) -> Part:
+    return {"name": name, "in": "header", "description": what, "schema": schema}
+
+
+_RESULTS = {
+    "post": _operation(
+        "postResults",
+        "Store results",
+        description="Answered once the results are committed and fsynced. A bad item never costs its neighbours.",
+        parameters=[
+            _sent_header(
+                "X-Ping-Node",
+                "Who measured; absent or empty: the address of the sender is kept. At most one.",
+                {"type": "string", "maxLength": 64, "pattern": "^[ -~]*$"},
+            ),
+            _sent_header(
+                "Idempotency-Key",
+                "Makes a retry safe for 12 hours: the same key of the same X-Ping-Node is stored once. At most one. The"
+                " quotes of the structured form are taken off and not counted.",
+                {"type": "string", "minLength": 1, "maxLength": 255},
+            ),
+            _sent_header(
+                "Content-Encoding", "The content coding of the body.", {"enum": ["gzip", "x-gzip", "identity"]}
+            ),
+        ],
+        requestBody={
+            "required": True,
+            "description": f"At most {_MOST_BODY_MIB} MiB, also when decoded. JSON, whatever the Content-Type says.",
+            "content": {_JSON: {"schema": ref("Results")}},
+        },
+        answers={
+            "200": _answer("The results are on disk.", {"oneOf": [ref("Stored"), ref("PartlyStored")]}),
+            "400": _problem("No JSON array, not the coding that it says, or a bad header; nothing is stored."),
+            "413": _problem(f"Over {_MOST_BODY_MIB} MiB, or over {MOST_RESULTS} items; nothing is stored."),
+            "415": _problem("Another content coding than gzip; nothing is stored.", "Accept-Encoding"),
+            "422": _problem(
+                "No item is a result, or the Idempotency-Key was used with another body.",
+                schema={"anyOf": [ref("NothingStored"), ref("Problem")]},
+            ),
+            "503": _problem("The results cannot be stored now; nothing is half taken.", "Retry-After"),
+        },
+    )
+}
+_ROTATE = {
+    "post": _operation(
+        "postRotate",
+        "Begin a new file",
+        description="No POST is refused meanwhile. The old file becomes one self-contained file.",
+        answers={
+            "200": _answer("A new file is being written.", ref("Rotated")),
+            "503": _problem("No new file can be made; the current one goes on.", "Retry-After"),
+        },
+    )
+}
+_DUMP = _read(
+    "Dump",
+    "Copy a result file",
+    description="The current file as a consistent copy, with every result answered before; or a closed file.",
+    parameters=[
+        _query("file", "The name of a file; absent: the current one.", FILE_NAME),
+        _sent_header(
+            "Range",
+            "One range of bytes of a closed file (RFC 9110). Other forms, and ranges of the current file, are ignored.",
+            {"type": "string", "examples": ["bytes=0-4095"]},
+        ),
+    ],
+    answers={
+        "200": _file("The file, an SQLite database.", "Accept-Ranges"),
+        "206": _file("The part that was asked for.", "Accept-Ranges", "Content-Range"),
+        "404": _problem("There is no result file of this name."),
+        "416": _problem("The range lies outside of the file.", "Content-Range"),
+        "503": _problem("There is no room for a copy.", "Retry-After"),
+    },
+)
+_HEALTH = _read(
+    "Health",
+    "State and figures",
+    {
+        "200": _answer("Healthy: results are being stored.", ref("Health")),
+        "503": _answer("Unhealthy: results are not being stored.", ref("Health")),
+    },
+)
+_READY = _read(
+    "Ready",
+    "Whether results can be stored",
+    description="A commit of the last second proves it, else a write is tried.",
+    answers={
+        "200": _answer("Results can be stored.", ref("Ready")),
+        "503": _problem("They cannot, or outputd is shutting down."),
+    },
+)
+_METRICS = _read(
+    "Metrics",
+    "Metrics for Prometheus",
+    {"200": _answer("The text format.", {"type": "string"}, "text/plain; version=0.0.4; charset=utf-8")},
+)
+_STATS = _read("Stats", "Counts since the start", {"200": _answer("The counts.", ref("Stats"))})
+_RECENT = _read(
+    "Recent",
+    "The newest results",
+    description="Of all files, newest first by arrival.",
+    parameters=[
+        _query(
+            "limit",
+            f"The most results to return; over {MOST_RECENT} is {MOST_RECENT}.",
+            {"type": "integer", "minimum": 1, "default": 100},
+        ),
+        _query("ip", "Only results of this target, in any spelling.", ADDRESS),
+    ],
+    answers={
+        "200": _answer("The results.", ref("RecentResults")),
+        "400": _problem("`limit` is no whole number of at least 1, `ip` is no address, or the Host is not UTF-8."),
+    },
+)
+_OPENAPI = _read("OpenApi", "This document", {"200": _answer("OpenAPI 3.1.", {"type": "object"})})
+
+
+def document() -> Part:
+    """The document."""
+    results = {"/results": _RESULTS, "/rotate": _ROTATE, "/dump": _DUMP}
+    health = {
+        "/health": _HEALTH, "/ready": _READY, "/metrics": _METRICS, "/stats": _STATS, "/recent": _RECENT,
+        "/openapi.json": _OPENAPI,
+    }  # fmt: skip
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "outputd", "version": __version__, "description": _DESCRIPTION},
+        "servers": [RESULTS_SERVER, HEALTH_SERVER],
+        "paths": {
+            **{path: {"servers": [RESULTS_SERVER], **item} for path, item in results.items()},
+            **{path: {"servers": [HEALTH_SERVER], **item} for path, item in health.items()},
+        },
+        "components": {
+            "schemas": schemas(),
+            "headers": _HEADERS,
+            "responses": {
+                "NotFound": _problem("There is nothing at this path."),
+                "MethodNotAllowed": _problem("The path does not know this method.", "Allow"),
+            },
+        },
+    }
+
+
+@cache
+def text() -> bytes:
+    """The document in JSON."""
+    return msgspec.json.encode(document())

@@ -1,0 +1,263 @@
+"""The real process under test, and a blocking client: black box, nothing of outputd is imported."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.system.inputservice import InputService
+from tests.system.load import Load, Source
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+DEADLINE_S = 15.0
+STOP_S = 10.0  # rule 23
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], what: str, deadline_s: float = DEADLINE_S) -> T:
+    """Poll until the condition is true, and return what it gave; past the deadline the test fails."""
+    ends = time.monotonic() + deadline_s
+    while not (value := condition()):
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {deadline_s:g} s: {what}")
+        time.sleep(0.01)
+    return value
+
+
+def free_port() -> int:
+    """A port that nobody has, below those that outgoing connections are given."""
+    while True:
+        port = random.randint(10_000, 32_000)  # not seeded: several runs may go on at once
+        try:
+            socket.create_server((HOST, port)).close()
+        except OSError:
+            continue
+        return port
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens."""
+    try:
+        socket.create_connection((HOST, port), timeout=DEADLINE_S).close()
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, and how long it took."""
+
+    status: int
+    headers: Message
+    body: bytes
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+def call(
+    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None,
+    timeout: float = DEADLINE_S,
+) -> Answer:  # fmt: skip
+    """One request on a connection of its own."""
+    begun = time.monotonic()
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        response = connection.getresponse()
+        content = response.read()
+        return Answer(response.status, response.headers, content, time.monotonic() - begun)
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended after a signal."""
+
+    code: int
+    seconds: float
+
+
+class Outputd:
+    """One instance on ports of its own; it can be started again after it was stopped or killed."""
+
+    def __init__(
+        self, directory: Path, *flags: str, environment: Mapping[str, str] | None = None, cwd: Path = CHECKOUT
+    ) -> None:
+        self.directory = directory
+        self.log_path = Path(f"{directory}.log")
+        self.port, self.health_port = free_port(), free_port()
+        self.start_seconds = 0.0
+        self._flags = flags
+        self._environment = dict(environment or {})
+        self._cwd = cwd
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *flags: str) -> Outputd:
+        """Start it with further flags and return once it is ready."""
+        begun = time.monotonic()
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(flags), cwd=self._cwd, env=self._env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        wait_until(self._is_ready, f"outputd ready\n{self.log}")
+        self.start_seconds = time.monotonic() - begun
+        return self
+
+    def refused(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        """Start it where it must not start, and return what it said."""
+        return subprocess.run(
+            self._command(flags), cwd=self._cwd, env=self._env(), stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+
+    def send(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal and go on."""
+        self.process.send_signal(number)
+
+    def ended(self, deadline_s: float = STOP_S + 5) -> Ended:
+        """Wait for the end."""
+        begun = time.monotonic()
+        return Ended(self.process.wait(deadline_s), time.monotonic() - begun)
+
+    def stop(self, number: int = signal.SIGTERM) -> Ended:
+        """Ask it to end, and wait."""
+        self.send(number)
+        return self.ended()
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process of the last start."""
+        assert self._process is not None, "start comes first"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    @property
+    def peak_rss_bytes(self) -> int:
+        """The most memory that it has had resident."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        assert found is not None, status
+        return int(found[1]) * 1024
+
+    @property
+    def log(self) -> str:
+        """All that it has written to stdout and stderr, over all starts."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def post(self, results: object, timeout: float = DEADLINE_S, **headers: str) -> Answer:
+        """POST /results; headers as `x_ping_node="a"`."""
+        body = results if isinstance(results, bytes) else json.dumps(results).encode()
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return call(self.port, "POST", "/results", body, {"Content-Type": "application/json", **names}, timeout)
+
+    def rotate(self) -> Answer:
+        """POST /rotate."""
+        return call(self.port, "POST", "/rotate")
+
+    def get(self, path: str) -> Answer:
+        """GET on the health port."""
+        return call(self.health_port, "GET", path)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """GET /stats."""
+        stats: dict[str, Any] = self.get("/stats").json
+        return stats
+
+    def _is_ready(self) -> bool:
+        code = self.process.poll()
+        if code is not None:
+            raise AssertionError(f"outputd ended with {code} instead of starting:\n{self.log}")
+        try:
+            return self.get("/ready").status == 200
+        except OSError:
+            return False
+
+    def _command(self, flags: tuple[str, ...]) -> list[str]:
+        return [
+            sys.executable, "-m", "outputd", f"--port={self.port}", f"--health-port={self.health_port}",
+            f"--db-dir={self.directory}", *self._flags, *flags,
+        ]  # fmt: skip
+
+    def _env(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OUTPUTD_")}
+        return {**inherited, "PYTHONPATH": str(CHECKOUT), **self._environment}
+
+
+class SystemTest(SynchronousTestCase):
+    """A test with a directory of its own; whatever it starts ends with it, and has logged no traceback."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+
+    def outputd(
+        self, *flags: str, input_url: str = "", environment: Mapping[str, str] | None = None, cwd: Path = CHECKOUT
+    ) -> Outputd:
+        """An instance on our directory, not started yet."""
+        outputd = Outputd(self.directory, f"--input-url={input_url}", *flags, environment=environment, cwd=cwd)
+        self.addCleanup(self._no_traceback, outputd)
+        self.addCleanup(outputd.kill)
+        return outputd
+
+    def input_service(self) -> InputService:
+        """A stand-in for input_service, absent until it is opened."""
+        service = InputService(free_port())
+        self.addCleanup(service.close)
+        self.addCleanup(lambda: self.assertEqual([], service.faults))
+        return service
+
+    def load(self, outputd: Outputd, source: Source, connections: int, keyed: bool = False) -> Load:
+        """Connections that post what the source makes, from now until stopped."""
+        load = Load(HOST, outputd.port, source, connections, keyed)
+        self.addCleanup(load.stop)
+        load.start()
+        return load
+
+    def assertUndisturbed(self, load: Load) -> None:  # in unittest's spelling
+        """Every post of the load was answered 200, and there were some."""
+        self.assertEqual(([], []), (load.refused, load.unanswered))
+        self.assertGreater(len(load.answered), 0)
+
+    def assertStopped(self, ended: Ended) -> None:
+        """It ended in time with status 0 and left no WAL."""
+        self.assertEqual(0, ended.code)
+        self.assertLess(ended.seconds, STOP_S)
+        self.assertEqual([], [path.name for path in self.directory.glob("*-wal")])
+
+    def _no_traceback(self, outputd: Outputd) -> None:
+        if outputd.log_path.exists():
+            self.assertNotIn("Traceback", outputd.log)

@@ -1,0 +1,158 @@
+"""Results that no two are alike, and connections that post them and keep account of every answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+Result = dict[str, Any]
+
+_TARGETS = int(IPv6Address("2001:db8::"))
+_ODD_HOPS = ("_gateway", "*", "???", "", "fe80::1%eth0", "127.0.0.1", "169.254.169.254", "0.0.0.0", "ff02::1", "::")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One body, and the targets in it, each of which is in no other."""
+
+    body: bytes
+    targets: tuple[str, ...]
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """With its Idempotency-Key."""
+        return {"Idempotency-Key": self.key}
+
+
+class Source:
+    """Makes results like real ones from a seed; the target is a result's identity, so all can be found again."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._made = 0
+        self._lock = threading.Lock()
+
+    def post(self, size: int = 10) -> Post:
+        """A body of so many results."""
+        with self._lock:
+            results = [self._result() for _ in range(size)]
+            key = f"key {self._made}"
+        return Post(json.dumps(results).encode(), tuple(result["ip"] for result in results), key)
+
+    def results(self, size: int) -> list[Result]:
+        """So many results."""
+        with self._lock:
+            return [self._result() for _ in range(size)]
+
+    def _result(self) -> Result:
+        rng = self._random
+        self._made += 1
+        sent = rng.randint(1, 10)
+        received = rng.choice((0, sent, sent, rng.randint(0, sent)))
+        result: Result = {
+            "ip": str(IPv6Address(_TARGETS + self._made)),
+            "sent": sent,
+            "received": received,
+            "packet_loss": 100 * (sent - received) / sent,
+            "timestamp": self._timestamp(),
+        }
+        if received:
+            result["avg_rtt"] = rng.randint(100_000, 300_000_000)
+        else:
+            result["error"] = "no answer"
+        if rng.random() < 0.7:
+            result["traceroute"] = self._traceroute(bool(received))
+        return result
+
+    def _timestamp(self) -> str:
+        rng = self._random
+        fraction = rng.choice(("", f".{rng.randint(1, 10**9 - 1):09d}"))
+        zone = rng.choice(("Z", "+02:00", "-11:30"))
+        return f"2026-0{rng.randint(1, 9)}-{rng.randint(10, 28)}T12:{rng.randint(10, 59)}:07{fraction}{zone}"
+
+    def _traceroute(self, completed: bool) -> Result:
+        rng = self._random
+        hops: list[Result] = [{"ttl": 1, "ip": "192.168.1.1", "rtt": 900_000}]
+        for ttl in range(2, rng.randint(4, 9)):
+            hops.append({"ttl": ttl, "ip": self._hop(), "rtt": rng.randint(10**6, 10**8)})
+            if rng.random() < 0.2:
+                hops[-1] = {"ttl": ttl, "timeout": True}
+        hops.append({"ttl": 255, "ip": f"198.51.100.{rng.randint(1, 9)}", "timeout": True})  # timeout wins over ip
+        trace: Result = {"method": rng.choice(("icmp", "tcp", "udp")), "completed": completed, "hops": hops}
+        if not completed:
+            trace["error"] = "destination unreachable: !H"
+        return trace
+
+    def _hop(self) -> str:
+        rng = self._random
+        kind = rng.random()
+        if kind < 0.1:
+            return rng.choice(_ODD_HOPS)
+        if kind < 0.2:
+            return f"2001:DB8:0:0:0:0:0:{rng.randint(0, 4000):X}"
+        address = str(IPv4Address(rng.choice((0x0A000000, 0x64400000, 0x08080000)) + rng.randint(1, 5000)))
+        return f"::ffff:{address}" if kind < 0.3 else address
+
+
+@dataclass
+class Load:
+    """So many connections, each of which posts one body after the other until it is stopped or cut off."""
+
+    host: str
+    port: int
+    source: Source
+    connections: int
+    keyed: bool = False
+    answered: list[Post] = field(default_factory=list)
+    """Those with the answer 200 and the right count."""
+    unanswered: list[Post] = field(default_factory=list)
+    """Those that were sent, or not even wholly, when the connection ended."""
+    refused: list[tuple[int, bytes]] = field(default_factory=list)
+    """Any other answer."""
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> Load:
+        """Begin."""
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self.connections)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self) -> Load:
+        """Return when every connection has had its last answer, or was cut off."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive(), "a connection of the load hangs"
+        return self
+
+    def _work(self) -> None:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
+        while not self._stopping.is_set():
+            post = self.source.post()
+            try:
+                connection.request("POST", "/results", post.body, post.headers if self.keyed else {})
+                response = connection.getresponse()
+                content = response.read()
+            except (OSError, http.client.HTTPException):
+                self.unanswered.append(post)
+                break
+            if response.status == 200 and json.loads(content) == {"status": "ok", "received": len(post.targets)}:
+                self.answered.append(post)
+            else:
+                self.refused.append((response.status, content))
+        connection.close()
+
+
+def targets(posts: Iterable[Post]) -> Counter[str]:
+    """How often each target is in these posts."""
+    return Counter(target for post in list(posts) for target in post.targets)
