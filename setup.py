@@ -11,6 +11,9 @@ if VERSION is None:
 
 TEST = [
     "hypothesis>=6.100",
+    "openapi-schema-validator>=0.9",
+    "openapi-spec-validator>=0.9",
+    "schemathesis==4.32.*",  # held fast: each release looks for more
     "setuptools>=64",
 ]
 

@@ -226,7 +226,7 @@ def _header(request: CappedRequest, name: bytes) -> str | None:
         return None
     if len(values) > 1:
         raise BadHeader(f"more than one {name.decode()} header")
-    return str(values[0].decode("utf-8", "replace"))
+    return str(values[0].decode("latin-1"))
 
 
 def _peer(request: CappedRequest) -> str:

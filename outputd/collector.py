@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -20,11 +19,10 @@ from outputd.store import Store, StoreFailed
 
 _LARGE_BYTES = 256 * 1024
 _DAY_S = 86_400
-_BYTES_A_CELL = 48
+_BYTES_A_CELL = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(msgspec.Struct, frozen=True):
     """Who sent a body: the node's name for the files, and the scope and text of its Idempotency-Key."""
 
     node: str
@@ -32,8 +30,7 @@ class Sender:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What to tell the node: an HTTP status and JSON, or the members of a problem."""
 
     status: int
@@ -85,7 +82,7 @@ class Collector:
         used = await self._ledger.used(name)
         if used is None:
             return await self._store_body(body, sender, name)
-        if used.digest != await self._digest(body):
+        if used.digest != await self._in_thread(_digest, body):
             return problem(422, "this Idempotency-Key was used with another body")
         self._stats.duplicate_posts += 1
         return Answer(200, msgspec.json.encode({**msgspec.json.decode(used.answer), "duplicate": True}))
@@ -104,13 +101,17 @@ class Collector:
             return problem(413, "too many items in one body")
         if not batch.accepted and not batch.rejected:
             return Answer(200, answer_of(0, 0, ()))
-        batch.node, batch.digest, batch.key = sender.node, await self._digest(body), sender.key
+        digest = _digest(body) if len(body) < _LARGE_BYTES else await self._in_thread(_digest, body)
+        batch.node, batch.digest, batch.key = sender.node, digest, sender.key
         return await self._record(batch, len(body), key, now)
 
     async def _record(self, batch: Batch, size_bytes: int, key: bytes | None, now: float) -> Answer:
         items = batch.accepted + len(batch.rejected)
         self._stats.offered += items
         rows_bytes = batch.cells * _BYTES_A_CELL
+        if not self._admission.has_room(rows_bytes) and self._admission.held_bytes > size_bytes:
+            self._stats.refused += items  # alone it would be taken, however much it grew
+            return self._unavailable("too much waits for the disk")
         self._admission.hold(rows_bytes)
         try:
             await self._store.record(batch)
@@ -134,10 +135,9 @@ class Collector:
             return problem(422, "no item of the body is a result", received=0, rejected=items, errors=errors)
         return Answer(200, json)
 
-    async def _digest(self, body: bytes) -> bytes:
-        if len(body) < _LARGE_BYTES:
-            return hashlib.sha256(body).digest()
-        return await self._in_thread(lambda: hashlib.sha256(body).digest())
-
     def _unavailable(self, detail: str) -> Answer:
         return problem(503, detail, retry_after_s=self._admission.retry_after_s())
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()

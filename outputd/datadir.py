@@ -13,6 +13,7 @@ from pathlib import Path
 LEDGER = "hops.sqlite3"
 _LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
+DAMAGED = ".damaged"
 
 
 class DirectoryUnusable(Exception):
@@ -72,9 +73,7 @@ class DataDir:
         """Give a finished file the name of this second, or the next free one, durably and never over another file."""
         for path in self._names(now_s):
             with contextlib.suppress(FileExistsError):
-                os.link(made, path)
-                made.unlink()
-                self.sync()
+                self.put_back(made, path)
                 return path
         raise AssertionError("unreachable: names never run out")
 
@@ -83,6 +82,27 @@ class DataDir:
         for name in (path, wal_of(path), Path(f"{path}-shm"), Path(f"{path}-journal")):
             name.unlink(missing_ok=True)
         self.sync()
+
+    def put_back(self, made: Path, path: Path) -> None:
+        """Give a finished file this very name, durably. Raises FileExistsError."""
+        os.link(made, path)
+        made.unlink()
+        self.sync()
+
+    def set_aside(self, path: Path) -> Path:
+        """Take a damaged result file out of the way, with its companions; returns its new name."""
+        aside = Path(f"{path}{DAMAGED}")
+        for companion in ("-wal", "-shm", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{path}{companion}", f"{aside}{companion}")
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, aside)
+        self.sync()
+        return aside
+
+    def set_aside_names(self) -> list[str]:
+        """The damaged files that lie here."""
+        return sorted(path.name for path in self.path.glob(f"*{DAMAGED}"))
 
     def sync(self) -> None:
         """Make the names durable."""
@@ -115,3 +135,12 @@ def size_of(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None when there is none."""
+    try:
+        state = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return state.st_dev, state.st_ino

@@ -142,6 +142,9 @@ class Health:
             return _check("fail", failure[0], failure[1])
         if self._ledger.failure is not None:
             return _check("fail", f"the hop ledger cannot be written: {self._ledger.failure}", None)
+        if damaged := self._directory.set_aside_names():
+            reason = f"damaged and set aside: {', '.join(damaged)}"
+            return _check("warn", reason, None, waiting_posts=self._store.waiting)
         return _check("ok", None, None, waiting_posts=self._store.waiting)
 
     async def _disk(self) -> Check:

@@ -12,7 +12,6 @@ import hashlib
 import importlib.resources
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ from twisted.logger import Logger
 
 from outputd import timestamps
 from outputd.addresses import canonical, packed, unpacked
+from outputd.datadir import identity_of
 from outputd.pools import OpenPool, Pool
 from outputd.resultfile import FileInfo, NewerFile, Table, reading
 from outputd.turns import Turns
@@ -36,8 +36,7 @@ NO_ADDRESS = "local"
 _MOST_ERRORS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class UsedKey:
+class UsedKey(msgspec.Struct, frozen=True):
     """An Idempotency-Key that has stored something: which body, and what was answered."""
 
     name: bytes
@@ -46,8 +45,7 @@ class UsedKey:
     used_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
+class Lesson(msgspec.Struct, frozen=True):
     """What one stored batch tells the ledger."""
 
     batch_id: int
@@ -55,8 +53,7 @@ class Lesson:
     key: UsedKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Learnt:
+class Learnt(msgspec.Struct, frozen=True):
     """What a turn of the ledger found: addresses never seen before, kept or beyond --max-hops."""
 
     new: int
@@ -84,6 +81,7 @@ class Ledger:
         everything = 2**63
         self._turns: Turns[Lesson, Learnt] = Turns(reactor, self._learn, lambda _: 0, everything, everything)
         self._untaught: list[Lesson] = []
+        self._identity: tuple[int, int] | None = None
         self._last_batch_id = 0
         self._handed: dict[str, int] = {}
         self._statements: Table | None = None
@@ -134,6 +132,7 @@ class Ledger:
             schema = importlib.resources.files("outputd").joinpath("ledger.sql").read_text()
             db.executescript(f"BEGIN; {schema}; PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
         limit = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        self._identity = identity_of(self._path)
         self._statements = Table("known", "address", limit, "INSERT OR IGNORE")
 
     @property
@@ -186,7 +185,13 @@ class Ledger:
         self._discovered(learnt)
         return learnt
 
+    def is_gone(self) -> bool:
+        """Whether the file was deleted, moved or replaced under our feet."""
+        return identity_of(self._path) != self._identity
+
     def _write_untaught(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
+        if self.is_gone():
+            raise FileNotFoundError(f"{self._path.name} was deleted or moved away")
         untaught = list(self._untaught)
         everything = [*untaught, *lessons]
         learnt = self._commit(db, everything, max(self._last_batch_id, last_of(everything)))

@@ -25,8 +25,8 @@ There are two ports; each path says by its `servers` to which it belongs. Times 
 
 Errors of every route are `application/problem+json` (RFC 9457). Beside what each operation lists, an unknown path is
 answered as in `components/responses/NotFound`, another method of a known path as in
-`components/responses/MethodNotAllowed`. Only a request that cannot be read as HTTP gets a bare 400. Routes that need no
-body ignore one.
+`components/responses/MethodNotAllowed`, and a request that cannot be read as in `components/responses/Unreadable`.
+Routes that need no body ignore one.
 """
 
 
@@ -77,10 +77,7 @@ def _problem(what: str, *headers: str, schema: Part | None = None) -> Part:
     return _answer(what, schema or ref("Problem"), _PROBLEM, headers)
 
 
-_EVERYWHERE = {
-    "400": _problem("The Host header is not UTF-8."),
-    "500": _problem("An error in outputd; its log tells more."),
-}
+_EVERYWHERE = {"500": _problem("An error in outputd; its log tells more.")}
 _FILE = {"type": "string", "format": "binary", "contentMediaType": "application/vnd.sqlite3"}
 _FILE_HEADERS = ("Content-Length", "Content-Disposition", "Repr-Digest")
 
@@ -229,7 +226,7 @@ _RECENT = _read(
     ],
     answers={
         "200": _answer("The results.", ref("RecentResults")),
-        "400": _problem("`limit` is no whole number of at least 1, `ip` is no address, or the Host is not UTF-8."),
+        "400": _problem("`limit` is no whole number of at least 1, or `ip` is no address."),
     },
 )
 _OPENAPI = _read("OpenApi", "This document", {"200": _answer("OpenAPI 3.1.", {"type": "object"})})
@@ -256,6 +253,7 @@ def document() -> Part:
             "responses": {
                 "NotFound": _problem("There is nothing at this path."),
                 "MethodNotAllowed": _problem("The path does not know this method.", "Allow"),
+                "Unreadable": _problem("This is not HTTP/1.1, the method is not ASCII, or the path is not UTF-8."),
             },
         },
     }

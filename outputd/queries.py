@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import Logger
+
 from outputd import timestamps
 from outputd.pools import InThread
 from outputd.resultfile import FileInfo, reading
 
+_log = Logger()
 MOST_RECENT = 1000
 _RECENT = "SELECT id, ip, sent, received, packet_loss, avg_rtt, timestamp, error FROM ping_results"
 
@@ -42,6 +45,8 @@ def _recent(paths: Sequence[Path], limit: int, ip: str | None) -> list[dict[str,
         except sqlite3.OperationalError:
             if path.exists():
                 raise
+        except sqlite3.DatabaseError as error:  # damaged: the others answer
+            _log.error("{file} cannot be read: {error!s}", file=path.name, error=error)
     return found
 
 

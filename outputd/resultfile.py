@@ -70,12 +70,21 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         db.close()
 
 
-def describe(path: Path) -> FileInfo | None:
-    """What the file says of itself; None when it does not bear our mark. Raises NewerFile."""
+class Damaged(Exception):
+    """A file under our mark cannot be read; the text says why."""
+
+
+def bears_our_mark(path: Path) -> bool:
+    """Whether the header of a file says that it is ours. Only for files that no connection of this process has open."""
+    with path.open("rb") as file:
+        header = file.read(72)
+    return header[:16] == b"SQLite format 3\0" and header[68:72] == APPLICATION_ID.to_bytes(4)
+
+
+def describe(path: Path) -> FileInfo:
+    """What a file under our mark says of itself. Raises NewerFile, Damaged."""
     try:
         with reading(path) as db:
-            if _pragma(db, "application_id") != APPLICATION_ID:
-                return None
             version = _pragma(db, "user_version")
             if version > SCHEMA_VERSION:
                 raise NewerFile(f"{path} has schema version {version}, this outputd knows {SCHEMA_VERSION}: upgrade it")
@@ -87,17 +96,21 @@ def describe(path: Path) -> FileInfo | None:
                 " (SELECT max(id) FROM traceroute_hops)"
             ).fetchone()
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        return None  # no SQLite file at all
+        raise Damaged(str(error)) from None
     result, batch, hop = (max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True))
     return FileInfo(path, sequence, created_at, (result, batch, hop))
 
 
-def ours(directory: DataDir) -> list[FileInfo]:
-    """The result files of a directory, oldest first, by the order kept in the files."""
-    found = (describe(path) for path in directory.databases())
-    return sorted((info for info in found if info is not None), key=lambda info: (info.sequence, info.path.name))
+def ours(directory: DataDir) -> tuple[list[FileInfo], dict[Path, str]]:
+    """The result files of a directory, oldest first by the order kept in them, and the damaged ones with the reason."""
+    found: list[FileInfo] = []
+    damaged: dict[Path, str] = {}
+    for path in filter(bears_our_mark, directory.databases()):
+        try:
+            found.append(describe(path))
+        except Damaged as error:
+            damaged[path] = str(error)
+    return sorted(found, key=lambda info: (info.sequence, info.path.name)), damaged
 
 
 def create(directory: DataDir, sequence: int, next_ids: tuple[int, int, int], created_at: str, now_s: float) -> Path:
@@ -265,6 +278,16 @@ def prepare(db: sqlite3.Connection, wal_limit_bytes: int) -> None:
 def begin(db: sqlite3.Connection, next_ids: tuple[int, int, int]) -> None:
     """Keep in a new file that older files end before these ids: it must hold when the older ones are gone."""
     db.execute("UPDATE result_file SET first_id=?, first_batch_id=?, first_hop_id=?", next_ids)
+
+
+def rescue(db: sqlite3.Connection, directory: DataDir, path: Path) -> None:
+    """Give a file that was deleted, and that only this connection still has, its name again."""
+    made = directory.temporary("rescued")
+    try:
+        db.execute("VACUUM INTO ?", (str(made),))
+        directory.put_back(made, path)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def finish(path: Path, analyse: bool = True) -> bool:

@@ -246,19 +246,35 @@ class Parser:
 _decode_all = msgspec.json.Decoder(list[PingResult]).decode
 _decode_one = msgspec.json.Decoder(PingResult).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 _WHERE = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(\w+)`$")
 
 
 def _items(body: bytes) -> list[msgspec.Raw]:
+    if body.count(b",") >= MOST_RESULTS:
+        _count_items(body)
     try:
         items = _decode_items(body)
         body.decode()
     except (ValueError, RecursionError) as error:
         raise NotResults(_why_not_json(error)) from None
-    if len(items) > MOST_RESULTS:
-        raise TooManyResults
     return items
+
+
+def _count_items(body: bytes) -> None:
+    """Raise TooManyResults without making the items: four million numbers would take 300 MiB."""
+    depth = items = 0
+    for token in _STRUCTURE.finditer(body):
+        sign = token[0]
+        if sign in b"[{":
+            depth += 1
+        elif sign in b"]}":
+            depth -= 1
+        elif sign == b"," and depth == 1:
+            items += 1
+            if items >= MOST_RESULTS:
+                raise TooManyResults
 
 
 def _decode_each(items: Sequence[msgspec.Raw]) -> Iterator[PingResult | Rejected]:
@@ -290,7 +306,7 @@ def _rejected_by_value(index: int, ip: str | None, timestamp: str | None, raw: b
 
 
 def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _why_not_json(error: Exception) -> str:

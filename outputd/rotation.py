@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from outputd.store import Store
+from outputd.store import Store, StoreFailed
 
 _log = Logger()
 _EVERY_S = 1.0
@@ -50,15 +50,17 @@ class Rotation:
     async def ask(self) -> None:
         """Do what is due. An error is logged and the next second tries again: a LoopingCall would stop for good."""
         try:
-            if self._store.failure is not None:
-                await self._store.prove()  # is it well again?
             why = self._store.why_due()
             if why is not None:
                 await self.rotate(why)
             else:
                 await self._prune()
             await self._store.finish_closed()
+            if self._store.failure is not None:
+                await self._store.prove()  # is it well again?
             self.failure = None
+        except StoreFailed:
+            pass  # the store has said so
         except Exception as error:
             if self.failure is None:
                 _log.failure("rotation failed and is tried again")

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from outputd import resultfile, timestamps
-from outputd.datadir import DataDir, size_of, wal_of
+from outputd.datadir import DataDir, identity_of, size_of, wal_of
 from outputd.pools import InThread, OpenPool
 from outputd.resultfile import FileInfo, Writer, Written
 from outputd.results import Batch
@@ -54,16 +54,23 @@ class _Current:
         self.info = info
         self.created_s = timestamps.seconds(info.created_at)
         self.size_bytes = size_of(info.path)
+        self._identity = identity_of(info.path)
         self._limits = limits
         self._writer: Writer | None = None
         self.pool = open_pool(info.path, self._prepare)
+
+    def is_gone(self) -> bool:
+        """Whether the file was deleted, moved or replaced under our feet."""
+        return identity_of(self.info.path) != self._identity
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         resultfile.prepare(db, self._limits.wal_bytes)
         self._writer = Writer(db, self._limits.rejected_bytes)
 
     def write(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Written:
-        """In the pool's thread."""
+        """In the pool's thread. Raises FileNotFoundError when the file is no longer where it was."""
+        if self.is_gone():
+            raise FileNotFoundError(f"{self.info.path.name} was deleted or moved away")
         assert self._writer is not None, "a connection is prepared before it is used"
         return self._writer.write(db, batches)
 
@@ -89,15 +96,21 @@ class Store:
         self._next_ids = (1, 1, 1)
         self._rotating = DeferredLock()
         self._committed_at: float | None = None
+        self._is_damaged = False
         self.failure: tuple[str, float] | None = None
 
     # -- life ----------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Go on with the newest file, or begin the first one. Blocking, for the start. Raises NewerFile, OSError."""
-        self._files = resultfile.ours(self._directory)
-        self._unfinished = {info.path for info in self._files[:-1]}
+        self._files, damaged = resultfile.ours(self._directory)
         self._next_ids = _furthest(self._files)
+        for path, reason in damaged.items():
+            self._next_ids = _beyond(self._next_ids, size_of(path))
+            aside = self._directory.set_aside(path)
+            _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name,
+                       reason=reason)  # fmt: skip
+        self._unfinished = {info.path for info in self._files[:-1]}
         if not self._files:
             self._files.append(self._create(1))
         self._current = _Current(self._files[-1], self.limits, self._open_pool)
@@ -140,6 +153,10 @@ class Store:
 
     def why_due(self) -> str | None:
         """Why the current file should be closed now, or None."""
+        if self._is_damaged:
+            return "damaged"
+        if self.current.is_gone():
+            return "deleted under our feet"
         if self.current.size_bytes >= self.limits.max_size_bytes:
             return "size"
         if self.age_s >= self.limits.max_age_s:
@@ -171,7 +188,8 @@ class Store:
             if self.failure is None:
                 _log.error("cannot store results in {file}: {error!s}", file=current.info.path.name, error=error)
                 self.failure = (str(error), self._now())
-            if not isinstance(error, sqlite3.OperationalError):
+            self._is_damaged = type(error) is sqlite3.DatabaseError  # malformed, or no database
+            if not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("storing {count} batches failed", count=len(batches))
             raise StoreFailed(str(error)) from error
         if self.failure is not None:
@@ -203,9 +221,27 @@ class Store:
                 self._files.append(info)
             finally:
                 self._turns.release()
-            self._unfinished.add(old.info.path)
-            await old.pool.close()
+            await self._leave(old)
             return info.path
+
+    async def _leave(self, old: _Current) -> None:
+        """Close a file that is written no more, and see to it that what it holds is not lost."""
+        name = old.info.path.name
+        if old.is_gone():
+            try:
+                await old.pool.run(resultfile.rescue, self._directory, old.info.path)
+                _log.warn("{name} was deleted under our feet, and has been written again", name=name)
+            except (OSError, sqlite3.Error) as error:
+                _log.error("{name} was deleted under our feet and is lost: {error!s}", name=name, error=error)
+                self._files.remove(old.info)
+        await old.pool.close()
+        if self._is_damaged:
+            aside = await self._in_thread(self._directory.set_aside, old.info.path)
+            _log.error("{name} is damaged and set aside as {aside}", name=name, aside=aside.name)
+            self._files.remove(old.info)
+            self._is_damaged = False
+        elif old.info in self._files:
+            self._unfinished.add(old.info.path)
 
     def _create(self, sequence: int) -> FileInfo:
         now = self._now()
@@ -233,6 +269,12 @@ class Store:
 
 def _weigh(item: Batch | None) -> int:
     return 0 if item is None else item.cells
+
+
+def _beyond(ids: tuple[int, int, int], size_bytes: int) -> tuple[int, int, int]:
+    """Ids that no row of an unreadable file of this size can have: each takes more than 16 bytes."""
+    most = size_bytes // 16
+    return ids[0] + most, ids[1] + most, ids[2] + most
 
 
 def _furthest(files: Sequence[FileInfo]) -> tuple[int, int, int]:

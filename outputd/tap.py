@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import sqlite3
@@ -51,6 +52,7 @@ _BACKLOG = 511
 _DRAIN_S = 5.0
 _HEALTH_DRAIN_S = 0.5
 _LEDGER_EVERY_S = 5.0
+_GC_EVERY = 20_000
 _SWITCH_S = 0.00005
 
 
@@ -207,6 +209,7 @@ class _Parts:
         self._service = OutputService(self._reactor, starts, stops)
         if own_process:
             sys.setswitchinterval(_SWITCH_S)  # the writer asks for the GIL back after each statement
+            self._reactor.callWhenRunning(_settle_memory)
             self._reactor.callWhenRunning(self._reactor.callLater, 0, self._service.end_by_signals)
         return self._service
 
@@ -276,6 +279,10 @@ class _Parts:
 
     async def _keep_up(self) -> None:
         try:
+            if self._ledger.is_gone():
+                _log.error("the hop ledger was deleted under our feet, and is made anew from the result files")
+                await self._ledger.pool.close()
+                await self._threads(self._ledger.open, self._store.files, self._feedable, False)
             await self._ledger.keep_up()
         except Exception:
             _log.failure("keeping the hop ledger failed and is tried again")
@@ -324,6 +331,13 @@ class _Parts:
         self._threads.stop()
         self._parsing.stop()
         self._directory.release()
+
+
+def _settle_memory() -> None:
+    """What is there at the start stays: the collector of cycles need not walk it, nor walk often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_EVERY, 20, 50)
 
 
 __all__: Sequence[str] = ("Options", "makeService")

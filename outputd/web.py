@@ -6,7 +6,7 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, cast
@@ -49,42 +49,58 @@ class CappedRequest(server.Request):
     gone = False
     under_way = False
     _held = 0
+    _received = 0
     _taken = False
 
     def gotLength(self, length: int | None) -> None:
-        """The headers are in; a body of this length comes next, of unknown length if it is chunked."""
+        """The headers are in; room for the body, if its length is known, is reserved before it is read."""
         site = self.site = self.channel.site
         self.content = BytesIO()
-        if length is not None and length > site.most_body_bytes:
+        if not length:
+            return
+        if length > site.most_body_bytes:
             self.refusal = 413
-        elif not site.admission.has_room(length or 0):
+        elif not site.admission.has_room(length):
             self.refusal = 503
+        else:
+            self._hold(length)
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a part of the body while there is room."""
-        site, size = self.site, len(data)
         if self.refusal:
             return
-        if self._held + size > site.most_body_bytes:
+        self._received += len(data)
+        more = self._received - self._held
+        if self._received > self.site.most_body_bytes:
             self.refusal = 413
-        elif not site.admission.has_room(size):
+        elif more > 0 and not self.site.admission.has_room(more):
             self.refusal = 503
         else:
-            self._held += size
-            site.admission.hold(size)
+            if more > 0:
+                self._hold(more)
             self.content.write(data)
             return
         self.content = BytesIO()
         self._let_go()
 
+    def loosen(self) -> None:
+        """Hold only what has come in: a slow sender must not keep room from others."""
+        spare = self._held - self._received
+        if spare > 0:
+            self.site.admission.let_go(spare)
+            self._held = self._received
+
     def process(self) -> None:
         """All is in: answer."""
         site = self.site
         self.under_way = True
+        self.channel.served += 1
         site.in_flight += 1
         if site.draining:
             self.close_after()
-        self.setHeader(b"Date", http.datetimeToString())
+        self.responseHeaders.setRawHeaders(b"Date", (http.datetimeToString(),))
+        if self.path.startswith((b"http://", b"https://")):  # the absolute form, which every server must take
+            self.path = b"/" + self.path.partition(b"://")[2].partition(b"/")[2]
         self.prepath = []
         self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
         try:
@@ -98,6 +114,10 @@ class CappedRequest(server.Request):
         if not self.startedWriting and not self.gone:
             send(self, *problem(500, "an error in outputd; its log tells more"))
         return reason
+
+    def getRequestHostname(self) -> bytes:
+        """One name, whatever the Host header says: no route depends on it, and Klein fails on some."""
+        return b"outputd"
 
     def close_after(self) -> None:
         """Close the connection after the answer."""
@@ -131,6 +151,10 @@ class CappedRequest(server.Request):
         if not self._taken:
             self.end()
 
+    def _hold(self, size_bytes: int) -> None:
+        self.site.admission.hold(size_bytes)
+        self._held += size_bytes
+
     def _let_go(self) -> None:
         if self._held:
             self.site.admission.let_go(self._held)
@@ -141,6 +165,7 @@ class Channel(http.HTTPChannel):
     """One connection; what the sweep remembers of it."""
 
     site: Site
+    served = 0
     receiving: object = None
     receiving_since = 0.0
     acked = -1
@@ -159,20 +184,49 @@ class Channel(http.HTTPChannel):
         self.site.channels.discard(self)
         super().connectionLost(reason)
 
+    def timeoutConnection(self) -> None:
+        """Nothing has come in for long; who still reads an answer is left to the sweep."""
+        if _unread_progress(self) >= 0:
+            self.setTimeout(self.timeOut)
+        else:
+            super().timeoutConnection()
+
+    def headerReceived(self, line: bytes) -> bool:
+        """See HTTPChannel; a Content-Length of thousands of digits is a ValueError there."""
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            self._respondToBadRequestAndDisconnect()
+            return False
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A header line of over 16 KiB is answered, too."""
+        self._respondToBadRequestAndDisconnect()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        _, body, headers = problem(400, "the request cannot be read as HTTP/1.1")
+        head = b"".join(b"%s: %s\r\n" % header for header in headers.items())
+        cast(ITCPTransport, self.transport).write(
+            b"HTTP/1.1 400 Bad Request\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
+        )
+        self.loseConnection()
+
     def abort(self) -> None:
         """End the connection now, whatever is unsent."""
         if self.transport is not None:
             cast(ITCPTransport, self.transport).abortConnection()
 
     def is_stuck(self, now_s: float) -> bool:
-        """Whether a body has taken too long, or an answer lies unread too long."""
-        request = self.requests[-1] if self.requests else None
-        receiving = request if request is not None and not request.under_way else None
-        if receiving is not self.receiving or receiving is None:
-            self.receiving, self.receiving_since = receiving, now_s
+        """Whether a request has taken too long to come in, or an answer lies unread too long."""
         acked = _unread_progress(self)
         if acked != self.acked or acked < 0:
             self.acked, self.acked_since = acked, now_s
+        request = self.requests[-1] if self.requests else None
+        receiving = request or self.served
+        if receiving != self.receiving or acked >= 0 or (request is not None and request.under_way):
+            self.receiving, self.receiving_since = receiving, now_s
+        elif request is not None:
+            request.loosen()
         return now_s - self.receiving_since > _WHOLE_BODY_S or now_s - self.acked_since > _SILENT_S
 
 
@@ -345,13 +399,22 @@ class Resource(KleinResource):
         """See KleinResource."""
         assert isinstance(request, CappedRequest)
         try:
-            request.method.decode("ascii")
-            b"/".join(request.postpath or ()).decode()
-            request.getRequestHostname().decode()
+            method, path = request.method.decode("ascii"), b"/".join(request.postpath or ()).decode()
         except UnicodeDecodeError:
-            send(request, *problem(400, "the method is not ASCII, or the path or Host not UTF-8"))
+            send(request, *problem(400, "the method is not ASCII, or the path not UTF-8"))
+            return server.NOT_DONE_YET
+        if method != method.upper():  # Klein would take it for the same in capitals
+            allowed = self._app.url_map.bind("outputd").allowed_methods(f"/{path}")
+            send(request, *(_no_such_method(allowed) if allowed else problem(404, _NO_PATH)))
             return server.NOT_DONE_YET
         return super().render(request)
+
+
+_NO_PATH = "there is nothing at this path"
+
+
+def _no_such_method(allowed: Iterable[str]) -> Answer:
+    return problem(405, "this path does not know this method", {b"Allow": ", ".join(sorted(allowed)).encode()})
 
 
 def with_problems(app: Klein) -> None:
@@ -360,13 +423,12 @@ def with_problems(app: Klein) -> None:
     def routed(request: IRequest, failure: Failure) -> bytes:
         error = failure.value
         assert isinstance(error, HTTPException)
-        status, headers = error.code or 500, {}
         if methods := getattr(error, "valid_methods", None):
-            headers[b"Allow"] = ", ".join(sorted(methods)).encode()
-        if status < 400:  # a redirect to another spelling of the path
-            status = 404
-        detail = {404: "there is nothing at this path", 405: "this path does not know this method"}.get(status, "")
-        return put(request, problem(status, detail or error.description or "", headers))
+            return put(request, _no_such_method(methods))
+        status = error.code or 500
+        if status < 400 or status == 404:  # the former is a redirect to another spelling of the path
+            return put(request, problem(404, _NO_PATH))
+        return put(request, problem(status, error.description or ""))
 
     def failed(request: IRequest, failure: Failure) -> bytes:
         _log.failure("a request failed", failure=failure)
@@ -380,7 +442,8 @@ def put(request: IRequest, answer: Answer) -> bytes:
     """Set status and headers, and return the body for Klein to write."""
     status, body, headers = answer
     request.setResponseCode(status)
+    put_header = request.responseHeaders.setRawHeaders
     for name, value in headers.items():
-        request.setHeader(name, value)
-    request.setHeader(b"Content-Length", b"%d" % len(body))
+        put_header(name, (value,))
+    put_header(b"Content-Length", (b"%d" % len(body),))
     return body

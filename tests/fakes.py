@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -13,16 +15,31 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import treq
 from treq.client import HTTPClient
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from outputd.resultfile import ours, reading, uri
+from outputd import timestamps
+from outputd.addresses import feedable
+from outputd.admission import Admission
+from outputd.collector import Answer as CollectorAnswer
+from outputd.collector import Collector, Sender
+from outputd.datadir import DataDir
+from outputd.ledger import Learnt, Ledger
+from outputd.pools import InThread
+from outputd.resultfile import Written, ours, reading, uri
+from outputd.results import Batch, Parser
+from outputd.rotation import Rotation
+from outputd.stats import Stats
+from outputd.store import Limits, Store
 from outputd.tap import Options, makeService
 
 P = ParamSpec("P")
@@ -207,8 +224,8 @@ class Running:
         return int(self.parts._ports[name].getHost().port)
 
     async def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str | Sequence[str]] | None = None,
-        port: str = "port",
+        self, method: str, path: str, body: bytes | None = None,
+        headers: Mapping[str, str | Sequence[str]] | None = None, port: str = "port",
     ) -> Reply:  # fmt: skip
         raw = {name: [value] if isinstance(value, str) else list(value) for name, value in (headers or {}).items()}
         response = await self.client.request(
@@ -224,7 +241,7 @@ class Running:
 
     async def connect(self) -> Wire:
         """A bare connection to the result port."""
-        wire = await connectProtocol(TCP4ClientEndpoint(REACTOR, "127.0.0.1", self.port()), Wire())
+        wire: Wire = await connectProtocol(TCP4ClientEndpoint(REACTOR, "127.0.0.1", self.port()), Wire())
         self._wires.append(wire)
         return wire
 
@@ -260,6 +277,157 @@ async def eventually(condition: Callable[[], object], seconds: float = 5.0) -> N
         if REACTOR.seconds() > end:
             raise AssertionError("waited in vain")
         await deferLater(REACTOR, 0.002)
+
+
+# -- the parts that store, in the test's own thread ------------------------------------------------
+
+EPOCH = 1_767_825_045.0
+"""2026-01-07 22:30:45 UTC, when every Clock here begins."""
+
+
+def outcome(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine that need not wait returns; what it raises is raised."""
+    outcomes: list[Any] = []
+    Deferred.fromCoroutine(work).addBoth(outcomes.append)
+    assert outcomes, "it waits"
+    if isinstance(outcomes[0], Failure):
+        outcomes[0].raiseException()
+    return cast(T, outcomes[0])
+
+
+class Bench:
+    """Store, ledger and collector of one directory on a Clock, without threads; `start` as often as you like."""
+
+    def __init__(self, directory: Path, **changes: Any) -> None:
+        self.path = directory
+        self.directory = DataDir(directory)
+        self.clock = Clock()
+        self.pools = InlinePools()
+        self.in_thread: InThread = inline
+        self.most_hops = changes.pop("most_hops", 10_000_000)
+        self.mode = changes.pop("mode", "all")
+        self.limits = Limits(**{"max_size_bytes": 100 << 20, "max_age_s": 7 * 86_400.0, "keep_files": 5, **changes})
+        self.start()
+
+    def now(self) -> float:
+        return EPOCH + self.clock.seconds()
+
+    def start(self, refeed: bool = False) -> Bench:
+        """A new process on the same directory."""
+        self.stats = Stats()
+        self.commits: list[tuple[Written, int]] = []
+        self.feedable = feedable(self.mode)
+        self.parser = Parser(self.feedable)
+        self.directory.path.mkdir(parents=True, exist_ok=True)
+        self.store = Store(
+            self.directory, self.limits, self.clock, self.pools, self.in_thread, self.now,
+            lambda written, posts: self.commits.append((written, posts)),
+        )  # fmt: skip
+        self.ledger = Ledger(
+            self.directory.ledger, self.clock, self.pools, self.now, self.most_hops, self._discovered
+        )  # fmt: skip
+        self.rotation = Rotation(self.store, self.clock, self.ledger.flush)
+        self.collector = Collector(
+            self.store, self.ledger, self.parser, self.stats, Admission(64 << 20, self.clock.seconds), self.in_thread,
+            self.now, lambda: None,
+        )  # fmt: skip
+        self.store.open()
+        self.ledger.open(self.store.files, self.feedable, refeed)
+        return self
+
+    def stop(self) -> None:
+        """The end of a process, in order."""
+        outcome(self.store.close())
+        outcome(self.ledger.close())
+
+    def crashed(self, into: Path) -> Bench:
+        """What a kill -9 now would leave, started again in another directory."""
+        shutil.copytree(self.path, into)
+        left = Bench.__new__(Bench)
+        left.__dict__.update(self.__dict__)
+        left.path, left.directory, left.pools = into, DataDir(into), InlinePools()
+        left.in_thread = inline
+        return left.start()
+
+    def batch(self, *items: Any) -> Batch:
+        """Results as the parser leaves them."""
+        batch = self.parser.parse(body_of(*items), timestamps.at(self.now()), timestamps.at(self.now() + 86_400))
+        batch.node, batch.digest = "node", hashlib.sha256(body_of(*items)).digest()
+        return batch
+
+    def record(self, *items: Any) -> list[Any]:
+        """Give results to the store; the list has the outcome once there is one."""
+        outcomes: list[Any] = []
+        self.store.record(self.batch(*items)).addBoth(outcomes.append)
+        return outcomes
+
+    def keep(self, *items: Any) -> None:
+        """Store results, the ledger left out."""
+        outcomes = self.record(*items)
+        self.clock.advance(0)
+        assert len(outcomes) == 1, "it waits"
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+
+    def posting(self, *items: Any, node: str = "", key: str | None = None) -> list[Any]:
+        """The whole way of a POST; the list has the answer once there is one."""
+        outcomes: list[Any] = []
+        sender = Sender(node or "192.0.2.9", node, key)
+        Deferred.fromCoroutine(self.collector.collect(body_of(*items), sender)).addBoth(outcomes.append)
+        for _ in range(3):  # the store's turn, the ledger's turn
+            self.clock.advance(0)
+        return outcomes
+
+    def post(self, *items: Any, node: str = "", key: str | None = None) -> CollectorAnswer:
+        """The answer to a POST."""
+        outcomes = self.posting(*items, node=node, key=key)
+        assert len(outcomes) == 1, "it waits"
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+        return cast(CollectorAnswer, outcomes[0])
+
+    def pool(self) -> Any:
+        """The pool of the current file."""
+        return self.store.current.pool
+
+    def fill_the_disk(self, pool: Any) -> None:
+        """From now on this database answers "database or disk is full", as SQLite does without room."""
+        outcome(pool.run(_no_more_pages))
+
+    def free_the_disk(self, pool: Any) -> None:
+        outcome(pool.run(lambda db: db.execute("PRAGMA max_page_count=1073741823").fetchone()))
+
+    def _discovered(self, learnt: Learnt) -> None:
+        self.stats.hops_discovered += learnt.new
+        self.stats.hops_over_limit += learnt.over_limit
+
+
+def _no_more_pages(db: sqlite3.Connection) -> None:
+    db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0]}").fetchone()
+
+
+def many_hops(count: int, first: int = 0) -> list[dict[str, Any]]:
+    """Hops with distinct addresses of 10.0.0.0/8."""
+    numbers = range(first, first + count)
+    return [{"ttl": n % 256, "ip": f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"} for n in numbers]
+
+
+def over_the_wire(site: Any, *requests: bytes) -> tuple[Any, StringTransport]:
+    """A connection to a site without sockets, to which these bytes have come; the channel and its transport."""
+    channel = site.buildProtocol(IPv4Address("TCP", "192.0.2.9", 4000))
+    transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.9", 4000))
+    channel.makeConnection(transport)
+    for request in requests:
+        channel.dataReceived(request)
+    return channel, transport
+
+
+def get(site: Any, path: str, method: str = "GET") -> Reply:
+    """The answer of a site without sockets."""
+    channel, transport = over_the_wire(site, f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    reply = parsed(transport.value())
+    channel.connectionLost(Failure(ConnectionDone()))
+    return reply
 
 
 __all__ = [

@@ -47,7 +47,8 @@ class Instance:
         self.ledger.open(self.store.files, feedable(FEED_ALL), refeed=False)
         self.woken = 0
         self.collector = Collector(
-            self.store, self.ledger, Parser(feedable(FEED_ALL)), self.stats, self.admission, inline, self.now, self._wake
+            self.store, self.ledger, Parser(feedable(FEED_ALL)), self.stats, self.admission, inline, self.now,
+            self._wake,
         )  # fmt: skip
 
     def now(self) -> float:
@@ -284,10 +285,7 @@ class Rows(CollectorTest):
     def test_rejects_are_counted_by_reason(self) -> None:
         """Rules 5 and 22: the place in a list and what was sent are no label."""
         self.answer(body_of(BAD, 7, a_trace({"ttl": 1}, {"ttl": 999}), a_trace({"ttl": 999}), a_result(ip="x")))
-        self.assertEqual(
-            dict(self.it.stats.rejected), {"sent": 1, "item": 1, "traceroute.hops[].ttl": 2, "ip": 1}
-            if "sent" in self.it.stats.rejected else {"ip": 1, "item": 1, "traceroute.hops[].ttl": 2, "": 0},
-        )  # fmt: skip
+        self.assertEqual(dict(self.it.stats.rejected), {"sent": 1, "item": 1, "traceroute.hops.ttl": 2, "ip": 1})
 
     def test_rejects_take_at_most_a_twentieth_of_a_file_and_are_then_only_counted(self) -> None:
         """Rule 5: a broken node must not rotate good data away; over restarts too."""
@@ -316,7 +314,7 @@ class Keys(CollectorTest):
         super().setUp()
         self.body = body_of(a_result(), a_result())
         self.sender = Sender("vienna", "vienna", "key-1")
-        self.first = {"status": "ok", "received": 2}
+        self.first: dict[str, Any] = {"status": "ok", "received": 2}
 
     def assert_duplicate(self, body: bytes | None = None, sender: Sender | None = None) -> None:
         answer = self.ok(body or self.body, sender or self.sender)
@@ -455,7 +453,6 @@ class Keys(CollectorTest):
             (partial, Sender("graz", "graz", "key-1")),
             (self.body, Sender("2001:db8::1", "2001:db8::1", "key-3")),
         )
-        self.it.pools.gates["ledger"] = Deferred[None]()
         for body, sender in used:
             self.it.pools.gates["ledger"] = gate = Deferred[None]()
             answer = self.it.send(body, sender)
@@ -468,12 +465,12 @@ class Keys(CollectorTest):
         self.it.crash()
         self.start()
         for body, sender in used:
-            answer = self.ok(body, sender)
-            self.assertEqual(answer.pop("duplicate", False), True, sender)
+            told = self.ok(body, sender)
+            self.assertEqual(told.pop("duplicate", False), True, sender)
             if body == partial:
-                self.assertEqual((answer["status"], len(answer["errors"])), ("partial", 20))
+                self.assertEqual((told["status"], len(told["errors"])), ("partial", 20))
             else:
-                self.assertEqual(answer, self.first)
+                self.assertEqual(told, self.first)
         self.assertEqual(self.count("batches"), 4)
 
     def test_a_key_sent_over_a_unix_socket_is_remembered_over_such_a_crash_too(self) -> None:
@@ -570,9 +567,13 @@ class Failures(CollectorTest):
     def test_what_is_stored_counts_for_the_drain_rate(self) -> None:
         """Rule 9: Retry-After is measured."""
         for _ in range(20):
-            self.ok(body_of(*[a_result()] * 1000))
+            self.it.pools.gates["store"] = gate = Deferred[None]()
+            answer = self.it.send(body_of(*[a_result()] * 1000))
             self.clock.advance(1)
-            self.it.admission.retry_after_s()
+            del self.it.pools.gates["store"]
+            gate.callback(None)
+            self.it.run()
+            self.successResultOf(answer)
         self.it.admission.hold(64 * MIB)
         self.assertEqual(self.it.admission.retry_after_s(), 60)
         self.it.admission.let_go(64 * MIB)

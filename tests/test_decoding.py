@@ -2,9 +2,10 @@
 
 import gzip
 import time
+import tracemalloc
 import zlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +17,7 @@ MOST = 8 << 20
 class Gzip(SynchronousTestCase):
     """Rule 8: gzip with all its members, in bounded steps."""
 
+    @settings(deadline=None)
     @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=5))
     def test_all_members_are_decoded_in_order(self, parts: list[bytes]) -> None:
         """Rule 8: `gzip` with all its members."""
@@ -36,12 +38,12 @@ class Gzip(SynchronousTestCase):
 
     def test_a_bomb_is_given_up_within_a_step_of_the_limit(self) -> None:
         """Rule 8: memory is bounded whatever is sent."""
-        kept: list[int] = []
         bomb = zlib.compressobj(9, wbits=31)
         data = b"".join([bomb.compress(bytes(1 << 20)) for _ in range(64)]) + bomb.flush()
-        self.assertRaises(TooLarge, gunzip, data, MOST, kept.append)
-        self.assertLessEqual(sum(kept), MOST)
-        self.assertLessEqual(max(kept), 1 << 20)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.assertRaises(TooLarge, gunzip, data, MOST)
+        self.assertLess(tracemalloc.get_traced_memory()[1], MOST + (2 << 20))
 
     def test_the_time_grows_with_the_length_only_however_many_members_there_are(self) -> None:
         """Rule 8: 8 MiB of empty members (20 bytes each) must not keep a thread for minutes."""
@@ -79,6 +81,7 @@ class Gzip(SynchronousTestCase):
         for data in (b"[]", zlib.compress(b"[]"), zlib.compress(b"[]", wbits=-15), bytes(20), b"PK\3\4"):
             self.assertRaises(BadCoding, gunzip, data, MOST)
 
+    @settings(deadline=None)
     @given(st.binary(max_size=200))
     def test_any_bytes_are_decoded_or_bad(self, data: bytes) -> None:
         """Rule 8: nothing that is sent raises anything else."""

@@ -158,7 +158,7 @@ class Fields(ResultsTest):
             self.assert_rejected(a_trace({"ttl": 1, name: bad}), f"traceroute.hops[0].{name}")
         for bad in (None, 1, "x", [], True):
             self.assert_rejected(bad, "")
-            self.assert_rejected(a_trace({"ttl": 1}, bad), "traceroute.hops[1]" if bad != [] else "traceroute.hops[1]")
+            self.assert_rejected(a_trace({"ttl": 1}, bad), "traceroute.hops[1]")
 
     def test_a_ttl_is_0_to_255(self) -> None:
         """Rule 2: 255 is common."""
@@ -174,7 +174,8 @@ class Fields(ResultsTest):
 
     def test_an_empty_traceroute_is_a_row_without_hops(self) -> None:
         """Rule 2: every field of it is optional."""
-        for traceroute in ({}, {"hops": []}):
+        empty: tuple[dict[str, Any], ...] = ({}, {"hops": []})
+        for traceroute in empty:
             batch = parse(body_of(a_result(traceroute=traceroute)))
             self.assertEqual(rows(batch.traceroutes, Batch.TRACEROUTE_COLUMNS), [(None, 0, None, None, None)])
             self.assertEqual(batch.hops, [])
@@ -436,7 +437,9 @@ class Neighbours(ResultsTest):
 
     def test_a_reason_is_short_whatever_was_sent(self) -> None:
         """Rule 5: a reason is no place for a body."""
-        for bad in parse(body_of({"ip": "x" * 100_000}, a_result(ip="y" * 100_000), a_trace({"ttl": 10**300}))).rejected:
+        for bad in parse(
+            body_of({"ip": "x" * 100_000}, a_result(ip="y" * 100_000), a_trace({"ttl": 10**300}))
+        ).rejected:
             self.assertLessEqual(len(bad.reason) + len(bad.field), 600)
 
     def test_more_items_than_any_results_of_8_mib_are_too_many(self) -> None:
@@ -515,21 +518,24 @@ class AnyBody(SynchronousTestCase):
         except (NotResults, TooManyResults):
             return None
 
+    @settings(deadline=None)
     @given(st.binary(max_size=300))
     def test_bytes_are_results_or_a_known_refusal(self, body: bytes) -> None:
         """Rule 5: nothing else is ever raised."""
         self.attempt(body)
         self.attempt(b"[" + body + b"]")
 
+    @settings(deadline=None)
     @given(_items, st.data())
     def test_damaged_json_is_results_or_a_known_refusal(self, items: list[Any], data: st.DataObject) -> None:
         """Rule 5: cut, or with bytes changed, wherever it may be."""
         body = bytearray(body_of(*items))
         place = data.draw(st.integers(0, len(body) - 1))
         self.attempt(bytes(body[:place]))
-        body[place : place + 1] = data.draw(st.binary(max_size=6) | st.sampled_from([b'\\', b'"', b"\\ud800", b"\xff"]))
+        body[place : place + 1] = data.draw(st.binary(max_size=6) | st.sampled_from([b"\\", b'"', b"\\ud800", b"\xff"]))
         self.attempt(bytes(body))
 
+    @settings(deadline=None)
     @given(_items)
     def test_every_item_is_either_stored_or_rejected(self, items: list[Any]) -> None:
         """Rule 5: none is lost, none is both."""
@@ -541,8 +547,8 @@ class AnyBody(SynchronousTestCase):
         indexes = [bad.index for bad in batch.rejected]
         self.assertEqual(indexes, sorted(set(indexes)))
 
+    @settings(deadline=None)
     @given(_items)
-    @settings(max_examples=200)
     def test_the_quick_way_and_the_way_item_by_item_agree(self, items: list[Any]) -> None:
         """Rule 5: an item alone, and the same item beside a bad one, become the same rows or the same refusal."""
         for item in items:
@@ -561,6 +567,7 @@ class AnyBody(SynchronousTestCase):
             self.assertEqual([(bad.field, bad.reason, bad.raw) for bad in before.rejected[1:]], mine)
             self.assertEqual([(bad.field, bad.reason, bad.raw) for bad in after.rejected[:-1]], mine)
 
+    @settings(deadline=None)
     @given(st.lists(_good, min_size=1, max_size=6))
     def test_good_items_are_all_stored_as_if_each_came_alone(self, items: list[Any]) -> None:
         """Rule 5: no item touches its neighbours."""

@@ -1,6 +1,7 @@
 """What `outputd.turns` promises."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -29,7 +30,7 @@ class Disk:
         self.under_way.pop(0).errback(error)
 
 
-def started(work: Callable[[], Coroutine[object, object, None]]) -> Deferred[None]:
+def started(work: Callable[[], Coroutine[Any, Any, None]]) -> Deferred[None]:
     return Deferred.fromCoroutine(work())
 
 

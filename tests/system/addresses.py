@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from tests.system.load import Result
@@ -16,6 +17,7 @@ _NEVER_FED = [
 ]  # fmt: skip
 
 
+@cache
 def canonical(text: str | None) -> str | None:
     """The one spelling of an address, None for what is none or has a zone."""
     try:
@@ -29,6 +31,7 @@ def canonical(text: str | None) -> str | None:
     return str(address)
 
 
+@cache
 def is_feedable(address: str) -> bool:
     """Whether a canonical address may go to input_service."""
     return not any(ip_address(address) in network for network in _NEVER_FED)

@@ -42,8 +42,7 @@ QUERIES = {
 """The counts of an `.expected.json` that are one number and mean the same in the tables."""
 
 _WITHOUT_HOPS = """
-    SELECT count(*) FROM traceroute_results AS trace
-    WHERE NOT EXISTS (SELECT 1 FROM traceroute_hops WHERE traceroute_id = trace.id)
+    SELECT count(*) FROM traceroute_results WHERE id NOT IN (SELECT traceroute_id FROM traceroute_hops)
 """
 
 

@@ -181,7 +181,11 @@ class Outputd:
         """POST /results; headers as `x_ping_node="a"`."""
         body = results if isinstance(results, bytes) else json.dumps(results).encode()
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return call(self.port, "POST", "/results", body, {"Content-Type": "application/json", **names}, timeout)
+        return self.post_as(body, {"Content-Type": "application/json", **names}, timeout)
+
+    def post_as(self, body: bytes, headers: Mapping[str, str], timeout: float = DEADLINE_S) -> Answer:
+        """POST /results with these headers and no other."""
+        return call(self.port, "POST", "/results", body, headers, timeout)
 
     def rotate(self) -> Answer:
         """POST /rotate."""

@@ -47,11 +47,6 @@ class Source:
             key = f"key {self._made}"
         return Post(json.dumps(results).encode(), tuple(result["ip"] for result in results), key)
 
-    def results(self, size: int) -> list[Result]:
-        """So many results."""
-        with self._lock:
-            return [self._result() for _ in range(size)]
-
     def _result(self) -> Result:
         rng = self._random
         self._made += 1

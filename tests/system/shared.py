@@ -13,7 +13,6 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from tests.system.harness import CHECKOUT
-from tests.system.load import Result
 
 DATA = Path(os.environ.get("OUTPUTD_TEST_DATA") or CHECKOUT.parent / "shared" / "data")
 
@@ -32,11 +31,6 @@ class Replay:
 
     bodies: list[bytes]
     expected: dict[str, Any]
-
-    @property
-    def results(self) -> list[Result]:
-        """All results, in order."""
-        return [result for body in self.bodies for result in json.loads(body)]
 
 
 def replay(name: str) -> Replay:

@@ -1,0 +1,193 @@
+"""Reading beside a load of half the best rate, with five full files; dumps, and what they cost; the WAL."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sqlite3
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks import load
+from benchmarks.figures import Spread, alternating, ratios, table
+from benchmarks.full import full_directory
+from benchmarks.kinds import Kind, usual
+from benchmarks.read import Route, an_address, get
+from benchmarks.service import HOST, Service, dumping, meanwhile
+from benchmarks.session import Session
+from outputd.store import Limits
+
+_CONNECTIONS = 16
+_WAL_TIMES = 6  # of the session's seconds: it must have the time to grow
+_SLOW_BYTES_S = 64 * 1024
+_APART = 100_000  # bodies left out for a load whose length is not known
+
+Times = dict[str, list[dict[str, float]]]
+
+
+def run(session: Session) -> str:
+    """Measure, and tell it in Markdown."""
+    kind = usual()
+    directory = full_directory(session)
+    with session.service(directory) as service:
+        tally = service.post(kind, _CONNECTIONS, session.seconds, warmup=session.warmup)
+        half = tally.answered / tally.seconds / 2
+        session.say(f"reads: half of the best rate is {half:,.0f} POSTs/s")
+        parts = [
+            _routes(session, service, kind, half),
+            _dump(session, service, kind, half),
+            _cost(session, service, kind),
+            _wal(session, service, kind),
+        ]
+        service.check()
+    return "\n\n".join(parts)
+
+
+@contextlib.contextmanager
+def _loaded(service: Service, kind: Kind, rate: float | None) -> Iterator[None]:
+    """POSTs as long as the block runs, at a fixed rate or as fast as they are answered."""
+    url = f"http://{HOST}:{service.port}/results"
+    source = load.Source(load.requests(url, kind.bodies), kind.fresh, service.reserve(kind, _APART))
+    connections = 64 if rate else _CONNECTIONS
+    with meanwhile(partial(load.run, (HOST, service.port), source, connections=connections, seconds=1e6, rate=rate)):
+        time.sleep(1.0)
+        yield
+
+
+def _routes(session: Session, service: Service, kind: Kind, half: float) -> str:
+    base = f"http://{HOST}:{service.health_port}"
+    common = urllib.parse.quote(an_address(base), safe="")
+    paths = {
+        "/recent?limit=100": "/recent?limit=100",
+        "/recent?ip=, the newest target": f"/recent?limit=100&ip={common}",
+        "/recent?ip=, never seen": "/recent?limit=100&ip=192.0.2.1",
+        "/stats": "/stats",
+        "/metrics": "/metrics",
+    }
+    loaded: Times = {name: [] for name in paths}
+    alone: Times = {name: [] for name in paths}
+
+    def ask(into: Times) -> None:
+        for name, path in paths.items():
+            into[name].append(get(Route(base, path, session.seconds)).times)
+
+    def ask_loaded() -> None:
+        with _loaded(service, kind, half):
+            ask(loaded)
+
+    for turn, _ in enumerate(alternating(session.turns, ask_loaded, partial(ask, alone)), start=1):
+        slowest = max(times[-1]["p99"] for times in loaded.values())
+        session.say(f"reads: turn {turn} of {session.turns}, worst p99 beside the load {slowest * 1e3:.1f} ms")
+
+    def ms(times: Times, name: str, rank: str) -> Spread:
+        return Spread.of(one[rank] * 1e3 for one in times[name])
+
+    return "\n\n".join([
+        f"### Reads beside half of the best rate, {len(service.files())} files of {session.size_mb} MiB: ms",
+        table(
+            ["GET", "p50", "p99", "p99.9", "alone: p50", "alone: p99", "p99 / alone"],
+            [[name, ms(loaded, name, "p50"), ms(loaded, name, "p99"), ms(loaded, name, "p99.9"),
+              ms(alone, name, "p50"), ms(alone, name, "p99"),
+              ratios((x["p99"], y["p99"]) for x, y in zip(loaded[name], alone[name], strict=True))]
+             for name in paths],
+        ),
+    ])  # fmt: skip
+
+
+def _dump(session: Session, service: Service, kind: Kind, half: float) -> str:
+    """Bytes a second of /dump, request to last byte, as a share of cp of the same file to the same disk."""
+    sizes: list[float] = []
+
+    def dump() -> float:
+        began = time.perf_counter()
+        size = service.dump()
+        sizes.append(size / 2**20)
+        return size / (time.perf_counter() - began)
+
+    def cp() -> float:
+        path = service.directory / service.get("/stats")["current_db_file"]
+        target = session.home / "copy"
+        began = time.perf_counter()
+        subprocess.run(["cp", str(path), str(target)], check=True)
+        speed = target.stat().st_size / (time.perf_counter() - began)
+        target.unlink()
+        return speed
+
+    rows = []
+    for title, rate in (("alone", 0.0), ("beside half of the best rate", half)):
+        with _loaded(service, kind, rate) if rate else contextlib.nullcontext():
+            share = ratios(alternating(session.turns, dump, cp))
+        session.say(f"reads: /dump {title}: {share} of cp")
+        rows.append([title, share, Spread.of(sizes)])
+        sizes.clear()
+    return "\n\n".join(["### /dump: share of the speed of cp", table(["", "share", "MiB"], rows)])
+
+
+def _cost(session: Session, service: Service, kind: Kind) -> str:
+    """The ingest's best rate while one dump follows the other, as a share of that without."""
+
+    def rate() -> float:
+        tally = service.post(kind, _CONNECTIONS, session.seconds, warmup=session.warmup)
+        return tally.results / tally.seconds
+
+    def rate_dumped(pause_s: float) -> float:
+        with meanwhile(dumping(service, pause_s)):
+            return rate()
+
+    rows = []
+    for title, pause_s in (("one after the other", 0.0), ("with 1 s between", 1.0)):
+        share = ratios(alternating(session.turns, partial(rate_dumped, pause_s), rate))
+        session.say(f"reads: ingest with dumps {title}: {share}")
+        rows.append([title, share])
+    return "\n\n".join(
+        ["### The ingest's best rate with dumps: share of that without", table(["dumps", "share"], rows)]
+    )
+
+
+def _wal(session: Session, service: Service, kind: Kind) -> str:
+    """The biggest WAL while POSTs come as fast as they are answered."""
+    limit = Limits(session.size_mb * 2**20, 1.0, 1).wal_bytes
+    rows = []
+    for title, reader in (
+        ("no reader", contextlib.nullcontext()),
+        ("/dump read at 64 KiB/s", _slow_dump(service)),
+        ("another process keeps a snapshot", _snapshot(service)),
+    ):
+        most = 0
+        with _loaded(service, kind, None), reader:
+            ends = time.monotonic() + session.seconds * _WAL_TIMES
+            while time.monotonic() < ends:
+                most = max(most, service.wal_bytes())
+                time.sleep(0.02)
+        session.say(f"reads: the biggest WAL, {title}: {most / 2**20:.0f} MiB")
+        rows.append([title, f"{most / limit:.2f}", f"{most / 2**20:.0f}"])
+    return "\n\n".join([
+        f"### The biggest WAL: multiple of where it is checkpointed ({limit / 2**20:.0f} MiB)",
+        table(["", "multiple", "MiB"], rows),
+    ])  # fmt: skip
+
+
+@contextlib.contextmanager
+def _slow_dump(service: Service) -> Iterator[None]:
+    def read() -> None:
+        with socket.create_connection((HOST, service.port)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+            connection.sendall(b"GET /dump HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            while connection.recv(_SLOW_BYTES_S // 16):
+                time.sleep(1 / 16)
+
+    with meanwhile(read):
+        yield
+
+
+@contextlib.contextmanager
+def _snapshot(service: Service) -> Iterator[None]:
+    path: Path = service.directory / service.get("/stats")["current_db_file"]
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as db:
+        db.execute("BEGIN")
+        db.execute("SELECT count(*) FROM ping_results").fetchone()
+        yield
