@@ -90,14 +90,15 @@ def machine(session: Session) -> str:
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), platform.machine(),
     )  # fmt: skip
-    kept = subprocess.run(["stat", "-f", "-c", "%T", str(session.home)], capture_output=True, text=True, check=False)
+    kept = subprocess.run(["df", "--output=fstype", str(session.home)], capture_output=True, text=True, check=False)
+    kind = (kept.stdout.split() or ["?"])[-1]
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True,
                             check=False)  # fmt: skip
     return "\n".join([
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, outputd {commit.stdout.strip() or 'without git'}, "
         f"{session.turns} turns of {session.seconds:g} s",
         f"- {os.cpu_count()} cores, {model}; load average at the start {os.getloadavg()[0]:.1f}",
-        f"- {session.home.parent} on {kept.stdout.strip()}; 8 KiB appended and fsynced: {_fsync_ms(session.home)} ms",
+        f"- {session.home.parent} on {kind}; 8 KiB appended and fsynced: {_fsync_ms(session.home)} ms",
         f"- Linux {platform.release()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
     ])  # fmt: skip
 

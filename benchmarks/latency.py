@@ -55,7 +55,7 @@ def _turn(session: Session, kind: Kind, base: Base, cells: dict[float, Cell], tu
         service = stack.enter_context(session.service(directory, input_url=url))
         alone = load.percentiles(service.post(kind, 1, 1.5).latencies)["p50"]
         tally = service.post(kind, kind.connections, session.seconds, warmup=session.warmup)
-        best = tally.answered / tally.seconds
+        best = max(1, tally.answered) / tally.seconds
         base.alone_ms.append(alone * 1e3)
         base.best.append(best)
         for share in SHARES if turn % 2 else SHARES[::-1]:

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from outputd.datadir import DataDir
 from outputd.pools import InThread
-from outputd.resultfile import is_finished, reading
+from outputd.resultfile import reading
 from outputd.web import CappedRequest
 
 _log = Logger()
@@ -63,7 +63,7 @@ class Copies:
         self._next: dict[Path, list[Deferred[Copy]]] = {}
         self._digests: dict[tuple[Path, int, int], bytes] = {}
 
-    async def current(self, path: Path) -> Copy:
+    async def live(self, path: Path) -> Copy:
         """A copy of a live file, holding all that was committed before the call. Raises NoRoom."""
         wanted: Deferred[Copy] = Deferred()
         self._next.setdefault(path, []).append(wanted)
@@ -74,10 +74,8 @@ class Copies:
             )
         return await wanted
 
-    async def closed(self, path: Path) -> Copy:
-        """A closed file itself, or a copy of it while it is not finished. Raises FileNotFoundError, NoRoom."""
-        if not is_finished(path):
-            return await self.current(path)
+    async def finished(self, path: Path) -> Copy:
+        """A file that stands by itself, as it is. Raises FileNotFoundError."""
         copy = await self._in_thread(self._open, path)
         copy.readers = 1
         return copy

@@ -102,9 +102,10 @@ class Health:
     async def _recent(self, request: CappedRequest) -> Answer:
         limit, ip = _DEFAULT_RECENT, None
         if (text := _argument(request, b"limit")) is not None:
-            if not text.isascii() or not text.isdecimal() or not int(text[:20]):
+            digits = text.lstrip("0")
+            if not digits.isascii() or not digits.isdecimal():
                 return problem(400, "limit must be a whole number of at least 1")
-            limit = min(MOST_RECENT, int(text[:20]))
+            limit = MOST_RECENT if len(digits) > len(str(MOST_RECENT)) else min(MOST_RECENT, int(digits))
         if (text := _argument(request, b"ip")) is not None:
             ip = canonical(text)
             if ip is None:

@@ -13,6 +13,7 @@ import importlib.resources
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Concatenate
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +22,7 @@ from twisted.logger import Logger
 from outputd import timestamps
 from outputd.addresses import canonical, packed, unpacked
 from outputd.datadir import identity_of
-from outputd.pools import OpenPool, Pool
+from outputd.pools import OpenPool, P, Pool, T
 from outputd.resultfile import FileInfo, NewerFile, Table, reading
 from outputd.turns import Turns
 
@@ -51,6 +52,7 @@ class Lesson(msgspec.Struct, frozen=True):
     batch_id: int
     addresses: Sequence[str] = ()
     key: UsedKey | None = None
+    durably: bool = False
 
 
 class Learnt(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ class Ledger:
         self._turns: Turns[Lesson, Learnt] = Turns(reactor, self._learn, lambda _: 0, everything, everything)
         self._untaught: list[Lesson] = []
         self._identity: tuple[int, int] | None = None
-        self._last_batch_id = 0
+        self._last_batch_id = self._mark = 0
         self._handed: dict[str, int] = {}
         self._statements: Table | None = None
         self.known = self.backlog = self.refusals = self.keys = 0
@@ -101,12 +103,12 @@ class Ledger:
             last = max((info.next_ids[1] for info in files), default=1) - 1
             db.execute("UPDATE mark SET batch_id = min(batch_id, ?)", (last,))
             mark, self.known = db.execute("SELECT batch_id, known FROM mark").fetchone()
-            self._last_batch_id = mark
+            self._mark = self._last_batch_id = mark
             for info in files:
                 if info.next_ids[1] - 1 > mark:
                     lessons = list(_lessons(info, mark, feedable, self._now() - KEYS_LIVE_S))
                     _log.info("reading {count} batches of {file} again", count=len(lessons), file=info.path.name)
-                    self._discovered(self._commit(db, lessons, max(last_of(lessons), mark)))
+                    self._discovered(self._commit(db, lessons))
             if refeed:
                 db.execute("BEGIN")
                 db.execute("DELETE FROM waiting")
@@ -160,26 +162,28 @@ class Ledger:
                 await self._turns.add(lesson)
 
     async def flush(self) -> None:
-        """Return when all that was learnt is on disk. Raises sqlite3.Error."""
-        await self.pool.run(_durably, self._write_untaught, [])
+        """Return when all that was learnt is on disk. Raises sqlite3.Error, OSError."""
+        await self._turns.add(Lesson(self._last_batch_id, durably=True))
 
     async def keep_up(self) -> None:
         """Once in a while: try again what failed, set the mark, forget old keys."""
-        if self._untaught or self.failure:
+        if self.failure is not None or self._last_batch_id > self._mark:
             with contextlib.suppress(Exception):
                 await self._turns.add(Lesson(self._last_batch_id))
-        else:
+        if self.failure is None:
             await self.pool.run(self._forget_keys, self._now() - KEYS_LIVE_S)
 
     async def _learn(self, lessons: Sequence[Lesson]) -> Learnt:
+        everything = [*self._untaught, *lessons]
         try:
-            learnt = await self.pool.run(self._write_untaught, lessons)
+            learnt = await self.pool.run(self._write, everything)
         except Exception as error:
-            self._untaught += lessons
+            self._untaught = [lesson for lesson in everything if lesson.addresses or lesson.key is not None]
             if self.failure is None:
                 _log.failure("the hop ledger cannot be written; what it lacks is kept and tried again")
             self.failure = str(error)
             raise
+        self._untaught = []
         self.failure = None
         self.backlog += learnt.new
         self._discovered(learnt)
@@ -189,16 +193,16 @@ class Ledger:
         """Whether the file was deleted, moved or replaced under our feet."""
         return identity_of(self._path) != self._identity
 
-    def _write_untaught(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
+    def _write(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
         if self.is_gone():
             raise FileNotFoundError(f"{self._path.name} was deleted or moved away")
-        untaught = list(self._untaught)
-        everything = [*untaught, *lessons]
-        learnt = self._commit(db, everything, max(self._last_batch_id, last_of(everything)))
-        del self._untaught[: len(untaught)]
-        return learnt
+        if any(lesson.durably for lesson in lessons):
+            return _durably(db, self._commit, lessons)
+        return self._commit(db, lessons)
 
-    def _commit(self, db: sqlite3.Connection, lessons: Sequence[Lesson], mark: int) -> Learnt:
+    def _commit(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
+        # A turn takes all that waits, and batches come in order: none before the last of these is still to come.
+        mark = max(self._mark, *(lesson.batch_id for lesson in lessons))
         addresses = sorted({packed(address) for lesson in lessons for address in lesson.addresses})
         keys = [lesson.key for lesson in lessons if lesson.key is not None]
         assert self._statements is not None, "a connection is prepared before it is used"
@@ -219,6 +223,7 @@ class Ledger:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+        self._mark = mark
         self.known += new
         self.keys += len(keys)
         return Learnt(new, over_limit)
@@ -272,15 +277,11 @@ class Ledger:
         self.refusals += 1
 
 
-def last_of(lessons: Sequence[Lesson]) -> int:
-    """The last batch's id, 0 without any."""
-    return max((lesson.batch_id for lesson in lessons), default=0)
-
-
-def _durably(db: sqlite3.Connection, work: Callable[..., object], *args: object) -> None:
+def _durably(db: sqlite3.Connection, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args,
+             **kwargs: P.kwargs) -> T:  # fmt: skip
     db.execute("PRAGMA synchronous=FULL")  # an fsync of the WAL makes all older commits durable too
     try:
-        work(db, *args)
+        return work(db, *args, **kwargs)
     finally:
         db.execute("PRAGMA synchronous=NORMAL")
 

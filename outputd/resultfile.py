@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from outputd.datadir import DataDir, wal_of
+from outputd.datadir import DataDir
 from outputd.results import Batch, Rejected
 
 APPLICATION_ID = 0x6F757470  # "outp"
@@ -51,7 +51,7 @@ class Written:
     seconds: float
     commit_seconds: float
     size_bytes: int
-    rejects_kept: int
+    next_hop_id: int
 
 
 def uri(path: Path, mode: str) -> str:
@@ -184,7 +184,8 @@ class Writer:
         self._traceroutes = Table("traceroute_results", "id,ping_result_id,method,completed,error", variables)
         self._hops = Table("traceroute_hops", "traceroute_id,ttl,ip,rtt,timeout", variables)
         self._first_hop = Table("traceroute_hops", "id,traceroute_id,ttl,ip,rtt,timeout", variables)
-        self._has_hops = _has_hops(db)
+        last_hop_id = db.execute("SELECT max(id) FROM traceroute_hops").fetchone()[0]
+        self._next_hop_id = None if last_hop_id is None else last_hop_id + 1
         self._spreads = Table("rtt_spread", "ping_result_id,min_rtt,max_rtt,stddev_rtt", variables)
         self._batches = Table("batches", "id,node,received_at,digest,key,first_id,last_id,accepted,rejected", variables)
         self._rejects = Table("rejected_results", "batch_id,item_index,field,reason,raw", variables)
@@ -202,17 +203,18 @@ class Writer:
         """
         started = time.perf_counter()
         pings, traceroutes, hops, spreads, rows = (_joined(batches, name) for name in _PARTS)
-        rejects, kept, octets = self._keep(batches)
+        rejects, octets = self._keep(batches)
         db.execute("BEGIN IMMEDIATE")
         try:
             self._pings.insert(db, pings)
             self._traceroutes.insert(db, traceroutes)
-            if hops and not self._has_hops:  # the ids of the others follow this one's by themselves
-                first_id = db.execute("SELECT first_hop_id FROM result_file").fetchone()[0]
-                self._first_hop.insert(db, [first_id, *hops[: Batch.HOP_COLUMNS]])
-                hops = hops[Batch.HOP_COLUMNS :]
-                self._has_hops = True
-            self._hops.insert(db, hops)
+            next_hop_id = self._next_hop_id
+            if next_hop_id is None:  # the first is given its id, those of the others follow it by themselves
+                next_hop_id = db.execute("SELECT first_hop_id FROM result_file").fetchone()[0]
+                self._first_hop.insert(db, [next_hop_id, *hops[: Batch.HOP_COLUMNS]] if hops else [])
+                self._hops.insert(db, hops[Batch.HOP_COLUMNS :])
+            else:
+                self._hops.insert(db, hops)
             self._spreads.insert(db, spreads)
             self._batches.insert(db, rows)
             self._rejects.insert(db, rejects)
@@ -223,28 +225,25 @@ class Writer:
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
-            self._has_hops = _has_hops(db)
             raise
         committed = time.perf_counter()
         self._rejected_bytes += octets
+        next_hop_id += len(hops) // Batch.HOP_COLUMNS
+        if hops:
+            self._next_hop_id = next_hop_id
         size = _pragma(db, "page_count") * self._page_size
-        return Written(committed - started, committed - inserted, size, kept)
+        return Written(committed - started, committed - inserted, size, next_hop_id)
 
-    def _keep(self, batches: Sequence[Batch]) -> tuple[list[Any], int, int]:
+    def _keep(self, batches: Sequence[Batch]) -> tuple[list[Any], int]:
         rows: list[Any] = []
-        kept = octets = 0
+        octets = 0
         for batch in batches:
             for reject in batch.rejected:
                 size = len(reject.raw) + len(reject.reason.encode()) + len(reject.field)
                 if self._rejected_bytes + octets + size <= self._most_rejected_bytes:
                     octets += size
-                    kept += 1
                     rows += (batch.id, reject.index, reject.field, reject.reason, _text(reject))
-        return rows, kept, octets
-
-
-def _has_hops(db: sqlite3.Connection) -> bool:
-    return db.execute("SELECT 1 FROM traceroute_hops LIMIT 1").fetchone() is not None
+        return rows, octets
 
 
 _PARTS = ("pings", "traceroutes", "hops", "spreads", "row")
@@ -307,11 +306,6 @@ def finish(path: Path, analyse: bool = True) -> bool:
             return bool(db.execute("PRAGMA journal_mode=DELETE").fetchone()[0] == "delete")
     except sqlite3.OperationalError:
         return not path.exists()  # pruned meanwhile, or still read
-
-
-def is_finished(path: Path) -> bool:
-    """Whether a closed file stands by itself."""
-    return not wal_of(path).exists()
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

@@ -70,7 +70,7 @@ class Rotation:
         if len(self._store.files) > self._store.limits.keep_files:
             try:
                 await self._before_prune()
-            except sqlite3.Error as error:  # a full disk must not keep its own relief from coming
+            except (sqlite3.Error, OSError) as error:  # a full disk must not keep its own relief from coming
                 _log.warn("pruning although the hop ledger cannot be written: {error!s}", error=error)
             for name in await self._store.prune():
                 _log.info("pruned {name}", name=name)

@@ -171,7 +171,7 @@ class Store:
         """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed."""
         result_id, batch_id, hop_id = self._next_ids
         batch.number(batch_id, result_id)
-        self._next_ids = (result_id + batch.accepted, batch_id + 1, hop_id + batch.hop_rows)
+        self._next_ids = (result_id + batch.accepted, batch_id + 1, hop_id)
         return self._turns.add(batch)
 
     async def prove(self) -> None:
@@ -197,6 +197,7 @@ class Store:
             self.failure = None
         self._committed_at = self._reactor.seconds()
         current.size_bytes = written.size_bytes
+        self._next_ids = (*self._next_ids[:2], written.next_hop_id)  # SQLite counts hops as they are written
         self._observe(written, len(batches))
         return written
 
@@ -210,17 +211,16 @@ class Store:
             new = _Current(info, self.limits, self._open_pool)
             try:
                 await new.pool.run(resultfile.begin, self._next_ids)  # opens it before the writers wait for it
-            except Exception:
-                await new.pool.close()
-                self._directory.remove(info.path)
-                raise
-            await self._turns.hold()
-            try:
+                await self._turns.hold()
                 await new.pool.run(resultfile.begin, self._next_ids)
-                self._current = new
-                self._files.append(info)
-            finally:
+            except Exception:
                 self._turns.release()
+                await new.pool.close()
+                await self._in_thread(self._directory.remove, info.path)
+                raise
+            self._current = new
+            self._files.append(info)
+            self._turns.release()
             await self._leave(old)
             return info.path
 
@@ -252,13 +252,18 @@ class Store:
     async def prune(self) -> list[str]:
         """Delete the oldest files beyond keep_files; returns their names."""
         removed = []
-        while len(self._files) > self.limits.keep_files:
-            path = self._files[0].path
-            await self._in_thread(self._directory.remove, path)
-            self._unfinished.discard(path)
-            del self._files[0]
-            removed.append(path.name)
+        async with self._rotating:
+            while len(self._files) > self.limits.keep_files:
+                path = self._files[0].path
+                await self._in_thread(self._directory.remove, path)
+                self._unfinished.discard(path)
+                del self._files[0]
+                removed.append(path.name)
         return removed
+
+    def is_finished(self, path: Path) -> bool:
+        """Whether a file is closed and stands by itself."""
+        return path != self.current.info.path and path not in self._unfinished
 
     async def finish_closed(self) -> None:
         """Make closed files self-contained as soon as nobody reads them; what must wait is tried at the next call."""

@@ -206,6 +206,8 @@ class ServiceTests(TestCase):
     async def test_the_limits_of_the_headers_are_those_documented(self) -> None:
         parameters = {p["name"]: p["schema"] for p in DOCUMENT.operations["POST", "/results"]["parameters"]}
         node, key = parameters["X-Ping-Node"]["maxLength"], parameters["Idempotency-Key"]["maxLength"]
+        told = DOCUMENT.operations["POST", "/results"]["requestBody"]["description"]
+        self.assertIn(f"At most {MOST_BODY_BYTES >> 20} MiB", told)
         good, bad = body_of(a_result()), 400
         for status, name, value in (
             (200, "X-Ping-Node", "~" * node), (bad, "X-Ping-Node", "~" * (node + 1)), (bad, "X-Ping-Node", "é"),

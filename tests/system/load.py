@@ -27,6 +27,12 @@ class Post:
     key: str
 
     @property
+    def results(self) -> list[Result]:
+        """What is in the body."""
+        results: list[Result] = json.loads(self.body)
+        return results
+
+    @property
     def headers(self) -> dict[str, str]:
         """With its Idempotency-Key."""
         return {"Idempotency-Key": self.key}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
+from http.client import HTTPException
+from threading import Thread
 
 from tests.system.files import all_faults, feedable_rows, stored_targets
 from tests.system.harness import Outputd, SystemTest, call, wait_until
@@ -19,6 +22,7 @@ class CrashTests(SystemTest):
         self.chance = random.Random(3)
         self.answered: list[Post] = []
         self.unanswered: list[Post] = []
+        self.rotated: list[int] = []
 
     def test_killed_under_load(self) -> None:
         """Rules 1, 12, 18: five rounds in one directory, with input_service there to hear of every hop."""
@@ -41,6 +45,7 @@ class CrashTests(SystemTest):
         for _ in range(ROUNDS):
             self._kill_under_load(outputd, rotate=True)
             self._check_files()
+        self.assertEqual({200}, set(self.rotated))
         self.assertStopped(outputd.start().stop())
         self._check_files()
 
@@ -64,21 +69,26 @@ class CrashTests(SystemTest):
     def _kill_under_load(self, outputd: Outputd, keyed: bool = False, rotate: bool = False) -> None:
         outputd.start()
         load = self.load(outputd, self.source, CONNECTIONS, keyed)
+        rotating = Thread(target=self._rotate_on, args=(outputd,), daemon=True)
+        if rotate:
+            rotating.start()
         enough = self.chance.randint(50, 150)
-        while len(load.answered) < enough:
-            self._go_on(load, outputd, rotate)
+        wait_until(lambda: len(load.answered) >= enough, "the load goes on")
         outputd.kill()
         load.stop()
+        if rotate:
+            rotating.join()
+            self.assertGreater(len(self.rotated), 0)
         self.assertEqual([], load.refused)
         self.assertEqual(CONNECTIONS, len(load.unanswered))
         self.answered += load.answered
         self.unanswered += load.unanswered
 
-    def _go_on(self, load: Load, outputd: Outputd, rotate: bool) -> None:
-        if rotate:
-            self.assertEqual(200, outputd.rotate().status)
-        so_far = len(load.answered)
-        wait_until(lambda: len(load.answered) > so_far, "the load goes on")
+    def _rotate_on(self, outputd: Outputd) -> None:
+        """One rotation after the other, until it is killed."""
+        with suppressed(OSError, HTTPException):
+            while True:
+                self.rotated.append(outputd.rotate().status)
 
     def _check_files(self) -> None:
         self.assertEqual([], all_faults(self.directory))

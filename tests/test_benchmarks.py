@@ -1,0 +1,109 @@
+"""The parts of benchmarks/ that only reckon: percentiles, ratios of turns, tables, bodies."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks import bench, kinds, limit, load
+from benchmarks.figures import Spread, alternating, clock, ratios, table
+
+
+class PercentileTests(SynchronousTestCase):
+    def test_nearest_rank(self) -> None:
+        self.assertEqual(load.percentiles(range(1000)), {"p50": 500, "p90": 900, "p99": 990, "p99.9": 999, "max": 999})
+
+    def test_one_value_is_all_of_them(self) -> None:
+        self.assertEqual(set(load.percentiles([7.0]).values()), {7.0})
+
+    def test_without_values_there_are_none(self) -> None:
+        self.assertEqual(load.percentiles([]), {})
+
+
+class SpreadTests(SynchronousTestCase):
+    def test_median_and_range(self) -> None:
+        self.assertEqual(Spread.of([3.0, 1.0, 10.0, 2.0]), Spread(2.5, 1.0, 10.0))
+
+    def test_nothing_measured_is_an_error(self) -> None:
+        self.assertRaises(ValueError, Spread.of, [])
+
+    def test_digits_follow_the_median(self) -> None:
+        self.assertEqual(str(Spread(0.714, 0.651, 0.7)), "0.71 (0.65-0.70)")
+        self.assertEqual(str(Spread(71.44, 6.0, 80.0)), "71.4 (6.0-80.0)")
+        self.assertEqual(str(Spread(12345.6, 9.0, 20000.0)), "12,346 (9-20,000)")
+
+    def test_one_value_has_no_range(self) -> None:
+        self.assertEqual(str(Spread.of([0.5])), "0.50")
+
+
+class RatioTests(SynchronousTestCase):
+    def test_the_ratio_of_each_turn_and_then_the_median(self) -> None:
+        """A machine that becomes twice as slow between two turns changes no ratio."""
+        self.assertEqual(ratios([(50.0, 100.0), (25.0, 50.0), (60.0, 100.0)]), Spread(0.5, 0.5, 0.6))
+
+    def test_beside_nothing_it_is_infinite(self) -> None:
+        self.assertEqual(ratios([(1.0, 0.0)]).median, float("inf"))
+
+
+class TurnTests(SynchronousTestCase):
+    def test_each_comes_first_in_turn(self) -> None:
+        order: list[str] = []
+
+        def taken(name: str) -> str:
+            order.append(name)
+            return name
+
+        pairs = list(alternating(3, lambda: taken("A"), lambda: taken("B")))
+        self.assertEqual("".join(order), "ABBAAB")
+        self.assertEqual(pairs, [("A", "B")] * 3)
+
+
+class TableTests(SynchronousTestCase):
+    def test_markdown(self) -> None:
+        self.assertEqual(
+            table(["connections", "share"], [[1, Spread.of([0.5])], [16, "0.7"]]),
+            "| connections | share |\n| --- | ---: |\n| 1 | 0.50 |\n| 16 | 0.7 |",
+        )
+
+    def test_a_row_that_does_not_fit_is_an_error(self) -> None:
+        self.assertRaises(ValueError, table, ["a", "b"], [[1]])
+
+    def test_clock(self) -> None:
+        self.assertEqual([clock(0.9), clock(187.2)], ["0:00", "3:07"])
+
+
+class BodyTests(SynchronousTestCase):
+    def test_generated_bodies_hold_what_they_say(self) -> None:
+        for body in [*load.generate(load.Shape(results=3, hops=4), most=2), *kinds.mixed(16)]:
+            items = json.loads(body.data)
+            hops = sum(len(item["traceroute"]["hops"]) for item in items if "traceroute" in item)
+            self.assertEqual((len(items), hops), (body.results, body.hops))
+
+    def test_mixed_bodies_are_always_the_same(self) -> None:
+        self.assertEqual(kinds.mixed(16), kinds.mixed(16))
+
+    def test_no_body_of_a_generated_kind_is_sent_twice(self) -> None:
+        source = load.Source(load.generate(load.Shape(results=1), most=3), fresh=True)
+        sent = [source.take().data for _ in range(12)]
+        self.assertEqual(len(set(sent)), 12)
+
+    def test_a_source_goes_on_where_another_ended(self) -> None:
+        bodies = load.generate(load.Shape(results=1), most=3)
+        first, second = load.Source(bodies, fresh=True), load.Source(bodies, fresh=True, before=4)
+        self.assertEqual([first.take() for _ in range(6)][4:], [second.take() for _ in range(2)])
+
+
+class LimitTests(SynchronousTestCase):
+    def test_it_stores_whole_bodies(self) -> None:
+        bodies = load.generate(load.Shape(results=5, hops=3), most=2)
+        with tempfile.TemporaryDirectory() as home:
+            figures = limit.run(bodies, True, limit.Settings(0.01, group=2, directory=Path(home)))
+            self.assertEqual(list(Path(home).iterdir()), [])
+        self.assertAlmostEqual(figures["results_per_s"] / figures["posts_per_s"], 5, places=1)
+        self.assertAlmostEqual(figures["hop_rows_per_s"] / figures["results_per_s"], 3, places=1)
+
+
+class CommandTests(SynchronousTestCase):
+    def test_an_unknown_part_is_refused(self) -> None:
+        self.assertRaises(SystemExit, bench.main, ["througput"])
