@@ -149,8 +149,10 @@ class Api:
         if path is None:
             return problem(404, "there is no result file of this name")
         try:
-            finished = self._store.is_finished(path)
-            copy = await (self._copies.finished(path) if finished else self._copies.live(path))
+            if await self._store.finish(path):
+                copy = await self._copies.closed(path)
+            else:
+                copy = await self._copies.current(path)
         except NoRoom as error:
             return problem(503, str(error), retry_after_s=60)
         except (FileNotFoundError, sqlite3.OperationalError):

@@ -63,7 +63,7 @@ class Copies:
         self._next: dict[Path, list[Deferred[Copy]]] = {}
         self._digests: dict[tuple[Path, int, int], bytes] = {}
 
-    async def live(self, path: Path) -> Copy:
+    async def current(self, path: Path) -> Copy:
         """A copy of a live file, holding all that was committed before the call. Raises NoRoom."""
         wanted: Deferred[Copy] = Deferred()
         self._next.setdefault(path, []).append(wanted)
@@ -74,7 +74,7 @@ class Copies:
             )
         return await wanted
 
-    async def finished(self, path: Path) -> Copy:
+    async def closed(self, path: Path) -> Copy:
         """A file that stands by itself, as it is. Raises FileNotFoundError."""
         copy = await self._in_thread(self._open, path)
         copy.readers = 1

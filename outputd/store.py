@@ -95,6 +95,7 @@ class Store:
         self._current: _Current | None = None
         self._next_ids = (1, 1, 1)
         self._rotating = DeferredLock()
+        self._finishing = DeferredLock()
         self._committed_at: float | None = None
         self._is_damaged = False
         self.failure: tuple[str, float] | None = None
@@ -261,15 +262,17 @@ class Store:
                 removed.append(path.name)
         return removed
 
-    def is_finished(self, path: Path) -> bool:
-        """Whether a file is closed and stands by itself."""
+    async def finish(self, path: Path) -> bool:
+        """Make a closed file self-contained; False while it is written or read by others."""
+        async with self._finishing:
+            if path in self._unfinished and await self._in_thread(resultfile.finish, path):
+                self._unfinished.discard(path)
         return path != self.current.info.path and path not in self._unfinished
 
     async def finish_closed(self) -> None:
-        """Make closed files self-contained as soon as nobody reads them; what must wait is tried at the next call."""
+        """Finish all closed files; what must wait for its last reader is tried at the next call."""
         for path in sorted(self._unfinished):
-            if await self._in_thread(resultfile.finish, path):
-                self._unfinished.discard(path)
+            await self.finish(path)
 
 
 def _weigh(item: Batch | None) -> int:

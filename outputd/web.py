@@ -181,8 +181,8 @@ class Channel(http.HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See HTTPChannel."""
-        self.site.channels.discard(self)
         super().connectionLost(reason)
+        self.site.channel_closed(self)
 
     def timeoutConnection(self) -> None:
         """Nothing has come in for long; who still reads an answer is left to the sweep."""
@@ -310,11 +310,19 @@ class Site(server.Site):
     def request_ended(self) -> None:
         """A request was answered, or its client has gone and its work is done."""
         self.in_flight -= 1
+        self._tell_drained()
+
+    def channel_closed(self, channel: Channel) -> None:
+        """A connection has ended, and with it all that it had to send."""
+        self.channels.discard(channel)
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
         if self._drained is not None and not self._drained.called and not self._is_busy():
             self._drained.callback(None)
 
     def _is_busy(self) -> bool:
-        return self.in_flight > 0 or any(channel.requests for channel in self.channels)
+        return self.in_flight > 0 or bool(self.channels)
 
     def _sweep(self) -> None:
         now = self._clock.seconds()

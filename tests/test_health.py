@@ -52,7 +52,7 @@ class HealthTest(SynchronousTestCase):
     def health(self) -> Any:
         return self.get("/health").json
 
-    def fail(self, what: str, error: str) -> None:
+    def break_down(self, what: str, error: str) -> None:
         self.bench.pools.failing[what] = sqlite3.OperationalError(error)
         self.bench.posting(a_trace(*many_hops(1)))
         self.flushLoggedErrors()
@@ -133,7 +133,7 @@ class Checks(HealthTest):
 
     def test_a_store_that_fails_is_unhealthy_with_reason_and_since_when(self) -> None:
         """Rule 20: results are not being stored."""
-        self.fail("store", "disk I/O error")
+        self.break_down("store", "disk I/O error")
         self.bench.clock.advance(60)
         reply = self.get("/health")
         self.assertEqual((reply.status, reply.json["status"]), (503, "unhealthy"))
@@ -155,14 +155,14 @@ class Checks(HealthTest):
 
     def test_it_is_healthy_again_once_results_are_stored(self) -> None:
         """Rule 20."""
-        self.fail("store", "disk I/O error")
+        self.break_down("store", "disk I/O error")
         self.bench.pools.failing.clear()
         self.assertEqual(self.bench.post(a_result()).status, 200)
         self.assertEqual(self.get("/health").status, 200)
 
     def test_a_ledger_that_fails_is_the_database_s(self) -> None:
         """Rule 20: POSTs are refused meanwhile."""
-        self.fail("ledger", "disk I/O error")
+        self.break_down("ledger", "disk I/O error")
         self.bench.clock.advance(60)
         reply = self.get("/health")
         self.assertEqual((reply.status, reply.json["status"]), (503, "unhealthy"))
@@ -253,7 +253,7 @@ class Ready(HealthTest):
 
     def test_not_while_the_ledger_fails(self) -> None:
         """Rule 21: POSTs would be refused."""
-        self.fail("ledger", "disk I/O error")
+        self.break_down("ledger", "disk I/O error")
         self.assertEqual(self.get("/ready").status, 503)
 
     def test_not_while_the_writer_hangs(self) -> None:

@@ -161,7 +161,7 @@ class Pruning(RotationTest):
 class Trouble(RotationTest):
     """A failure is told, and the next second tries again: a LoopingCall would stop for good."""
 
-    def fail(self) -> None:
+    def break_down(self) -> None:
         async def no_thread(work: Any, *args: Any, **kwargs: Any) -> Any:
             raise OSError(28, "No space left on device")
 
@@ -170,7 +170,7 @@ class Trouble(RotationTest):
     def test_it_is_tried_again_every_second_until_it_succeeds(self) -> None:
         """Rule 11."""
         self.begin()
-        self.fail()
+        self.break_down()
         self.bench.clock.advance(3600)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         self.assertIn("No space left", self.bench.rotation.failure or "")
