@@ -3,6 +3,8 @@
 #   make run                        the service in the foreground; ARGS="--port=9000 -v" passes flags on
 #   make test                       all tests; TESTS=tests.test_store for some
 #   make lint                       ruff and mypy
+#   make bench                      throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"
+#   make bench-smoke                whether benchmarks and counts are right, in 20 seconds
 #   make check                      all that must pass before a change lands
 #   make clean                      takes away what the above made, never results
 
@@ -11,7 +13,7 @@ ARGS ?=
 TESTS ?= tests
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint ruff format mypy check clean stale
+.PHONY: run test lint ruff format mypy bench bench-smoke check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -66,6 +68,12 @@ format: .venv/ready-dev
 
 mypy: .venv/ready-dev
 	.venv/bin/mypy
+
+bench: .venv/ready-run
+	@.venv/bin/python -m benchmarks.bench $(ARGS)
+
+bench-smoke: .venv/ready-run
+	@.venv/bin/python -m benchmarks.bench --smoke
 
 check:
 	@.ci/run

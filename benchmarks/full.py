@@ -18,9 +18,11 @@ def full_directory(session: Session) -> Path:
         return directory
     kind = usual()
     with session.service(directory) as service:
+        said = 0
         while len(service.files()) < FILES or service.files()[-1].stat().st_size < _FULL * session.size_mb * 2**20:
             service.post(kind, 16, 0.0, count=max(16, session.size_mb))
-            session.say(f"filling: {sum(path.stat().st_size for path in service.files()) / 2**20:.0f} MiB "
-                        f"in {len(service.files())} files")  # fmt: skip
+            if len(service.files()) > said:
+                said = len(service.files())
+                session.say(f"filling file {said} of {FILES}")
         service.check()
     return directory

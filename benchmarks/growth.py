@@ -67,16 +67,22 @@ def rows(session: Session) -> str:
             lambda: _post(session, old, kind), lambda: _post(session, new, kind),
         )  # fmt: skip
         old.check()
-        last, peak = old.files()[-1].name, old.peak_mib
+        files, peak = _files_begun(old), old.peak_mib
     first = slices[0]
     return "\n\n".join([
-        f"### {session.hop_rows:,} hop rows over many rotations ({session.size_mb} MiB a file, last {last})",
+        f"### {session.hop_rows:,} hop rows over {files} files of {session.size_mb} MiB",
         table(["hop rows", "rate / first part", "CPU a result / first part"], [
             [f"{(number + 1) * session.hop_rows // _SLICES:,}", f"{rate_ / first[0]:.2f}", f"{cpu_ / first[1]:.2f}"]
             for number, (rate_, cpu_) in enumerate(slices)
         ]),
         f"Beside a new instance, turn and turn about: rate {rate}, CPU a result {cpu}; peak memory {peak:.0f} MiB.",
     ])  # fmt: skip
+
+
+def _files_begun(service: Service) -> int:
+    """How many files it has begun in its life, those that are pruned included."""
+    with contextlib.closing(sqlite3.connect(f"file:{service.files()[-1]}?mode=ro", uri=True)) as db:
+        return int(db.execute("SELECT sequence FROM result_file").fetchone()[0])
 
 
 def known(session: Session) -> str:

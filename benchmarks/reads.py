@@ -174,11 +174,12 @@ def _wal(session: Session, service: Service, kind: Kind) -> str:
 @contextlib.contextmanager
 def _slow_dump(service: Service) -> Iterator[None]:
     def read() -> None:
-        with socket.create_connection((HOST, service.port)) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
-            connection.sendall(b"GET /dump HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            while connection.recv(_SLOW_BYTES_S // 16):
-                time.sleep(1 / 16)
+        while True:
+            with socket.create_connection((HOST, service.port)) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+                connection.sendall(b"GET /dump HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                while connection.recv(_SLOW_BYTES_S // 16):
+                    time.sleep(1 / 16)
 
     with meanwhile(read):
         yield

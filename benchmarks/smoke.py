@@ -7,7 +7,8 @@ from benchmarks.read import Route, get
 from benchmarks.service import HOST, Service, Wrong, dumping, input_service, meanwhile, rotating
 from benchmarks.session import Session
 
-_RESULTS = 3000  # of each kind
+_RESULTS = 3000  # of each kind,
+_POSTS = 600  # in no more POSTs than these
 _READS = ("/recent?limit=100", "/recent?limit=100&ip=192.0.2.1", "/stats", "/health", "/ready", "/metrics")
 
 
@@ -19,7 +20,7 @@ def run(session: Session) -> str:
         with service:
             with meanwhile(rotating(service), dumping(service, 0.2)):
                 for kind in session.kinds:
-                    posts = max(1, round(_RESULTS / kind.results_a_body))
+                    posts = min(_POSTS, round(_RESULTS / kind.results_a_body))
                     _tell(session, kind.title, service.post(kind, 8, 0.0, count=posts))
                     _tell(session, f"{kind.title}, open loop", service.post(kind, 8, 0.0, rate=50.0, count=25))
             service.check()

@@ -22,6 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http, server
+from twisted.web.http import datetimeToString
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
@@ -98,7 +99,7 @@ class CappedRequest(server.Request):
         site.in_flight += 1
         if site.draining:
             self.close_after()
-        self.responseHeaders.setRawHeaders(b"Date", (http.datetimeToString(),))
+        self.responseHeaders.setRawHeaders(b"Date", (datetimeToString(),))
         if self.path.startswith((b"http://", b"https://")):  # the absolute form, which every server must take
             self.path = b"/" + self.path.partition(b"://")[2].partition(b"/")[2]
         self.prepath = []

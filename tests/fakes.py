@@ -337,8 +337,19 @@ class Bench:
 
     def stop(self) -> None:
         """The end of a process, in order."""
-        outcome(self.store.close())
-        outcome(self.ledger.close())
+        self.outcome(self.store.close())
+        self.outcome(self.ledger.close())
+
+    def outcome(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns that waits for no more than turns of the store and the ledger."""
+        outcomes: list[Any] = []
+        Deferred.fromCoroutine(work).addBoth(outcomes.append)
+        for _ in range(5):
+            self.clock.advance(0)
+        assert outcomes, "it waits"
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+        return cast(T, outcomes[0])
 
     def crashed(self, into: Path) -> Bench:
         """What a kill -9 now would leave, started again in another directory."""

@@ -192,13 +192,13 @@ class ClosedFile(CopiesTest):
     def rotated(self) -> Path:
         old = self.current
         self.bench.keep(*[a_trace(*many_hops(3))] * 100)
-        outcome(self.bench.store.rotate())
+        self.bench.outcome(self.bench.store.rotate())
         return old
 
     def test_it_is_sent_as_it_is(self) -> None:
         """Rule 15."""
         old = self.rotated()
-        outcome(self.bench.store.finish_closed())
+        self.bench.outcome(self.bench.store.finish_closed())
         copy = self.closed(old)
         self.assertEqual((copy.name, contents(copy)), (old.name, old.read_bytes()))
         self.assertEqual(copy.digest, hashlib.sha256(old.read_bytes()).digest())
@@ -206,7 +206,7 @@ class ClosedFile(CopiesTest):
     def test_the_digest_is_kept_until_the_file_changes(self) -> None:
         """Rule 15: a Range a piece must not read all of it each time."""
         old = self.rotated()
-        outcome(self.bench.store.finish_closed())
+        self.bench.outcome(self.bench.store.finish_closed())
         first, second = self.closed(old), self.closed(old)
         self.assertIs(first.digest, second.digest)
 
@@ -216,7 +216,7 @@ class ClosedFile(CopiesTest):
         copy = self.closed(old)
         self.assertEqual(contents(copy)[18:20], b"\1\1")
         before = contents(copy)
-        outcome(self.bench.store.finish_closed())
+        self.bench.outcome(self.bench.store.finish_closed())
         self.assertEqual(hashlib.sha256(contents(copy)).digest(), hashlib.sha256(before).digest())
         self.assertEqual(copy.digest, hashlib.sha256(contents(copy)).digest())
 
@@ -228,7 +228,7 @@ class ClosedFile(CopiesTest):
             reader.execute("BEGIN")
             reader.execute("SELECT 1 FROM ping_results").fetchone()
             self.rotated()
-            outcome(self.bench.store.finish_closed())
+            self.bench.outcome(self.bench.store.finish_closed())
             copy = self.closed(old)
         self.assertEqual(self.rows(copy, "SELECT count(*) FROM ping_results"), [(101,)])
 

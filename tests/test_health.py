@@ -15,7 +15,7 @@ from outputd.health import Health, go_duration
 from outputd.metrics import Metrics
 from outputd.queries import Queries
 from outputd.web import Site
-from tests.fakes import EPOCH, Bench, Reply, a_result, a_trace, get, inline, many_hops, outcome, over_the_wire, parsed
+from tests.fakes import EPOCH, Bench, Reply, a_result, a_trace, get, inline, many_hops, over_the_wire, parsed
 
 NOW = "2026-01-07T22:30:45Z"
 
@@ -101,7 +101,7 @@ class Figures(HealthTest):
     def test_the_last_rotation_is_the_current_file_s_creation(self) -> None:
         """Rule 20."""
         self.bench.clock.advance(3600)
-        outcome(self.bench.rotation.rotate("asked for"))
+        self.bench.outcome(self.bench.rotation.rotate("asked for"))
         stats = self.health()["stats"]
         self.assertEqual(stats["last_rotation"], "2026-01-07T23:30:45Z")
         self.assertEqual(stats["current_db_file"], "results_2026-01-07_23-30-45.db")
@@ -207,9 +207,9 @@ class Checks(HealthTest):
 
         self.bench.store._in_thread = no_thread
         self.bench.clock.advance(7 * 86_400)
-        outcome(self.bench.rotation.ask())
+        self.bench.outcome(self.bench.rotation.ask())
         self.bench.clock.advance(60)
-        outcome(self.bench.rotation.ask())
+        self.bench.outcome(self.bench.rotation.ask())
         self.flushLoggedErrors(OSError)
         reply = self.get("/health")
         self.assertEqual((reply.status, reply.json["status"]), (200, "healthy"))

@@ -45,7 +45,7 @@ class LedgerTest(SynchronousTestCase):
 
     def deliver(self, most: int = 1000) -> list[str]:
         hops = self.waiting(most=most)
-        outcome(self.bench.ledger.delivered(hops))
+        self.bench.outcome(self.bench.ledger.delivered(hops))
         return hops
 
     def restart(self, refeed: bool = False) -> None:
@@ -78,7 +78,7 @@ class Discovery(LedgerTest):
         self.bench.limits = type(self.bench.limits)(1 << 20, 3600.0, 1)
         for _ in range(2):
             self.restart()
-            outcome(self.bench.rotation.rotate("asked for"))
+            self.bench.outcome(self.bench.rotation.rotate("asked for"))
             self.bench.post(a_trace(hop("10.0.0.1")))
             self.assertEqual((self.bench.stats.hops_discovered, self.waiting()), (0, []))
 
@@ -152,7 +152,7 @@ class AfterACrash(LedgerTest):
         """Rule 18: rotations between the crash and the last mark."""
         for number in range(3):
             self.bench.keep(a_trace(hop(f"10.0.0.{number}")))
-            outcome(self.bench.store.rotate())
+            self.bench.outcome(self.bench.store.rotate())
         self.bench.keep(a_trace(hop("10.0.0.3")))
         self.assertEqual(self.waiting(self.crash()), [f"10.0.0.{number}" for number in range(4)])
 
@@ -273,7 +273,7 @@ class Keys(LedgerTest):
             self.bench.post(a_result(), key=f"{number}")
             self.bench.clock.advance(3600)
         self.bench.clock.advance(9.5 * 3600)
-        outcome(self.bench.ledger.keep_up())
+        self.bench.outcome(self.bench.ledger.keep_up())
         self.assertEqual(self.bench.ledger.keys, 2)
         with contextlib.closing(sqlite3.connect(self.bench.directory.ledger)) as db:
             self.assertEqual(db.execute("SELECT count(*) FROM keys").fetchone(), (2,))
@@ -291,7 +291,7 @@ class Keys(LedgerTest):
         for number in range(5):
             self.bench.post(a_result(), key=f"{number}")
             self.bench.clock.advance(1)
-        outcome(self.bench.ledger.keep_up())
+        self.bench.outcome(self.bench.ledger.keep_up())
         self.assertEqual(self.bench.ledger.keys, 3)
         found = [self.is_duplicate(self.bench, a_result(), key=f"{number}") for number in range(5)]
         self.assertEqual(found[2:], [True] * 3)
@@ -371,14 +371,14 @@ class Owing(LedgerTest):
             )
 
         outcome(pool.run(watch))
-        outcome(self.bench.ledger.delivered(hops))
+        self.bench.outcome(self.bench.ledger.delivered(hops))
         self.assertEqual([level for _, level in levels], [2])
 
     def test_what_is_refused_is_set_aside_for_good(self) -> None:
         """Rule 19: never posted again, and counted."""
         self.bench.post(a_trace(hop("10.0.0.1"), hop("10.0.0.2")))
         self.waiting()
-        outcome(self.bench.ledger.refused("10.0.0.1", 400))
+        self.bench.outcome(self.bench.ledger.refused("10.0.0.1", 400))
         for bench in (self.bench, self.crash()):
             self.assertEqual((self.waiting(bench), bench.ledger.refusals, bench.ledger.backlog), (["10.0.0.2"], 1, 1))
             with contextlib.closing(sqlite3.connect(bench.directory.ledger)) as db:
@@ -392,7 +392,7 @@ class Owing(LedgerTest):
         self.bench.post(a_trace(*many_hops(5)))
         self.deliver(most=3)
         self.waiting(most=1)
-        outcome(self.bench.ledger.refused("10.0.0.3", 422))
+        self.bench.outcome(self.bench.ledger.refused("10.0.0.3", 422))
         self.restart(refeed=True)
         self.assertEqual((sorted(self.waiting()), self.bench.ledger.backlog), ([f"10.0.0.{n}" for n in range(5)], 5))
         self.assertEqual((self.bench.ledger.refusals, self.bench.ledger.known), (0, 5))
@@ -463,7 +463,7 @@ class Trouble(LedgerTest):
 
     def test_a_key_that_could_not_be_written_holds_all_the_same(self) -> None:
         """Rule 6."""
-        self.assertIsNotNone(outcome(self.bench.ledger.used(key_name("n", "k"))))
+        self.assertIsNotNone(self.bench.outcome(self.bench.ledger.used(key_name("n", "k"))))
 
     def test_a_kill_meanwhile_loses_nothing(self) -> None:
         """Rules 6 and 18."""
@@ -478,7 +478,7 @@ class Trouble(LedgerTest):
 
     def test_a_flush_tells_that_it_failed(self) -> None:
         """Rule 18: who deletes result files asks first."""
-        self.assertRaises(sqlite3.OperationalError, outcome, self.bench.ledger.flush())
+        self.assertRaises(sqlite3.OperationalError, self.bench.outcome, self.bench.ledger.flush())
 
 
 class FailingDelivery(LedgerTest):
@@ -487,8 +487,8 @@ class FailingDelivery(LedgerTest):
         self.bench.post(a_trace(hop("10.0.0.1")))
         hops = self.waiting()
         self.bench.pools.failing["ledger"] = sqlite3.OperationalError("disk I/O error")
-        self.assertRaises(sqlite3.OperationalError, outcome, self.bench.ledger.delivered(hops))
+        self.assertRaises(sqlite3.OperationalError, self.bench.outcome, self.bench.ledger.delivered(hops))
         self.assertEqual(self.bench.ledger.backlog, 1)
         self.bench.pools.failing.clear()
-        outcome(self.bench.ledger.delivered(hops))
+        self.bench.outcome(self.bench.ledger.delivered(hops))
         self.assertEqual((self.waiting(), self.bench.ledger.backlog), ([], 0))

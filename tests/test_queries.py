@@ -20,7 +20,7 @@ class Recent(SynchronousTestCase):
         return outcome(self.queries.recent(limit, ip))
 
     def rotate(self) -> None:
-        outcome(self.bench.store.rotate())
+        self.bench.outcome(self.bench.store.rotate())
 
     def test_nothing_yet(self) -> None:
         """Rule 16."""

@@ -184,7 +184,7 @@ class Making(FileTest):
         first = first.rename(self.path / "results_2099-01-01_00-00-00.db")
         os.utime(first)
         third = third.rename(self.path / "results_1970-01-01_00-00-00.db")
-        self.assertEqual([info.path for info in ours(self.directory)], [first, second, third])
+        self.assertEqual([info.path for info in ours(self.directory)[0]], [first, second, third])
 
     def test_results_still_in_the_wal_count_for_the_next_ids(self) -> None:
         """Rules 1 and 12: as a kill -9 leaves a file."""
@@ -210,18 +210,18 @@ class OtherPeoplesFiles(FileTest):
         (self.path / "text.db").write_text("no database at all, but long enough to be looked at " * 100)
         (self.path / "empty.db").touch()
         (self.path / "short.db").write_bytes(b"SQLite format 3\0")
-        self.assertEqual(ours(self.directory), [])
+        self.assertEqual(ours(self.directory), ([], {}))
 
     def test_a_database_of_another_program_is_not_ours_whatever_its_version_and_name(self) -> None:
         """Rule 13."""
         self.foreign("results_2026-01-01_00-00-00.db", "PRAGMA user_version=99; PRAGMA application_id=4711;")
-        self.assertEqual(ours(self.directory), [])
+        self.assertEqual(ours(self.directory), ([], {}))
 
     def test_looking_at_a_foreign_database_in_wal_mode_leaves_it_and_its_neighbourhood_as_they_were(self) -> None:
         """Rule 13: left alone."""
         path = self.foreign("theirs.db", "PRAGMA journal_mode=WAL;")
         before = (sorted(os.listdir(self.path)), path.read_bytes())
-        self.assertEqual(ours(self.directory), [])
+        self.assertEqual(ours(self.directory), ([], {}))
         self.assertEqual((sorted(os.listdir(self.path)), path.read_bytes()), before)
 
     def test_a_foreign_database_that_its_owner_has_locked_stops_nothing(self) -> None:
@@ -229,7 +229,7 @@ class OtherPeoplesFiles(FileTest):
         path = self.foreign("theirs.db")
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as owner:
             owner.execute("BEGIN EXCLUSIVE")
-            self.assertEqual(ours(self.directory), [])
+            self.assertEqual(ours(self.directory), ([], {}))
 
     def test_a_newer_version_under_our_mark_is_one_clear_line(self) -> None:
         """Rules 13 and 23."""

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.datadir import wal_of
 from outputd.resultfile import reading
-from tests.fakes import EPOCH, Bench, a_result, a_trace, outcome, rows_of
+from tests.fakes import EPOCH, Bench, a_result, a_trace, rows_of
 
 
 class RotationTest(SynchronousTestCase):
@@ -19,7 +19,7 @@ class RotationTest(SynchronousTestCase):
 
     def begin(self) -> None:
         self.bench.rotation.start()
-        self.addCleanup(lambda: outcome(self.bench.rotation.stop()))
+        self.addCleanup(lambda: self.bench.outcome(self.bench.rotation.stop()))
 
     def names(self) -> list[str]:
         return [info.path.name for info in self.bench.store.files]
@@ -91,7 +91,7 @@ class OnRequest(RotationTest):
     def test_the_new_file_is_named(self) -> None:
         """Rule 11: `/rotate` names the new file."""
         self.bench.clock.advance(10)
-        path = outcome(self.bench.rotation.rotate("asked for"))
+        path = self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.assertEqual(path.name, "results_2026-01-07_22-30-55.db")
         self.assertEqual(self.bench.store.current.info.path, path)
 
@@ -99,7 +99,7 @@ class OnRequest(RotationTest):
         """Rule 13."""
         for _ in range(6):
             self.bench.keep(a_result())
-            outcome(self.bench.rotation.rotate("asked for"))
+            self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.assertEqual(len(self.names()), 3)
         self.assertEqual(sorted(path.name for path in self.path.glob("*.db")), sorted(self.names()))
 
@@ -109,7 +109,7 @@ class OnRequest(RotationTest):
         told: list[Any] = []
         for _ in range(20):
             told.append(self.bench.record(a_result()))
-            outcome(self.bench.rotation.rotate("asked for"))
+            self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.bench.clock.advance(0)
         self.assertEqual([len(one) for one in told], [1] * 20)
         self.assertEqual(sorted(rows_of(self.path, "SELECT id FROM ping_results")), [(n,) for n in range(1, 21)])
@@ -119,7 +119,7 @@ class OnRequest(RotationTest):
         self.begin()
         old = self.bench.store.current.info.path
         self.bench.keep(a_result())
-        outcome(self.bench.rotation.rotate("asked for"))
+        self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.pass_seconds(1)
         self.assertEqual((wal_of(old).exists(), old.read_bytes()[18:20]), (False, b"\1\1"))
 
@@ -128,7 +128,7 @@ class Pruning(RotationTest):
     def test_too_many_files_are_pruned_without_a_rotation(self) -> None:
         """Rule 13: --keep-files was made smaller."""
         for _ in range(2):
-            outcome(self.bench.rotation.rotate("asked for"))
+            self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.bench.stop()
         self.bench.limits = type(self.bench.limits)(1 << 20, 3600.0, 1)
         self.bench.start()
@@ -141,10 +141,10 @@ class Pruning(RotationTest):
         self.bench.stop()
         self.bench.start()
         self.bench.post(a_trace({"ttl": 1, "ip": "10.0.0.1"}), node="n", key="k")
-        outcome(self.bench.rotation.rotate("asked for"))
+        self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.assertEqual(rows_of(self.path, "SELECT * FROM ping_results"), [])
         left = self.bench.crashed(Path(self.mktemp()))
-        self.assertEqual(outcome(left.ledger.waiting(10)), ["10.0.0.1"])
+        self.assertEqual(left.outcome(left.ledger.waiting(10)), ["10.0.0.1"])
         answer = left.post(a_trace({"ttl": 1, "ip": "10.0.0.1"}), node="n", key="k")
         self.assertIn(b'"duplicate":true', answer.json)
 
@@ -152,9 +152,9 @@ class Pruning(RotationTest):
         """Rule 13: a full disk must not keep its own relief from coming."""
         for _ in range(2):
             self.bench.keep(a_result())
-            outcome(self.bench.rotation.rotate("asked for"))
+            self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.bench.pools.failing["ledger"] = sqlite3.OperationalError("database or disk is full")
-        outcome(self.bench.rotation.rotate("asked for"))
+        self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.assertEqual(len(self.names()), 3)
 
 
@@ -230,10 +230,10 @@ class Trouble(RotationTest):
         self.assertEqual(len(self.names()), 2)
 
     def test_a_stop_without_a_start_is_harmless(self) -> None:
-        outcome(self.bench.rotation.stop())
+        self.bench.outcome(self.bench.rotation.stop())
 
     def test_creation_is_the_last_rotation(self) -> None:
         """Rule 20."""
         self.bench.clock.advance(5)
-        outcome(self.bench.rotation.rotate("asked for"))
+        self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.assertEqual(self.bench.store.current.created_s, EPOCH + 5)

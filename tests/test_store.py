@@ -13,7 +13,7 @@ from outputd import resultfile
 from outputd.datadir import wal_of
 from outputd.resultfile import NewerFile, reading
 from outputd.store import StoreFailed
-from tests.fakes import EPOCH, Bench, InlinePool, InlinePools, a_result, a_trace, many_hops, outcome, rows_of
+from tests.fakes import EPOCH, Bench, InlinePool, InlinePools, a_result, a_trace, many_hops, rows_of
 
 
 def started(work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
@@ -26,7 +26,7 @@ class StoreTest(SynchronousTestCase):
         self.bench = Bench(self.path)
 
     def rotate(self) -> Path:
-        path: Path = outcome(self.bench.store.rotate())
+        path: Path = self.bench.outcome(self.bench.store.rotate())
         return path
 
     def ids(self, table: str = "ping_results") -> list[int]:
@@ -206,7 +206,7 @@ class GoingOn(StoreTest):
         self.rotate()
         self.bench.keep(a_result())
         new = self.bench.store.current.info.path
-        outcome(self.bench.store.finish_closed())
+        self.bench.outcome(self.bench.store.finish_closed())
         self.bench.stop()
         old.rename(self.path / "results_2099-01-01_00-00-00.db")
         newest = new.rename(self.path / "a-copy-of-results (1).db")
@@ -315,7 +315,7 @@ class Ids(StoreTest):
         self.bench.keep(a_trace(*many_hops(3)), a_result())
         for _ in range(3):
             self.rotate()
-            outcome(self.bench.store.prune())
+            self.bench.outcome(self.bench.store.prune())
             self.restart(keep_files=1)
         self.assertEqual((len(self.names()), self.ids()), (1, []))
         self.bench.keep(a_trace(*many_hops(1)))
@@ -326,7 +326,7 @@ class Ids(StoreTest):
         self.restart(keep_files=1)
         self.bench.keep(a_result(), a_result())
         self.rotate()
-        outcome(self.bench.store.prune())
+        self.bench.outcome(self.bench.store.prune())
         left = self.bench.crashed(Path(self.mktemp()))
         left.keep(a_result())
         self.assertEqual(rows_of(left.path, "SELECT id FROM ping_results"), [(3,)])
@@ -488,7 +488,7 @@ class ClosedFiles(StoreTest):
         return not wal_of(path).exists() and path.read_bytes()[18:20] == b"\1\1"
 
     def finish(self) -> None:
-        outcome(self.bench.store.finish_closed())
+        self.bench.outcome(self.bench.store.finish_closed())
 
     def test_it_becomes_self_contained(self) -> None:
         """Rule 11."""
@@ -528,7 +528,7 @@ class ClosedFiles(StoreTest):
         self.bench.keep(a_result())
         self.rotate()
         left = self.bench.crashed(Path(self.mktemp()))
-        outcome(left.store.finish_closed())
+        left.outcome(left.store.finish_closed())
         self.assertTrue(self.is_finished(left.path / old))
 
     def test_the_current_file_is_left_to_its_writer(self) -> None:
@@ -576,14 +576,14 @@ class Retention(StoreTest):
         """Rule 13."""
         self.rotate_times(4)
         names = self.names()
-        self.assertEqual(outcome(self.bench.store.prune()), names[:2])
+        self.assertEqual(self.bench.outcome(self.bench.store.prune()), names[:2])
         self.assertEqual(self.names(), names[2:])
         self.assertEqual([info.path.name for info in self.bench.store.files], names[2:])
 
     def test_nothing_goes_while_there_are_no_more_than_told(self) -> None:
         """Rule 13."""
         self.rotate_times(2)
-        self.assertEqual(outcome(self.bench.store.prune()), [])
+        self.assertEqual(self.bench.outcome(self.bench.store.prune()), [])
         self.assertEqual(len(self.names()), 3)
 
     def test_files_without_our_mark_are_left_alone_and_not_counted(self) -> None:
@@ -600,7 +600,7 @@ class Retention(StoreTest):
         db.close()
         self.restart(keep_files=3)
         self.rotate_times(5)
-        outcome(self.bench.store.prune())
+        self.bench.outcome(self.bench.store.prune())
         self.assertEqual({name: (self.path / name).read_bytes() for name in foreign}, foreign)
         self.assertTrue((self.path / "theirs.db").exists())
         self.assertEqual(len(self.names()), 3 + 3)
@@ -613,14 +613,14 @@ class Retention(StoreTest):
         renamed = first.rename(self.path / "results_2099-01-01_00-00-00.db")
         self.bench.start()
         self.rotate_times(1)
-        self.assertEqual(outcome(self.bench.store.prune()), [renamed.name])
+        self.assertEqual(self.bench.outcome(self.bench.store.prune()), [renamed.name])
 
     def test_a_smaller_number_holds_at_the_next_start(self) -> None:
         """Rule 13."""
         self.rotate_times(2)
         self.restart(keep_files=1)
         current = self.bench.store.current.info.path.name
-        outcome(self.bench.store.prune())
+        self.bench.outcome(self.bench.store.prune())
         self.assertEqual(self.names(), [current])
 
     def test_two_at_once_delete_no_more_than_one_would_and_forget_no_file(self) -> None:
@@ -647,5 +647,5 @@ class Retention(StoreTest):
         """Rule 13."""
         self.rotate_times(3)
         self.bench.store.files[0].path.unlink()
-        outcome(self.bench.store.prune())
+        self.bench.outcome(self.bench.store.prune())
         self.assertEqual(len(self.names()), 3)

@@ -12,33 +12,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.system.inputservice import InputService
 from tests.system.load import Load, Source
+from tests.system.waiting import DEADLINE_S, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
-DEADLINE_S = 15.0
 STOP_S = 10.0  # rule 23
-
-T = TypeVar("T")
-
-
-def wait_until(condition: Callable[[], T], what: str, deadline_s: float = DEADLINE_S) -> T:
-    """Poll until the condition is true, and return what it gave; past the deadline the test fails."""
-    ends = time.monotonic() + deadline_s
-    while not (value := condition()):
-        if time.monotonic() > ends:
-            raise AssertionError(f"not within {deadline_s:g} s: {what}")
-        time.sleep(0.01)
-    return value
 
 
 def free_port() -> int:
@@ -109,21 +97,20 @@ class Outputd:
         self.directory = directory
         self.log_path = Path(f"{directory}.log")
         self.port, self.health_port = free_port(), free_port()
-        self.start_seconds = 0.0
-        self._flags = flags
-        self._environment = dict(environment or {})
+        self.flags = [
+            f"--port={self.port}", f"--health-port={self.health_port}", f"--db-dir={directory}", *flags
+        ]  # fmt: skip
+        self.environment = dict(environment or {})
         self._cwd = cwd
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *flags: str) -> Outputd:
         """Start it with further flags and return once it is ready."""
-        begun = time.monotonic()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(flags), cwd=self._cwd, env=self._env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         wait_until(self._is_ready, f"outputd ready\n{self.log}")
-        self.start_seconds = time.monotonic() - begun
         return self
 
     def refused(self, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -191,9 +178,9 @@ class Outputd:
         """POST /rotate."""
         return call(self.port, "POST", "/rotate")
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str, **headers: str) -> Answer:
         """GET on the health port."""
-        return call(self.health_port, "GET", path)
+        return call(self.health_port, "GET", path, headers=headers)
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -211,14 +198,11 @@ class Outputd:
             return False
 
     def _command(self, flags: tuple[str, ...]) -> list[str]:
-        return [
-            sys.executable, "-m", "outputd", f"--port={self.port}", f"--health-port={self.health_port}",
-            f"--db-dir={self.directory}", *self._flags, *flags,
-        ]  # fmt: skip
+        return [sys.executable, "-m", "outputd", *self.flags, *flags]
 
     def _env(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OUTPUTD_")}
-        return {**inherited, "PYTHONPATH": str(CHECKOUT), **self._environment}
+        return {**inherited, "PYTHONPATH": str(CHECKOUT), **self.environment}
 
 
 class SystemTest(SynchronousTestCase):

@@ -48,6 +48,10 @@ class InputService:
         """How often each hop was in a POST that was answered 2xx."""
         return Counter(hop for post in list(self.deliveries) if 200 <= post.status < 300 for hop in post.hops)
 
+    def has(self, hop: str) -> bool:
+        """Whether it has taken this hop."""
+        return hop in self.taken
+
     def open(self) -> InputService:
         """Listen."""
         service = self

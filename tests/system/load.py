@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from tests.system.waiting import wait_until
+
 Result = dict[str, Any]
 
 _TARGETS = int(IPv6Address("2001:db8::"))
@@ -127,6 +129,11 @@ class Load:
         for thread in self._threads:
             thread.start()
         return self
+
+    def go_on(self, posts: int = 1) -> None:
+        """Return when so many more were answered."""
+        enough = len(self.answered) + posts
+        wait_until(lambda: len(self.answered) >= enough, f"{posts} more posts are answered, of {self.refused}")
 
     def stop(self) -> Load:
         """Return when every connection has had its last answer, or was cut off."""

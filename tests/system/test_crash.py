@@ -8,8 +8,9 @@ from http.client import HTTPException
 from threading import Thread
 
 from tests.system.files import all_faults, feedable_rows, stored_targets
-from tests.system.harness import Outputd, SystemTest, call, wait_until
-from tests.system.load import Load, Post, Source, targets
+from tests.system.harness import Outputd, SystemTest, call
+from tests.system.load import Post, Source, targets
+from tests.system.waiting import wait_until
 
 ROUNDS = 5
 CONNECTIONS = 8
@@ -72,8 +73,7 @@ class CrashTests(SystemTest):
         rotating = Thread(target=self._rotate_on, args=(outputd,), daemon=True)
         if rotate:
             rotating.start()
-        enough = self.chance.randint(50, 150)
-        wait_until(lambda: len(load.answered) >= enough, "the load goes on")
+        load.go_on(self.chance.randint(50, 150))
         outputd.kill()
         load.stop()
         if rotate:

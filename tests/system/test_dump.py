@@ -7,8 +7,9 @@ import hashlib
 import re
 
 from tests.system.files import all_faults, column, faults, is_self_contained, opened
-from tests.system.harness import Answer, SystemTest, call, wait_until
+from tests.system.harness import Answer, SystemTest, call
 from tests.system.load import Source, targets
+from tests.system.waiting import wait_until
 
 NAME = r'^attachment; filename="(results_[0-9_-]+\.db)"$'
 
@@ -20,8 +21,7 @@ class DumpTests(SystemTest):
         load = self.load(outputd, Source(8), 4)
         sizes = []
         for number in range(4):
-            enough = len(load.answered) + 50
-            wait_until(lambda enough=enough: len(load.answered) >= enough, "the load goes on")  # type: ignore[misc]  # mypy infers no default arguments
+            load.go_on(50)
             before = targets(load.answered)
             dump = call(outputd.port, "GET", "/dump")
             self._check_headers(dump, outputd.stats["current_db_file"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from tests.system.addresses import feedable_hops
-from tests.system.harness import Outputd, SystemTest, wait_until
+from tests.system.harness import Outputd, SystemTest
 from tests.system.inputservice import take_all
 from tests.system.load import Result, Source
+from tests.system.waiting import wait_until
 
 NEVER_FED = (
     "0.1.2.3", "127.0.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "ff02::1",
@@ -43,7 +45,7 @@ class FeedTests(SystemTest):
         self.assertStopped(outputd.stop())
         outputd.start()
         self._post(outputd, [*posts[0].results, *posts[3].results, _traced("203.0.113.77")])
-        wait_until(lambda: input_service.taken["203.0.113.77"], "a hop that is new after all this")
+        wait_until(lambda: input_service.has("203.0.113.77"), "a hop that is new after all this")
         self.assertStopped(outputd.stop())
         self.assertEqual(dict.fromkeys([*fed, "203.0.113.77"], 1), dict(input_service.taken))
 
@@ -61,7 +63,7 @@ class FeedTests(SystemTest):
         asked = len(input_service.deliveries)
         outputd.start()
         self._post(outputd, [_traced(bad, "10.9.9.9")])
-        wait_until(lambda: input_service.taken["10.9.9.9"], "one that is new")
+        wait_until(lambda: input_service.has("10.9.9.9"), "one that is new")
         self.assertStopped(outputd.stop())
         self.assertEqual([("10.9.9.9",)], [post.hops for post in input_service.deliveries[asked:]])
         self.assertEqual(dict.fromkeys({*hops, "10.9.9.9"} - {bad}, 1), dict(input_service.taken))
@@ -122,7 +124,7 @@ class FeedTests(SystemTest):
             hop = f"10.0.0.{number}"
             self._post(outputd, [_traced(hop)])
             answered = time.monotonic()
-            wait_until(lambda hop=hop: input_service.taken[hop], f"{hop} arrives")  # type: ignore[misc]  # mypy infers no default arguments
+            wait_until(partial(input_service.has, hop), f"{hop} arrives")
             waits.append(time.monotonic() - answered)
         self.assertLess(sorted(waits)[2], 1.0)
         self.assertStopped(outputd.stop())

@@ -6,9 +6,10 @@ import gzip
 import json
 
 from tests.system.files import all_faults, column, feedable_rows, merged
-from tests.system.harness import Answer, Outputd, SystemTest, wait_until
+from tests.system.harness import Answer, Outputd, SystemTest
 from tests.system.load import Source
 from tests.system.shared import Case, hostile_cases
+from tests.system.waiting import wait_until
 
 MOST_SECONDS = 10.0
 MOST_RSS_BYTES = 400 << 20

@@ -13,9 +13,10 @@ from twisted.trial.unittest import SkipTest
 from tests.system import counts
 from tests.system.addresses import canonical, feedable_hops
 from tests.system.files import all_faults, merged
-from tests.system.harness import SystemTest, wait_until
+from tests.system.harness import SystemTest
 from tests.system.load import Result, Source
 from tests.system.shared import replay
+from tests.system.waiting import wait_until
 
 
 class ReplayTests(SystemTest):

@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.system.files import all_faults, column, is_self_contained, merged, opened, result_files, stored_targets
-from tests.system.harness import Outputd, SystemTest, wait_until
+from tests.system.harness import Outputd, SystemTest
 from tests.system.load import Load, Source, targets
+from tests.system.waiting import wait_until
 
 ROTATIONS = 20
 ROTATIONS_S = 5.0
@@ -102,7 +103,6 @@ def _rotate(outputd: Outputd, load: Load) -> str:
     """Rotate, and let something come into the new file; returns its name."""
     answer = outputd.rotate()
     assert answer.status == 200 and answer.json["status"] == "rotated", answer
-    so_far = len(load.answered)
-    wait_until(lambda: len(load.answered) > so_far, "the load goes on")
+    load.go_on()
     name: str = answer.json["file"]
     return name

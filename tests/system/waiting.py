@@ -1,0 +1,21 @@
+"""Waiting for a condition, with a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+DEADLINE_S = 15.0
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], what: str, deadline_s: float = DEADLINE_S) -> T:
+    """Poll until the condition is true, and return what it gave; past the deadline the test fails."""
+    ends = time.monotonic() + deadline_s
+    while not (value := condition()):
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {deadline_s:g} s: {what}")
+        time.sleep(0.01)
+    return value
