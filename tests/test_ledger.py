@@ -481,6 +481,28 @@ class Trouble(LedgerTest):
         self.assertRaises(sqlite3.OperationalError, self.bench.outcome, self.bench.ledger.flush())
 
 
+class Gone(LedgerTest):
+    """The ledger was deleted or moved away under our feet."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bench.post(a_trace(hop("10.0.0.1")))
+        self.bench.directory.ledger.unlink()
+        self.bench.posting(a_trace(hop("10.0.0.2")))
+        self.flushLoggedErrors(OSError)
+
+    def test_no_hop_of_an_answered_result_is_lost(self) -> None:
+        """Rule 18."""
+        self.assertIsNotNone(self.bench.ledger.failure)
+        self.assertEqual(self.waiting(self.crash()), ["10.0.0.1", "10.0.0.2"])
+
+    def test_it_can_be_closed(self) -> None:
+        """Rule 23: a stop is a stop."""
+        self.bench.stop()
+        pool: Any = self.bench.ledger.pool
+        self.assertRaises(sqlite3.ProgrammingError, outcome, pool.run(lambda db: db.execute("SELECT 1")))
+
+
 class FailingDelivery(LedgerTest):
     def test_a_delivery_that_cannot_be_written_raises_and_owes_it_still(self) -> None:
         """Rule 18: the feed settles it before it posts anything else."""

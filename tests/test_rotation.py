@@ -19,6 +19,7 @@ class RotationTest(SynchronousTestCase):
 
     def begin(self) -> None:
         self.bench.rotation.start()
+        self.bench.clock.pump([0] * 5)
         self.addCleanup(lambda: self.bench.outcome(self.bench.rotation.stop()))
 
     def names(self) -> list[str]:
@@ -155,6 +156,7 @@ class Pruning(RotationTest):
             self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.bench.pools.failing["ledger"] = sqlite3.OperationalError("database or disk is full")
         self.bench.outcome(self.bench.rotation.rotate("asked for"))
+        self.flushLoggedErrors(sqlite3.OperationalError)
         self.assertEqual(len(self.names()), 3)
 
 
@@ -193,13 +195,13 @@ class Trouble(RotationTest):
         self.assertIsNone(self.bench.store.failure)
         self.flushLoggedErrors()
 
-    def test_a_store_that_fails_for_good_is_left_by_its_age_all_the_same(self) -> None:
+    def test_a_file_that_fails_for_good_is_left_at_its_age_all_the_same(self) -> None:
         """Rule 11: a broken file must not be the last one."""
         self.begin()
         broken = self.bench.pool()
 
         async def run(*_: Any, **__: Any) -> Any:
-            raise sqlite3.DatabaseError("database disk image is malformed")
+            raise sqlite3.OperationalError("disk I/O error")
 
         broken.run = run
         self.bench.posting(a_result())
@@ -208,6 +210,29 @@ class Trouble(RotationTest):
         self.flushLoggedErrors()
         self.assertEqual(len(self.names()), 2)
         self.assertEqual(self.bench.post(a_result()).status, 200)
+
+    def test_a_damaged_file_is_left_at_once_and_kept_out_of_the_way(self) -> None:
+        """Rules 11, 12 and 13: rows may be saved by hand; none of it is counted, pruned or numbered again."""
+        self.begin()
+        self.bench.keep(a_result())
+        self.bench.keep(a_result())
+        old = self.bench.store.current.info.path
+        broken = self.bench.pool()
+
+        async def run(*_: Any, **__: Any) -> Any:
+            raise sqlite3.DatabaseError("database disk image is malformed")
+
+        broken.run = run
+        self.assertEqual(self.bench.post(a_result()).status, 503)
+        self.pass_seconds(2)
+        self.flushLoggedErrors()
+        self.assertEqual(self.bench.post(a_result()).status, 200)
+        self.assertNotIn(old.name, self.names())
+        self.assertFalse(old.exists())
+        aside = [path for path in self.path.iterdir() if path.name.startswith(old.name)]
+        self.assertTrue(aside)
+        self.assertEqual([path for path in aside if path.name.endswith(".db")], [])
+        self.assertGreater(rows_of(self.path, "SELECT id FROM ping_results")[0][0], 2)
 
     def test_a_stop_waits_for_the_rotation_under_way(self) -> None:
         """Rule 23."""

@@ -1,7 +1,9 @@
 """What `outputd.store` promises; a number is that of a rule of the contract."""
 
+import contextlib
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -258,6 +260,38 @@ class GoingOn(StoreTest):
             db.execute(f"PRAGMA user_version={resultfile.SCHEMA_VERSION + 1}")
         db.close()
         self.assertRaises(NewerFile, self.bench.start)
+
+    def test_a_file_that_another_program_has_locked_is_never_taken_for_a_damaged_one(self) -> None:
+        """Rules 11 and 13: an operator's VACUUM at the time of a restart must not set good results aside."""
+        self.bench.keep(a_result())
+        path = self.bench.store.current.info.path
+        self.bench.stop()
+        operator = sqlite3.connect(path, isolation_level=None)
+        operator.execute("BEGIN EXCLUSIVE")
+        try:
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self.bench.start()
+        finally:
+            operator.close()
+        self.assertEqual(self.names(), [path.name])
+        self.assertEqual([name for name in os.listdir(self.path) if "damaged" in name], [])
+
+    def test_a_foreign_file_that_we_may_not_read_stops_no_start(self) -> None:
+        """Rule 13: left alone."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can become somebody else")
+        with tempfile.TemporaryDirectory() as place:
+            bench = Bench(Path(place))
+            bench.stop()
+            (bench.path / "theirs.db").touch(mode=0o600)
+            for path in (bench.path, bench.store.files[0].path):
+                path.chmod(0o777)
+            os.seteuid(65_534)
+            try:
+                found = resultfile.ours(bench.directory)[0]
+            finally:
+                os.seteuid(0)
+        self.assertEqual([info.path for info in found], [bench.store.files[0].path])
 
     def test_a_stop_leaves_no_wal(self) -> None:
         """Rule 23."""
@@ -537,6 +571,24 @@ class ClosedFiles(StoreTest):
         self.finish()
         self.assertTrue(wal_of(self.bench.store.current.info.path).exists())
         self.bench.keep(a_result())
+
+    def test_it_does_not_count_as_finished_while_its_writer_closes_it(self) -> None:
+        """Rule 15: `/dump?file=` would send it without what its WAL holds, and its handle would drop SQLite's locks."""
+        old, pool = self.bench.store.current.info.path, self.bench.pool()
+        self.bench.keep(a_result())
+        gate: Deferred[None] = Deferred()
+
+        async def close() -> None:
+            await gate
+            await InlinePool.close(pool)
+
+        pool.close = close
+        rotated = started(self.bench.store.rotate())
+        self.assertFalse(self.bench.outcome(self.bench.store.finish(old)))
+        gate.callback(None)
+        self.successResultOf(rotated)
+        self.assertTrue(self.bench.outcome(self.bench.store.finish(old)))
+        self.assertTrue(self.is_finished(old))
 
     def test_no_second_connection_writes_before_the_writer_s_is_closed(self) -> None:
         """Rule 11: SQLite before 3.51.3 can lose pages when two connections race at a checkpoint."""

@@ -11,11 +11,13 @@ DEADLINE_S = 15.0
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], what: str, deadline_s: float = DEADLINE_S) -> T:
-    """Poll until the condition is true, and return what it gave; past the deadline the test fails."""
+def wait_until(condition: Callable[[], T | None], what: str, deadline_s: float = DEADLINE_S) -> T:
+    """Poll until the condition gives something true, and return that; past the deadline the test fails."""
     ends = time.monotonic() + deadline_s
-    while not (value := condition()):
+    while True:
+        value = condition()
+        if value:
+            return value
         if time.monotonic() > ends:
             raise AssertionError(f"not within {deadline_s:g} s: {what}")
         time.sleep(0.01)
-    return value

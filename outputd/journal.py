@@ -1,0 +1,230 @@
+"""What outputd-send keeps beside a file: the journal of what was answered, and what was refused. Blocking.
+
+The journal is a head and a line for each answered body since. A line is written at once, so that no kill costs one, and
+fsynced about once a second; what a power cut takes is sent again with the same keys. Now and then all is rewritten as a
+new head.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+VERSION: Final = 1
+_MOST_LINES: Final = 20_000
+
+
+class CannotResume(Exception):
+    """The journal is not of this sending; the text says what to do."""
+
+
+class Totals(msgspec.Struct):
+    """Counts over all runs."""
+
+    bodies: int = 0
+    """Bodies that were answered, refused ones included."""
+    stored: int = 0
+    """Results of this file that the service has stored."""
+    duplicates: int = 0
+    """Bodies that had been stored before, by a run whose journal lacks the answer."""
+    rejected: int = 0
+    """Items that the service would not store."""
+    refused: int = 0
+    """Bodies of which nothing was stored."""
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a body; one line of the journal."""
+
+    number: int
+    stored: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    refused: int = 0
+
+
+class Head(msgspec.Struct, kw_only=True):
+    """What is being sent where, and how far that has come."""
+
+    outputd_send: int = VERSION
+    file: str
+    digest: str
+    """Of the file, and of the way in which it is cut into bodies."""
+    url: str
+    node: str
+    salt: str = ""
+    """Random where the file is sent once more; part of the keys."""
+    next: int = 0
+    """All bodies below are settled."""
+    done: list[int] = msgspec.field(default_factory=list)
+    """Those above that are settled as well."""
+    totals: Totals = msgspec.field(default_factory=Totals)
+    in_doubt: bool = False
+    """Whether bodies may have arrived whose answer is not here."""
+    whole: bool = False
+
+
+class Journal:
+    """The journal of one file, locked against a second process."""
+
+    def __init__(self, path: Path, head: Head, again: bool = False) -> None:
+        """Go on with what is at `path`, or begin. Raises CannotResume and OSError."""
+        self._path = path
+        self._done: set[int] = set()
+        self._file: Any = None
+        self.head = head
+        if path.exists():
+            self._lock(path)
+            if not again:
+                self._resume(head)
+        self.was_in_doubt_since = path.stat().st_mtime if self.head.in_doubt else None
+        self.head.in_doubt = not self.head.whole
+        self._rewrite()
+
+    @property
+    def totals(self) -> Totals:
+        """What was counted so far."""
+        return self.head.totals
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and (number < self.head.next or number in self._done)
+
+    def settle(self, settled: Settled) -> None:
+        """Write down what became of a body. A kill after this returns costs nothing, a power cut after `sync`."""
+        self._file.write(msgspec.json.encode(settled) + b"\n")
+        self._count(settled)
+        self._lines += 1
+        if self._lines >= _MOST_LINES:
+            self._rewrite()
+
+    def sync(self) -> None:
+        """Make all of it durable."""
+        os.fsync(self._file.fileno())
+
+    def close(self, in_doubt: bool, whole: bool) -> None:
+        """Write the last head; the journal stays, and says whether all was sent."""
+        self.head.in_doubt, self.head.whole = in_doubt, whole
+        self._rewrite()
+        self._file.close()
+
+    def _resume(self, wanted: Head) -> None:
+        content = self._path.read_bytes()
+        lines = content.split(b"\n")[:-1]  # what follows the last newline was cut off by a crash
+        try:
+            head = msgspec.json.decode(lines[0] if lines else b"", type=Head)
+            settled = [msgspec.json.decode(line, type=Settled) for line in lines[1:]]
+        except msgspec.DecodeError:
+            raise CannotResume(f"{self._path} is no journal of outputd-send, or damaged") from None
+        name, anew = self._path, "--again sends the whole file as a new one, --state=DIR keeps another journal"
+        if head.outputd_send != VERSION:
+            raise CannotResume(f"{name} is of another version of outputd-send; {anew}")
+        if (head.url, head.node) != (wanted.url, wanted.node):
+            node = f" as node {head.node}" if head.node else ""
+            raise CannotResume(f"{name} tells of sending to {head.url}{node}; {anew}")
+        if head.digest != wanted.digest:
+            raise CannotResume(f"{wanted.file} is not the file that {name} tells of; {anew}")
+        self.head = head
+        self._done = set(head.done)
+        for one in settled:
+            self._count(one)
+
+    def _count(self, settled: Settled) -> None:
+        head, totals = self.head, self.head.totals
+        totals.bodies += 1
+        totals.stored += settled.stored
+        totals.duplicates += settled.duplicate
+        totals.rejected += settled.rejected
+        totals.refused += settled.refused
+        self._done.add(settled.number)
+        while head.next in self._done:
+            self._done.remove(head.next)
+            head.next += 1
+
+    def _rewrite(self) -> None:
+        """Put a new file in the place of the old one; a crash leaves either."""
+        old, self._file = self._file, None
+        new = Path(f"{self._path}.new")
+        self._lock(new)
+        self._file.truncate(0)
+        self.head.done = sorted(self._done)
+        self._file.write(msgspec.json.encode(self.head) + b"\n")
+        self._lines = 0
+        self.sync()
+        os.replace(new, self._path)
+        sync_directory(self._path.parent)
+        if old is not None:
+            old.close()
+
+    def _lock(self, path: Path) -> None:
+        file = path.open("ab", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise CannotResume(f"another outputd-send is at work with {self._path}") from None
+        self._file = file
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Refused:
+    """A file with a JSON object for each body that was refused, or of which items were; made when there is one.
+
+    `key` is the body's Idempotency-Key: what a killed run has written already is not written twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._keys: set[str] = set()
+        self._file: Any = None
+
+    def open(self) -> None:
+        """Learn what is there, and take a torn last line away. Raises CannotResume and OSError."""
+        if not self.path.exists():
+            return
+        whole = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                whole += len(line)
+                try:
+                    self._keys.add(json.loads(line)["key"])
+                except (ValueError, TypeError, KeyError):
+                    raise CannotResume(
+                        f"{self.path} is not what outputd-send writes; --refused=FILE names another"
+                    ) from None
+        os.truncate(self.path, whole)
+
+    def write(self, key: str, record: dict[str, object]) -> None:
+        """Add an object."""
+        if key in self._keys:
+            return
+        if self._file is None:
+            self._file = self.path.open("ab", buffering=0)
+            sync_directory(self.path.parent)
+        self._file.write(msgspec.json.encode({"key": key, **record}) + b"\n")
+        self._keys.add(key)
+
+    def sync(self) -> None:
+        """Make all of it durable."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Nothing more is refused."""
+        if self._file is not None:
+            self.sync()
+            self._file.close()
