@@ -47,5 +47,5 @@ setup(
     # Without this line an editable install leaves twisted/plugins off the path, and twistd does not know outputd.
     package_dir={"": "."},
     package_data={"": ["*.sql"]},
-    entry_points={"console_scripts": ["outputd = outputd.__main__:main"]},
+    entry_points={"console_scripts": ["outputd = outputd.__main__:main", "outputd-send = outputd.send:main"]},
 )

@@ -166,7 +166,8 @@ class Api:
     async def _send_copy(self, request: CappedRequest, copy: Copy, ranges: bool) -> Answer | None:
         size, start, end = copy.size_bytes, 0, copy.size_bytes
         try:
-            wanted = byte_range(request.getHeader("Range"), size) if ranges and request.method == b"GET" else None
+            ranges_count = ranges and request.method == b"GET" and request.getHeader("If-Range") is None
+            wanted = byte_range(request.getHeader("Range"), size) if ranges_count else None
         except ValueError:
             copy.release()
             return problem(416, "the range lies outside of the file", {b"Content-Range": b"bytes */%d" % size})

@@ -64,7 +64,7 @@ class Collector:
     async def collect(self, body: bytes, sender: Sender) -> Answer:
         """Store a decoded body's results; a body with a used key is answered as the first time."""
         if self._ledger.failure is not None:
-            return self._unavailable(f"the hop ledger cannot be written: {self._ledger.failure}")
+            return self._unavailable(self._ledger.failure.reason)
         if sender.key is None:
             return await self._store_body(body, sender, None)
         name = key_name(sender.scope, sender.key)

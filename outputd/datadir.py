@@ -100,9 +100,9 @@ class DataDir:
         self.sync()
         return aside
 
-    def set_aside_names(self) -> list[str]:
-        """The damaged files that lie here."""
-        return sorted(path.name for path in self.path.glob(f"*{DAMAGED}"))
+    def damaged(self) -> dict[str, float]:
+        """The damaged files that lie here, with the times when they were set aside, in seconds since 1970."""
+        return {path.name: path.stat().st_ctime for path in sorted(self.path.glob(f"*{DAMAGED}"))}
 
     def sync(self) -> None:
         """Make the names durable."""

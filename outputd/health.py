@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from outputd import __version__, openapi, timestamps
 from outputd.addresses import canonical
 from outputd.datadir import DataDir
+from outputd.failures import Failure
 from outputd.feed import FeedState
 from outputd.ledger import Ledger
 from outputd.metrics import CONTENT_TYPE, Metrics
@@ -53,6 +54,7 @@ class Health:
         self._now = now
         self._stopping = stopping
         self._started = clock.seconds()
+        self._disk_low: Failure | None = None
 
     def resource(self) -> Resource:
         """The root of the site."""
@@ -84,7 +86,7 @@ class Health:
         if self._stopping():
             return problem(503, "outputd is shutting down")
         if self._ledger.failure is not None:
-            return problem(503, f"the hop ledger cannot be written: {self._ledger.failure}")
+            return problem(503, self._ledger.failure.reason)
         try:
             await Deferred.fromCoroutine(self._store.prove()).addTimeout(_PROOF_S, self._clock)
         except StoreFailed as error:
@@ -138,25 +140,30 @@ class Health:
         }
 
     def _database(self) -> Check:
+        figures = {"waiting_posts": self._store.waiting}
         failure = self._store.failure
-        if failure is not None and not _FULL.search(failure[0]):
-            return _check("fail", failure[0], failure[1])
+        if failure is not None and not _FULL.search(failure.reason):
+            return _check("fail", failure, **figures)
         if self._ledger.failure is not None:
-            return _check("fail", f"the hop ledger cannot be written: {self._ledger.failure}", None)
-        if damaged := self._directory.set_aside_names():
-            reason = f"damaged and set aside: {', '.join(damaged)}"
-            return _check("warn", reason, None, waiting_posts=self._store.waiting)
-        return _check("ok", None, None, waiting_posts=self._store.waiting)
+            return _check("fail", self._ledger.failure, **figures)
+        if damaged := self._directory.damaged():
+            return _check(
+                "warn", Failure(f"damaged and set aside: {', '.join(damaged)}", min(damaged.values())), **figures
+            )
+        return _check("ok", **figures)
 
     async def _disk(self) -> Check:
-        failure = self._store.failure
         free = await self._in_thread(self._directory.free_bytes)
-        if failure is not None and _FULL.search(failure[0]):
-            return _check("fail", failure[0], failure[1], free_bytes=free)
+        failure = self._store.failure
+        if failure is not None and _FULL.search(failure.reason):
+            return _check("fail", failure, free_bytes=free)
         low = _LOW_DISK * self._store.limits.max_size_bytes
-        if free < low:
-            return _check("warn", f"less than {low >> 20} MiB are free", None, free_bytes=free)
-        return _check("ok", None, None, free_bytes=free)
+        if free >= low:
+            self._disk_low = None
+            return _check("ok", free_bytes=free)
+        if self._disk_low is None:
+            self._disk_low = Failure(f"less than {low >> 20} MiB are free", self._now())
+        return _check("warn", self._disk_low, free_bytes=free)
 
     def _rotations(self) -> Check:
         store, limits = self._store, self._store.limits
@@ -166,27 +173,27 @@ class Health:
             "wal_bytes": store.wal_bytes, "files": len(store.files), "keep_files": limits.keep_files,
         }  # fmt: skip
         failure = self._rotation.failure
-        return _check("ok" if failure is None else "warn", failure, None, **figures)
+        return _check("ok" if failure is None else "warn", failure, **figures)
 
     def _input_service(self) -> Check:
         figures = {"waiting_hops": self._ledger.backlog, "refused_hops": self._ledger.refusals}
         state = self._feed()
         if state is None:
-            return _check("ok", "turned off", None, **figures)
-        status = "ok" if state.status == "ok" else "warn"
-        return _check(status, state.reason or None, state.since, **figures)
+            return {**_check("ok", **figures), "reason": "turned off"}
+        if state.status == "ok":
+            return _check("ok", **figures)
+        return _check("warn", Failure(state.reason, state.since), **figures)
 
 
 def _get(app: Klein, path: str, work: Callable[[CappedRequest], Coroutine[Any, Any, Answer]]) -> None:
     route(app, path, "GET", lambda request: answered(request, work(request)))
 
 
-def _check(status: str, reason: str | None, since: float | None, **figures: object) -> Check:
+def _check(status: str, failure: Failure | None = None, /, **figures: object) -> Check:
     check: Check = {"status": status}
-    if reason is not None:
-        check["reason"] = reason
-    if since is not None:
-        check["since"] = timestamps.printed(timestamps.at(since))
+    if failure is not None:
+        check["reason"] = failure.reason
+        check["since"] = timestamps.printed(timestamps.at(failure.since_s))
     return {**check, **figures}
 
 

@@ -22,8 +22,9 @@ from twisted.logger import Logger
 from outputd import timestamps
 from outputd.addresses import canonical, packed, unpacked
 from outputd.datadir import identity_of
-from outputd.pools import OpenPool, P, Pool, T
-from outputd.resultfile import FileInfo, NewerFile, Table, reading
+from outputd.failures import Failure
+from outputd.pools import InThread, OpenPool, P, Pool, T
+from outputd.resultfile import FileInfo, NewerFile, Table, describe, reading
 from outputd.turns import Turns
 
 _log = Logger()
@@ -88,27 +89,41 @@ class Ledger:
         self._handed: dict[str, int] = {}
         self._statements: Table | None = None
         self.known = self.backlog = self.refusals = self.keys = 0
-        self.failure: str | None = None
+        self.failure: Failure | None = None
 
     # -- life ----------------------------------------------------------------------------------------
 
     def open(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> None:
         """Make the file if need be and take in what the result files hold above the mark. Blocking, for the start.
 
-        Raises NewerFile and sqlite3.Error.
+        Raises NewerFile, OSError and sqlite3.Error.
         """
+        self._discovered(self._take_in(files, feedable, refeed))
+        self._pool = self._open_pool(self._path, self._prepare)
+
+    async def reopen(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], in_thread: InThread) -> None:
+        """Make the file anew from the result files, after it was deleted under our feet."""
+        await self.pool.close()
+        now = await in_thread(lambda: [describe(info.path) for info in files])
+        self._discovered(await in_thread(self._take_in, now, feedable, False))
+        self._pool = self._open_pool(self._path, self._prepare)
+
+    def _take_in(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> Learnt:
+        new = over_limit = 0
         self._path.touch(mode=0o640)
         with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as db:
             self._prepare(db)
             last = max((info.next_ids[1] for info in files), default=1) - 1
             db.execute("UPDATE mark SET batch_id = min(batch_id, ?)", (last,))
             mark, self.known = db.execute("SELECT batch_id, known FROM mark").fetchone()
-            self._mark = self._last_batch_id = mark
+            self._mark = mark
+            self._last_batch_id = max(self._last_batch_id, mark)
             for info in files:
                 if info.next_ids[1] - 1 > mark:
                     lessons = list(_lessons(info, mark, feedable, self._now() - KEYS_LIVE_S))
-                    _log.info("reading {count} batches of {file} again", count=len(lessons), file=info.path.name)
-                    self._discovered(self._commit(db, lessons))
+                    _log.info("reading {file} again from batch {mark} on", file=info.path.name, mark=mark + 1)
+                    learnt = self._commit(db, lessons)
+                    new, over_limit = new + learnt.new, over_limit + learnt.over_limit
             if refeed:
                 db.execute("BEGIN")
                 db.execute("DELETE FROM waiting")
@@ -118,7 +133,7 @@ class Ledger:
             self.backlog, self.refusals, self.keys = db.execute(
                 "SELECT (SELECT count(*) FROM waiting), (SELECT count(*) FROM refused), (SELECT count(*) FROM keys)"
             ).fetchone()
-        self._pool = self._open_pool(self._path, self._prepare)
+        return Learnt(new, over_limit)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         db.execute("PRAGMA busy_timeout=5000")
@@ -145,7 +160,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Set the mark, and close the file without WAL."""
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, OSError):
             await self.flush()
         await self.pool.close()
 
@@ -180,8 +195,8 @@ class Ledger:
         except Exception as error:
             self._untaught = [lesson for lesson in everything if lesson.addresses or lesson.key is not None]
             if self.failure is None:
-                _log.failure("the hop ledger cannot be written; what it lacks is kept and tried again")
-            self.failure = str(error)
+                _log.error("the hop ledger cannot be written, what it lacks is kept: {error!s}", error=error)
+                self.failure = Failure(f"the hop ledger cannot be written: {error}", self._now())
             raise
         self._untaught = []
         self.failure = None

@@ -76,8 +76,11 @@ class Damaged(Exception):
 
 def bears_our_mark(path: Path) -> bool:
     """Whether the header of a file says that it is ours. Only for files that no connection of this process has open."""
-    with path.open("rb") as file:
-        header = file.read(72)
+    try:
+        with path.open("rb") as file:
+            header = file.read(72)
+    except OSError:
+        return False
     return header[:16] == b"SQLite format 3\0" and header[68:72] == APPLICATION_ID.to_bytes(4)
 
 
@@ -95,7 +98,9 @@ def describe(path: Path) -> FileInfo:
                 "SELECT (SELECT max(id) FROM ping_results), (SELECT max(id) FROM batches),"
                 " (SELECT max(id) FROM traceroute_hops)"
             ).fetchone()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, TypeError) as error:
+        if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+            raise  # locked, or not to be opened: that says nothing of what it holds
         raise Damaged(str(error)) from None
     result, batch, hop = (max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True))
     return FileInfo(path, sequence, created_at, (result, batch, hop))

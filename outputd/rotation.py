@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from outputd.failures import Failure
 from outputd.store import Store, StoreFailed
 
 _log = Logger()
@@ -25,7 +26,7 @@ class Rotation:
         self._before_prune = before_prune
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.ask()))
         self._loop.clock = clock
-        self.failure: str | None = None
+        self.failure: Failure | None = None
 
     def start(self) -> None:
         """Ask from now on."""
@@ -64,7 +65,7 @@ class Rotation:
         except Exception as error:
             if self.failure is None:
                 _log.failure("rotation failed and is tried again")
-            self.failure = str(error)
+                self.failure = Failure(str(error), self._store.now())
 
     async def _prune(self) -> None:
         if len(self._store.files) > self._store.limits.keep_files:

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from outputd import resultfile, timestamps
 from outputd.datadir import DataDir, identity_of, size_of, wal_of
+from outputd.failures import Failure
 from outputd.pools import InThread, OpenPool
 from outputd.resultfile import FileInfo, Writer, Written
 from outputd.results import Batch
@@ -87,7 +88,7 @@ class Store:
         self._reactor = reactor
         self._open_pool = open_pool
         self._in_thread = in_thread
-        self._now = now
+        self.now = now
         self._observe = observe
         self._turns: Turns[Batch | None, Written] = Turns(reactor, self._write, _weigh, _MOST_CELLS, _MOST_BODIES)
         self._files: list[FileInfo] = []
@@ -98,7 +99,8 @@ class Store:
         self._finishing = DeferredLock()
         self._committed_at: float | None = None
         self._is_damaged = False
-        self.failure: tuple[str, float] | None = None
+        self._closing: set[Path] = set()
+        self.failure: Failure | None = None
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class Store:
     @property
     def age_s(self) -> float:
         """Seconds since the current file was made."""
-        return max(0.0, self._now() - self.current.created_s)
+        return max(0.0, self.now() - self.current.created_s)
 
     @property
     def wal_bytes(self) -> int:
@@ -188,13 +190,13 @@ class Store:
         except Exception as error:  # every failure is the group's, and each POST of it is told
             if self.failure is None:
                 _log.error("cannot store results in {file}: {error!s}", file=current.info.path.name, error=error)
-                self.failure = (str(error), self._now())
+                self.failure = Failure(str(error), self.now())
             self._is_damaged = type(error) is sqlite3.DatabaseError  # malformed, or no database
             if not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("storing {count} batches failed", count=len(batches))
             raise StoreFailed(str(error)) from error
         if self.failure is not None:
-            _log.info("results are stored again, after {seconds:.0f} s", seconds=self._now() - self.failure[1])
+            _log.info("results are stored again, after {seconds:.0f} s", seconds=self.now() - self.failure.since_s)
             self.failure = None
         self._committed_at = self._reactor.seconds()
         current.size_bytes = written.size_bytes
@@ -219,10 +221,14 @@ class Store:
                 await new.pool.close()
                 await self._in_thread(self._directory.remove, info.path)
                 raise
+            self._closing.add(old.info.path)
             self._current = new
             self._files.append(info)
             self._turns.release()
-            await self._leave(old)
+            try:
+                await self._leave(old)
+            finally:
+                self._closing.discard(old.info.path)
             return info.path
 
     async def _leave(self, old: _Current) -> None:
@@ -245,7 +251,7 @@ class Store:
             self._unfinished.add(old.info.path)
 
     def _create(self, sequence: int) -> FileInfo:
-        now = self._now()
+        now = self.now()
         created_at = timestamps.at(now)
         path = resultfile.create(self._directory, sequence, self._next_ids, created_at, now)
         return FileInfo(path, sequence, created_at, self._next_ids)
@@ -267,7 +273,7 @@ class Store:
         async with self._finishing:
             if path in self._unfinished and await self._in_thread(resultfile.finish, path):
                 self._unfinished.discard(path)
-        return path != self.current.info.path and path not in self._unfinished
+        return path != self.current.info.path and path not in self._unfinished | self._closing
 
     async def finish_closed(self) -> None:
         """Finish all closed files; what must wait for its last reader is tried at the next call."""

@@ -281,8 +281,7 @@ class _Parts:
         try:
             if self._ledger.is_gone():
                 _log.error("the hop ledger was deleted under our feet, and is made anew from the result files")
-                await self._ledger.pool.close()
-                await self._threads(self._ledger.open, self._store.files, self._feedable, False)
+                await self._ledger.reopen(self._store.files, self._feedable, self._threads)
             await self._ledger.keep_up()
         except Exception:
             _log.failure("keeping the hop ledger failed and is tried again")

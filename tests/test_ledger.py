@@ -437,7 +437,7 @@ class Trouble(LedgerTest):
     def test_the_stored_post_is_answered_all_the_same(self) -> None:
         """Rule 1: it is on disk."""
         self.assertEqual(json.loads(self.answer.json), {"status": "ok", "received": 1})
-        self.assertIn("full", self.bench.ledger.failure or "")
+        self.assertIn("full", str(self.bench.ledger.failure))
 
     def test_the_next_post_is_told_to_come_again(self) -> None:
         """Rules 9 and 18: nothing is kept in memory without end."""

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from outputd import openapi
 from outputd.api import MOST_BODY_BYTES
 from outputd.datadir import DataDir
+from outputd.failures import Failure
 from outputd.results import Parser
 from tests.document import Document
 from tests.fakes import REACTOR, Reply, Running, Wire, a_result, a_trace, body_of, parsed
@@ -266,7 +267,7 @@ class ServiceTests(TestCase):
         for query in ("limit=0", "limit=-1", "limit=x", "limit=", "ip=x", "ip="):
             await self.want(400, "GET", f"/recent?{query}")
         for reason in ("disk I/O error", "database or disk is full"):
-            self.running.parts._store.failure = (reason, 1.5)
+            self.running.parts._store.failure = Failure(reason, 1.5)
             reply = await self.want(503, "GET", "/health")
             self.assertEqual("unhealthy", reply.json["status"])
         self.running.parts._store.failure = None

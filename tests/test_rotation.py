@@ -175,7 +175,7 @@ class Trouble(RotationTest):
         self.break_down()
         self.bench.clock.advance(3600)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
-        self.assertIn("No space left", self.bench.rotation.failure or "")
+        self.assertIn("No space left", str(self.bench.rotation.failure))
         self.pass_seconds(5)
         self.assertEqual(self.flushLoggedErrors(OSError), [], "one line for the whole trouble")
         self.bench.keep(a_result())

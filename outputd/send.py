@@ -1,0 +1,250 @@
+"""The command `outputd-send`: posts files of results, goes on where it was cut off, and says what was stored."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from hyperlink import URL
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall, deferLater, react
+from twisted.python import usage
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+
+from outputd import __version__
+from outputd.bodies import Broken, examine
+from outputd.delivery import Delivery, head_of
+from outputd.feed import as_treq_takes_it
+from outputd.journal import CannotResume, Journal, Refused, Totals
+from outputd.pools import Threads
+from outputd.screen import Screen
+from outputd.sending import Sender, Stopped, Target, duration
+
+ALL_STORED, NOT_ALL_STORED, CANNOT_START, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 128
+"""Exit codes; to INTERRUPTED the number of the signal is added."""
+_KEYS_S = 12 * 3600.0
+_CONNECT_S = 10.0
+_IDLE_CONNECTION_S = 20
+_PLAIN_EVERY_S = 10.0
+_BAR_EVERY_S = 0.2
+
+
+class Options(usage.Options):
+    """The command line."""
+
+    synopsis = "FILE... [--url=URL] [options]"
+    longdesc = (
+        "Posts files of results to outputd: a JSON array, or one body of POST /results a line, with or without gzip. "
+        "Cut off, the same command goes on where it was: FILE.sent beside each file says how far it has come. "
+        "Exit codes: 0 all was stored; 1 all was sent, and something refused (kept in FILE.refused.jsonl) or "
+        "unreadable; 2 a flag or file is wrong; 3 not all was sent; 130 and 143 stopped by Ctrl-C or SIGTERM."
+    )
+    optFlags = [  # noqa: RUF012  # as usage.Options wants it
+        ["gzip", None, "Compress what is sent."],
+        ["again", None, "Send the files from their beginnings, as new ones."],
+    ]
+    optParameters = [  # noqa: RUF012
+        ["url", None, "http://localhost:8081/results", "Where results are posted."],
+        ["node", None, "", "Name of the node, sent as X-Ping-Node."],
+        ["connections", None, 4, "POSTs at a time.", int],
+        ["state", None, "", "Directory for FILE.sent and FILE.refused.jsonl; default: beside each file."],
+        ["refused", None, "", "File for what is refused, instead of one for each file."],
+        ["give-up-after", None, 21600.0, "Seconds for which a POST is tried again.", float],
+    ]
+
+    def opt_version(self) -> None:
+        """Show version."""
+        print(f"outputd-send {__version__}")
+        raise SystemExit(0)
+
+    def parseArgs(self, *files: str) -> None:
+        """Take the files."""
+        self["files"] = [Path(file) for file in files]
+
+    def postOptions(self) -> None:
+        """Check all. Raises UsageError."""
+        if not self["files"]:
+            raise usage.UsageError("which FILE?")
+        if not 1 <= self["connections"] <= 100:
+            raise usage.UsageError("--connections must be 1 to 100")
+        if not self["give-up-after"] >= 0:
+            raise usage.UsageError("--give-up-after must be a number of seconds")
+        node = self["node"]
+        if len(node) > 64 or not (node.isascii() and node.isprintable()):
+            raise usage.UsageError("--node must be printable ASCII of at most 64 characters")
+        try:
+            as_treq_takes_it(self["url"])
+            good = self["url"].startswith(("http://", "https://")) and bool(URL.from_text(self["url"]).host)
+        except ValueError:
+            good = False
+        if not good:
+            raise usage.UsageError(f"--url must be an http:// or https:// URL, not {self['url']!r}")
+        places = [self.state_of(file) for file in self["files"]]
+        for place in places:
+            if places.count(place) > 1:
+                raise usage.UsageError(f"two files would share {place}: send them one after the other")
+
+    def state_of(self, file: Path) -> Path:
+        """Where the journal of a file is."""
+        return self._beside(file, ".sent")
+
+    def refused_of(self, file: Path) -> Path:
+        """Where what is refused of a file goes."""
+        return Path(self["refused"]) if self["refused"] else self._beside(file, ".refused.jsonl")
+
+    def _beside(self, file: Path, ending: str) -> Path:
+        return (Path(self["state"]) if self["state"] else file.parent) / f"{file.name}{ending}"
+
+
+def http_client(reactor: Any, connections: int) -> HTTPClient:
+    """A client that keeps its connections. For a CA of one's own, give another policy to the Agent."""
+    pool = HTTPConnectionPool(reactor)
+    pool.maxPersistentPerHost = connections
+    pool.cachedConnectionTimeout = _IDLE_CONNECTION_S  # the service ends idle ones after 60 s
+    pool.retryAutomatically = False
+    return HTTPClient(Agent(reactor, BrowserLikePolicyForHTTPS(), _CONNECT_S, pool=pool))
+
+
+def target_of(options: Options) -> Target:
+    """Where to send; a token would become an Authorization header here."""
+    return Target(options["url"], options["node"], (), bool(options["gzip"]))
+
+
+class Command:
+    """One run: the files, one after the other."""
+
+    def __init__(
+        self, options: Options, reactor: Any, in_thread: Threads, http: HTTPClient, screen: Screen, out: TextIO,
+    ) -> None:  # fmt: skip
+        self._options = options
+        self._reactor = reactor
+        self._in_thread = in_thread
+        self._screen = screen
+        self._out = out
+        self._target = target_of(options)
+        self._sender = Sender(
+            http, self._target, reactor, in_thread, options["connections"], options["give-up-after"], screen.say
+        )
+        self._signal = 0
+
+    def interrupt(self, number: int) -> None:
+        """A signal has come: the first stops the sending, the second cuts it off."""
+        if self._signal:
+            self._sender.abort()
+        else:
+            self._screen.say("stopping: POSTs under way are waited for; once more cuts them off")
+            self._sender.stop("interrupted")
+        self._signal = number
+
+    async def run(self) -> int:
+        """Send all files; the exit code."""
+        code = ALL_STORED
+        for file in self._options["files"]:
+            try:
+                code = max(code, await self._send(file))
+            except (OSError, Broken, CannotResume) as error:
+                text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+                self._screen.say(f"outputd-send: {file}: {text}")
+                return CANNOT_START
+            except Stopped as error:
+                self._screen.say(
+                    f"{file}: not all was sent: {error}.\n"
+                    "The same command, without --again, goes on from here; nothing is stored twice within 12 hours."
+                )
+                return INTERRUPTED + self._signal if self._signal else UNFINISHED
+        return code
+
+    async def _send(self, file: Path) -> int:
+        began = time.monotonic()
+        source = await self._in_thread(examine, file)
+        head, again = head_of(source, self._target.url, self._target.node), bool(self._options["again"])
+        head.salt = os.urandom(8).hex() if again else ""
+        journal = await self._in_thread(Journal, self._options.state_of(file), head, again)
+        stored_before = journal.totals.stored
+        refused = Refused(self._options.refused_of(file))
+        if journal.head.whole:
+            await self._in_thread(journal.close, False, True)
+            self._screen.say(f"{file}: was sent before, as {self._options.state_of(file)} says; --again sends it anew")
+            return self._summary(file, journal.totals, refused, 0.0, 0, "")
+        self._say_how_it_begins(file, journal)
+        await self._in_thread(refused.open)
+        delivery = Delivery(source, journal, refused, self._target.compress)
+        self._screen.begin(file.name, stored_before)
+        bar = LoopingCall(lambda: self._screen.progress(journal.totals, delivery.position, source.size_bytes))
+        bar.clock = self._reactor
+        bar.start(_BAR_EVERY_S if self._screen.is_terminal else _PLAIN_EVERY_S, now=self._screen.is_terminal)
+        whole = False
+        try:
+            await self._sender.send(delivery)
+            whole = True
+        finally:
+            bar.stop()
+            self._screen.end()
+            await self._in_thread(delivery.close, self._sender.in_doubt, whole)
+            code = self._summary(
+                file, journal.totals, refused, time.monotonic() - began, journal.totals.stored - stored_before,
+                delivery.broken,
+            )  # fmt: skip
+        return code
+
+    def _say_how_it_begins(self, file: Path, journal: Journal) -> None:
+        if not journal.totals.bodies:
+            return self._screen.say(f"{file}: to {self._target.url}")
+        self._screen.say(f"{file}: to {self._target.url}, going on after {journal.totals.bodies:,} bodies")
+        since = journal.was_in_doubt_since
+        if since is not None and time.time() - since > _KEYS_S:
+            self._screen.say(
+                f"{file}: the last run was cut off more than 12 hours ago, and the service has forgotten its keys: "
+                f"bodies that were under way then (at most one a connection) may be stored twice"
+            )
+        return None
+
+    def _summary(self, file: Path, totals: Totals, refused: Refused, seconds: float, stored: int, broken: str) -> int:
+        lines = [f"{file}: {totals.stored:,} results stored of {totals.bodies:,} bodies"]
+        if totals.duplicates:
+            lines.append(f"  {totals.duplicates:,} of the bodies had arrived in an earlier run already")
+        if totals.rejected or totals.refused:
+            kept = f", kept in {refused.path}"
+            lines.append(f"  {totals.refused:,} bodies refused, {totals.rejected:,} items rejected{kept}")
+        if broken:
+            lines.append(f"  the rest of the file was not sent: {broken}")
+        if seconds:
+            rate = stored / seconds
+            lines.append(f"  {stored:,} results in this run, in {duration(seconds)} ({rate:,.0f} results/s)")
+        print("\n".join(lines), file=self._out, flush=True)
+        return NOT_ALL_STORED if totals.rejected or totals.refused or broken else ALL_STORED
+
+
+async def _run(reactor: Any, options: Options) -> None:
+    screen = Screen(sys.stderr, reactor.seconds)
+    threads = Threads(reactor, "outputd-send", 1)
+    command = Command(options, reactor, threads, http_client(reactor, options["connections"]), screen, sys.stdout)
+    await deferLater(reactor, 0)  # now the reactor has its own handlers, and ours come after
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: reactor.callFromThread(command.interrupt, number))
+    try:
+        code = await command.run()
+    finally:
+        threads.stop()
+    raise SystemExit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; ends the process."""
+    options = Options()
+    try:
+        options.parseOptions(sys.argv[1:] if arguments is None else list(arguments))
+    except usage.UsageError as error:
+        print(f"outputd-send: {error} (outputd-send --help lists the flags)", file=sys.stderr)
+        raise SystemExit(CANNOT_START) from None
+    react(lambda reactor: Deferred.fromCoroutine(_run(reactor, options)))
+
+
+if __name__ == "__main__":
+    main()
