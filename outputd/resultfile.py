@@ -284,6 +284,13 @@ def begin(db: sqlite3.Connection, next_ids: tuple[int, int, int]) -> None:
     db.execute("UPDATE result_file SET first_id=?, first_batch_id=?, first_hop_id=?", next_ids)
 
 
+def begin_at(path: Path, next_ids: tuple[int, int, int]) -> None:
+    """See begin, for a file that no connection has open."""
+    with contextlib.closing(sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous=FULL")
+        begin(db, next_ids)
+
+
 def rescue(db: sqlite3.Connection, directory: DataDir, path: Path) -> None:
     """Give a file that was deleted, and that only this connection still has, its name again."""
     made = directory.temporary("rescued")

@@ -114,6 +114,8 @@ class Store:
             _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name,
                        reason=reason)  # fmt: skip
         self._unfinished = {info.path for info in self._files[:-1]}
+        if self._files and self._files[-1].next_ids != self._next_ids:  # a crash came between its making and its use
+            resultfile.begin_at(self._files[-1].path, self._next_ids)
         if not self._files:
             self._files.append(self._create(1))
         self._current = _Current(self._files[-1], self.limits, self._open_pool)

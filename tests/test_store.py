@@ -355,6 +355,16 @@ class Ids(StoreTest):
         self.bench.keep(a_trace(*many_hops(1)))
         self.assertEqual((self.ids(), self.ids("batches"), self.ids("traceroute_hops")), ([3], [2], [4]))
 
+    def test_hop_ids_outlive_a_kill_between_the_making_of_a_file_and_its_use(self) -> None:
+        """Rules 11 and 12: the old file went on meanwhile, so the new one knows only where it began."""
+        self.bench.keep(a_trace(hop("10.0.0.1")))
+        made = self.bench.store._create(2)
+        self.bench.keep(a_trace(hop("10.0.0.2"), hop("10.0.0.3")))
+        left = self.bench.crashed(Path(self.mktemp()))
+        self.assertEqual(left.store.current.info.path.name, made.path.name)
+        left.keep(a_trace(hop("10.0.0.4")))
+        self.assertEqual(sorted(rows_of(left.path, "SELECT id FROM traceroute_hops")), [(1,), (2,), (3,), (4,)])
+
     def test_an_id_outlives_the_kill_of_a_process_with_an_empty_file(self) -> None:
         """Rule 12."""
         self.restart(keep_files=1)

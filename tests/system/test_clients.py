@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from tests.system.files import all_faults, stored_targets
@@ -103,6 +104,18 @@ class ClientTests(SystemTest):
         self.assertEqual(200, outputd.post(second.body).status)
         self.assertStopped(outputd.stop())
         self.assertEqual(targets([first]), stored_targets(self.directory) & targets([first]))
+
+    def test_twins(self) -> None:
+        """Rule 6: of posts with one key that come at once, one is stored, and all get the same answer."""
+        outputd = self.outputd().start()
+        post = self.source.post(300)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: outputd.post(post.body, idempotency_key=post.key).json, range(8)))
+        once = {"status": "ok", "received": 300}
+        self.assertEqual(1, answers.count(once))
+        self.assertEqual(7, answers.count({**once, "duplicate": True}))
+        self.assertStopped(outputd.stop())
+        self.assertEqual(targets([post]), stored_targets(self.directory))
 
     def _connect(self, outputd: Outputd, port: int = 0, receive_buffer: int = 0) -> socket.socket:
         client = self.sockets.enter_context(socket.socket())
