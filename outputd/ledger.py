@@ -36,6 +36,7 @@ MOST_KEYS = 1_000_000
 NO_ADDRESS = "local"
 """The node of a peer that has neither name nor address, as over a Unix socket."""
 _MOST_ERRORS = 20
+_MOST_VALUES = 500
 
 
 class UsedKey(msgspec.Struct, frozen=True):
@@ -302,9 +303,13 @@ def _durably(db: sqlite3.Connection, work: Callable[Concatenate[sqlite3.Connecti
 
 
 def _unknown(db: sqlite3.Connection, addresses: Sequence[bytes]) -> list[bytes]:
-    return [
-        address for address in addresses if not db.execute("SELECT 1 FROM known WHERE address=?", (address,)).fetchone()
-    ]
+    unknown: list[bytes] = []
+    for at in range(0, len(addresses), _MOST_VALUES):
+        some = addresses[at : at + _MOST_VALUES]
+        values = ",".join(["(?)"] * len(some))
+        rows = db.execute(f"WITH asked(a) AS (VALUES {values}) SELECT a FROM asked WHERE a NOT IN known", some)
+        unknown += [address for (address,) in rows]
+    return unknown
 
 
 def _waiting(db: sqlite3.Connection, most: int) -> list[tuple[int, bytes]]:
