@@ -6,7 +6,6 @@ import gc
 import math
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +52,6 @@ _DRAIN_S = 5.0
 _HEALTH_DRAIN_S = 0.5
 _LEDGER_EVERY_S = 5.0
 _GC_EVERY = 20_000
-_SWITCH_S = 0.00005
 
 
 class Options(usage.Options):
@@ -208,7 +206,6 @@ class _Parts:
         ]
         self._service = OutputService(self._reactor, starts, stops)
         if own_process:
-            sys.setswitchinterval(_SWITCH_S)  # the writer asks for the GIL back after each statement
             self._reactor.callWhenRunning(_settle_memory)
             self._reactor.callWhenRunning(self._reactor.callLater, 0, self._service.end_by_signals)
         return self._service
