@@ -1,6 +1,7 @@
 # Needs python3 (3.11 or newer) with its venv module, and make; all else goes into .venv.
 #
 #   make run                        the service in the foreground; ARGS="--port=9000 -v" passes flags on
+#   make demo                       the service with neighbours that keep it busy; Ctrl-C ends all
 #   make test                       all tests; TESTS=tests.test_store for some
 #   make lint                       ruff and mypy
 #   make bench                      throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"
@@ -13,7 +14,7 @@ ARGS ?=
 TESTS ?= tests
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint ruff format mypy bench bench-smoke check clean stale
+.PHONY: run demo test lint ruff format mypy bench bench-smoke check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -54,6 +55,9 @@ run: .venv/ready-run
 	    'look at  http://localhost:8091/health  /stats  /recent  /metrics' \
 	    'files    ./output_data/'
 	@exec .venv/bin/twistd -n --pidfile= outputd $(ARGS)
+
+demo: .venv/ready-run
+	@exec .venv/bin/python -m outputd.demo --with-service $(ARGS)
 
 test: .venv/ready-test
 	@.venv/bin/python -m twisted.trial $(TESTS)

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ CUT_BYTES: Final = 4 << 20
 _CHUNK_BYTES = 256 * 1024
 _BOM = b"\xef\xbb\xbf"
 _SPACE = " \t\r\n"
+_CUT = re.compile(r"[ \t\r\n]*[-+.0-9eE]*\Z")  # no comma yet, and the item may be a number that goes on
 _SPACES = frozenset(_SPACE)
 
 Layout = Literal["lines", "array"]
@@ -219,11 +221,10 @@ class _Items:
             except (ValueError, RecursionError) as error:  # not JSON, or not yet
                 self._or_more(str(error).partition(": line ")[0])
                 continue
-            following = self._text[(after := _past_space(self._text, end)) : after + 1]
-            if not following:  # a number may go on
+            if _CUT.match(self._text, end):
                 self._or_more("the array has no end")
                 continue
-            if following not in ",]":
+            if self._text[_past_space(self._text, end)] not in ",]":
                 raise self._broken("no comma after it")
             item = self._text[self._at : end].encode("utf-8", "surrogateescape")
             self._at = end

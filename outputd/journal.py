@@ -10,8 +10,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from io import FileIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -76,15 +77,17 @@ class Journal:
         """Go on with what is at `path`, or begin. Raises CannotResume and OSError."""
         self._path = path
         self._done: set[int] = set()
-        self._file: Any = None
         self.head = head
-        if path.exists():
-            self._lock(path)
-            if not again:
+        held = self._lock(path) if path.exists() else None
+        try:
+            if held is not None and not again:
                 self._resume(head)
-        self.was_in_doubt_since = path.stat().st_mtime if self.head.in_doubt else None
-        self.head.in_doubt = not self.head.whole
-        self._rewrite()
+            self.was_in_doubt_since = path.stat().st_mtime if self.head.in_doubt else None
+            self.head.in_doubt = not self.head.whole
+            self._file = self._begun()
+        finally:
+            if held is not None:
+                held.close()
 
     @property
     def totals(self) -> Totals:
@@ -108,7 +111,8 @@ class Journal:
 
     def close(self, in_doubt: bool, whole: bool) -> None:
         """Write the last head; the journal stays, and says whether all was sent."""
-        self.head.in_doubt, self.head.whole = in_doubt, whole
+        self.head.whole = whole
+        self.head.in_doubt = not whole and (in_doubt or self.was_in_doubt_since is not None)
         self._rewrite()
         self._file.close()
 
@@ -146,28 +150,30 @@ class Journal:
             head.next += 1
 
     def _rewrite(self) -> None:
-        """Put a new file in the place of the old one; a crash leaves either."""
-        old, self._file = self._file, None
+        old, self._file = self._file, self._begun()
+        old.close()
+
+    def _begun(self) -> FileIO:
+        """A new file in the place of the old one; a crash leaves either."""
         new = Path(f"{self._path}.new")
-        self._lock(new)
-        self._file.truncate(0)
+        file = self._lock(new)
+        file.truncate(0)
         self.head.done = sorted(self._done)
-        self._file.write(msgspec.json.encode(self.head) + b"\n")
-        self._lines = 0
-        self.sync()
+        file.write(msgspec.json.encode(self.head) + b"\n")
+        os.fsync(file.fileno())
         os.replace(new, self._path)
         sync_directory(self._path.parent)
-        if old is not None:
-            old.close()
+        self._lines = 0
+        return file
 
-    def _lock(self, path: Path) -> None:
+    def _lock(self, path: Path) -> FileIO:
         file = path.open("ab", buffering=0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
             raise CannotResume(f"another outputd-send is at work with {self._path}") from None
-        self._file = file
+        return file
 
 
 def sync_directory(path: Path) -> None:
@@ -188,7 +194,7 @@ class Refused:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._keys: set[str] = set()
-        self._file: Any = None
+        self._file: FileIO | None = None
 
     def open(self) -> None:
         """Learn what is there, and take a torn last line away. Raises CannotResume and OSError."""

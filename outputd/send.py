@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -14,7 +15,6 @@ from hyperlink import URL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater, react
-from twisted.python import usage
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 
 from outputd import __version__
@@ -30,65 +30,32 @@ ALL_STORED, NOT_ALL_STORED, CANNOT_START, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 
 """Exit codes; to INTERRUPTED the number of the signal is added."""
 _KEYS_S = 12 * 3600.0
 _CONNECT_S = 10.0
+_MOST_CONNECTIONS = 100
 _IDLE_CONNECTION_S = 20
 _PLAIN_EVERY_S = 10.0
 _BAR_EVERY_S = 0.2
 
 
-class Options(usage.Options):
+_DESCRIPTION = """\
+Posts files of results to outputd: a JSON array, or one body of POST /results a line, with or without gzip.
+Cut off, the same command goes on where it was: FILE.sent beside each file says how far it has come."""
+_EXIT_CODES = """\
+exit codes: 0 all was stored; 1 all was sent, and something was refused (see FILE.refused.jsonl) or could not be read;
+2 a flag or a file is wrong; 3 not all was sent; 130, 143 stopped by Ctrl-C or SIGTERM"""
+
+
+class Options(argparse.Namespace):
     """The command line."""
 
-    synopsis = "FILE... [--url=URL] [options]"
-    longdesc = (
-        "Posts files of results to outputd: a JSON array, or one body of POST /results a line, with or without gzip. "
-        "Cut off, the same command goes on where it was: FILE.sent beside each file says how far it has come. "
-        "Exit codes: 0 all was stored; 1 all was sent, and something refused (kept in FILE.refused.jsonl) or "
-        "unreadable; 2 a flag or file is wrong; 3 not all was sent; 130 and 143 stopped by Ctrl-C or SIGTERM."
-    )
-    optFlags = [  # noqa: RUF012  # as usage.Options wants it
-        ["gzip", None, "Compress what is sent."],
-        ["again", None, "Send the files from their beginnings, as new ones."],
-    ]
-    optParameters = [  # noqa: RUF012
-        ["url", None, "http://localhost:8081/results", "Where results are posted."],
-        ["node", None, "", "Name of the node, sent as X-Ping-Node."],
-        ["connections", None, 4, "POSTs at a time.", int],
-        ["state", None, "", "Directory for FILE.sent and FILE.refused.jsonl; default: beside each file."],
-        ["refused", None, "", "File for what is refused, instead of one for each file."],
-        ["give-up-after", None, 21600.0, "Seconds for which a POST is tried again.", float],
-    ]
-
-    def opt_version(self) -> None:
-        """Show version."""
-        print(f"outputd-send {__version__}")
-        raise SystemExit(0)
-
-    def parseArgs(self, *files: str) -> None:
-        """Take the files."""
-        self["files"] = [Path(file) for file in files]
-
-    def postOptions(self) -> None:
-        """Check all. Raises UsageError."""
-        if not self["files"]:
-            raise usage.UsageError("which FILE?")
-        if not 1 <= self["connections"] <= 100:
-            raise usage.UsageError("--connections must be 1 to 100")
-        if not self["give-up-after"] >= 0:
-            raise usage.UsageError("--give-up-after must be a number of seconds")
-        node = self["node"]
-        if len(node) > 64 or not (node.isascii() and node.isprintable()):
-            raise usage.UsageError("--node must be printable ASCII of at most 64 characters")
-        try:
-            as_treq_takes_it(self["url"])
-            good = self["url"].startswith(("http://", "https://")) and bool(URL.from_text(self["url"]).host)
-        except ValueError:
-            good = False
-        if not good:
-            raise usage.UsageError(f"--url must be an http:// or https:// URL, not {self['url']!r}")
-        places = [self.state_of(file) for file in self["files"]]
-        for place in places:
-            if places.count(place) > 1:
-                raise usage.UsageError(f"two files would share {place}: send them one after the other")
+    files: list[Path]
+    url: str
+    node: str
+    connections: int
+    give_up_after: float
+    state: Path | None
+    refused: Path | None
+    gzip: bool
+    again: bool
 
     def state_of(self, file: Path) -> Path:
         """Where the journal of a file is."""
@@ -96,10 +63,51 @@ class Options(usage.Options):
 
     def refused_of(self, file: Path) -> Path:
         """Where what is refused of a file goes."""
-        return Path(self["refused"]) if self["refused"] else self._beside(file, ".refused.jsonl")
+        return self.refused or self._beside(file, ".refused.jsonl")
 
     def _beside(self, file: Path, ending: str) -> Path:
-        return (Path(self["state"]) if self["state"] else file.parent) / f"{file.name}{ending}"
+        return (self.state or file.parent) / f"{file.name}{ending}"
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The options; what cannot be right ends the process with code 2 and one line that says why."""
+    parser = argparse.ArgumentParser(
+        "outputd-send", description=_DESCRIPTION, epilog=_EXIT_CODES, formatter_class=argparse.RawTextHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("files", nargs="+", type=Path, metavar="FILE")
+    add("--url", default="http://localhost:8081/results", help="where results are posted (%(default)s)")
+    add("--node", default="", help="name of the node, sent as X-Ping-Node")
+    add("--connections", type=int, default=4, metavar="N", help="POSTs at a time (%(default)s)")
+    add("--gzip", action="store_true", help="compress what is sent")
+    add("--state", type=Path, metavar="DIR", help="directory for FILE.sent and FILE.refused.jsonl (beside each file)")
+    add("--refused", type=Path, metavar="FILE", help="one file for all that is refused")
+    add("--again", action="store_true", help="send the files from their beginnings, as new ones")
+    add("--give-up-after", type=float, default=21600, metavar="SECONDS", help="how long to try a POST (%(default)s)")
+    add("--version", action="version", version=f"outputd-send {__version__}")
+    options = parser.parse_intermixed_args(arguments, Options())
+    if fault := _fault(options):
+        parser.exit(CANNOT_START, f"outputd-send: {fault} (outputd-send --help lists the flags)\n")
+    return options
+
+
+def _fault(options: Options) -> str:
+    if not 1 <= options.connections <= _MOST_CONNECTIONS:
+        return f"--connections must be 1 to {_MOST_CONNECTIONS}"
+    if not options.give_up_after >= 0:
+        return "--give-up-after must be a number of seconds"
+    if len(options.node) > 64 or not (options.node.isascii() and options.node.isprintable()):
+        return "--node must be printable ASCII of at most 64 characters"
+    try:
+        as_treq_takes_it(options.url)
+        is_url = options.url.startswith(("http://", "https://")) and bool(URL.from_text(options.url).host)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        return f"--url must be an http:// or https:// URL, not {options.url!r}"
+    places = [options.state_of(file) for file in options.files]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    return "" if twice is None else f"two files would share {twice}: send them one after the other"
 
 
 def http_client(reactor: Any, connections: int) -> HTTPClient:
@@ -113,7 +121,7 @@ def http_client(reactor: Any, connections: int) -> HTTPClient:
 
 def target_of(options: Options) -> Target:
     """Where to send; a token would become an Authorization header here."""
-    return Target(options["url"], options["node"], (), bool(options["gzip"]))
+    return Target(options.url, options.node, (), options.gzip)
 
 
 class Command:
@@ -129,7 +137,7 @@ class Command:
         self._out = out
         self._target = target_of(options)
         self._sender = Sender(
-            http, self._target, reactor, in_thread, options["connections"], options["give-up-after"], screen.say
+            http, self._target, reactor, in_thread, options.connections, options.give_up_after, screen.say
         )
         self._signal = 0
 
@@ -145,11 +153,15 @@ class Command:
     async def run(self) -> int:
         """Send all files; the exit code."""
         code = ALL_STORED
-        for file in self._options["files"]:
+        for file in self._options.files:
             try:
                 code = max(code, await self._send(file))
             except (OSError, Broken, CannotResume) as error:
-                text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+                text = (
+                    f"{error.strerror}: {error.filename}"
+                    if isinstance(error, OSError) and error.strerror
+                    else str(error)
+                )
                 self._screen.say(f"outputd-send: {file}: {text}")
                 return CANNOT_START
             except Stopped as error:
@@ -163,7 +175,7 @@ class Command:
     async def _send(self, file: Path) -> int:
         began = time.monotonic()
         source = await self._in_thread(examine, file)
-        head, again = head_of(source, self._target.url, self._target.node), bool(self._options["again"])
+        head, again = head_of(source, self._target.url, self._target.node), self._options.again
         head.salt = os.urandom(8).hex() if again else ""
         journal = await self._in_thread(Journal, self._options.state_of(file), head, again)
         stored_before = journal.totals.stored
@@ -224,7 +236,7 @@ class Command:
 async def _run(reactor: Any, options: Options) -> None:
     screen = Screen(sys.stderr, reactor.seconds)
     threads = Threads(reactor, "outputd-send", 1)
-    command = Command(options, reactor, threads, http_client(reactor, options["connections"]), screen, sys.stdout)
+    command = Command(options, reactor, threads, http_client(reactor, options.connections), screen, sys.stdout)
     await deferLater(reactor, 0)  # now the reactor has its own handlers, and ours come after
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: reactor.callFromThread(command.interrupt, number))
@@ -237,12 +249,7 @@ async def _run(reactor: Any, options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; ends the process."""
-    options = Options()
-    try:
-        options.parseOptions(sys.argv[1:] if arguments is None else list(arguments))
-    except usage.UsageError as error:
-        print(f"outputd-send: {error} (outputd-send --help lists the flags)", file=sys.stderr)
-        raise SystemExit(CANNOT_START) from None
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     react(lambda reactor: Deferred.fromCoroutine(_run(reactor, options)))
 
 

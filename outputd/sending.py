@@ -27,6 +27,7 @@ ANSWER_S: Final = 120.0
 STOP_GRACE_S: Final = 10.0
 """What POSTs under way are given when the command is told to stop."""
 _MOST_AHEAD = 20_000  # bodies that are answered while an earlier one is not: the journal keeps their numbers
+_BETWEEN_LINES_S = 60.0  # a busy service answers some POSTs with 503 and others well
 _NAMED = 500  # characters of an answer that are shown
 _BODY_REFUSED = frozenset({400, 413, 422})
 _LATER = frozenset({408, 425, 429})
@@ -79,6 +80,7 @@ class Sender:
         self._not_before = 0.0
         self._in_outage = False
         self._outage_since = 0.0
+        self._next_line = 0.0
 
     async def send(self, delivery: Delivery) -> None:
         """Send all that is left of a file. Raises Stopped when some of it remains, OSError from the disk."""
@@ -155,7 +157,11 @@ class Sender:
                 self.stop(str(error))
                 return None
             except Exception as error:
-                reason = f"no answer within {ANSWER_S:.0f} s" if isinstance(error, CancelledError) else in_words(error)
+                reason = (
+                    f"no answer within {ANSWER_S:.0f} s"
+                    if isinstance(error, CancelledError)
+                    else in_words(error).rstrip(".")
+                )
             if self._stop_reason:
                 return None
             pause_s = backoff(failures, self._jitter()) - 1 if asked_s is None else asked_s + self._jitter()
@@ -211,8 +217,9 @@ class Sender:
         return None
 
     def _begin_outage(self, reason: str) -> None:
-        if not self._in_outage:
-            self._in_outage, self._outage_since = True, self._clock.seconds()
+        now = self._clock.seconds()
+        if not self._in_outage and now >= self._next_line:
+            self._in_outage, self._outage_since, self._next_line = True, now, now + _BETWEEN_LINES_S
             self._tell(f"{reason}; trying again for up to {duration(self._give_up_after_s)}")
 
     def _end_outage(self) -> None:

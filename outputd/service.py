@@ -51,8 +51,7 @@ class OutputService(Service):
             for start in self._starts:
                 start()
         except CannotStart as error:
-            sys.stderr.write(f"outputd: {error}\n")
-            sys.stderr.flush()
+            _to_stderr(f"outputd: {error}")
             raise SystemExit(1) from None
 
     def end_by_signals(self) -> None:
@@ -91,6 +90,9 @@ class OutputService(Service):
         _log.info("stopped")
 
     def _give_up(self) -> None:  # in a thread of its own: the reactor may be what hangs
-        sys.stderr.write(f"outputd: not stopped after {STOP_S:g} s, {self._step} hangs; ending with status 1\n")
-        sys.stderr.flush()
+        _to_stderr(f"outputd: not stopped after {STOP_S:g} s, {self._step} hangs; ending with status 1")
         os._exit(1)
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.__stderr__, flush=True)  # twistd has put its log in the place of sys.stderr

@@ -167,7 +167,7 @@ class Store:
         if self.age_s >= self.limits.max_age_s:
             return "age"
         if self.wal_bytes > self.limits.max_size_bytes // 2:
-            return "WAL held back by a reader"
+            return "WAL over half of the limit"
         return None
 
     # -- writing -------------------------------------------------------------------------------------

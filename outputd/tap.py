@@ -194,7 +194,7 @@ class _Parts:
 
     def service(self, own_process: bool) -> OutputService:
         """The service of these parts, with its order of starting and stopping."""
-        starts = [self._open, self._listen, self._begin]
+        starts = [self._take, self._listen, self._open, self._begin]
         stops = [
             Stop("the port for results", lambda: self._close_port("port", self._results_site, _DRAIN_S)),
             Stop("the rotation", self._rotation.stop),
@@ -212,12 +212,17 @@ class _Parts:
 
     # -- starting ------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _take(self) -> None:
         try:
             self._directory.take()
+        except DirectoryUnusable as error:
+            raise CannotStart(str(error)) from None
+
+    def _open(self) -> None:
+        try:
             self._store.open()
             self._ledger.open(self._store.files, self._feedable, bool(self._options["refeed"]))
-        except (DirectoryUnusable, NewerFile) as error:
+        except NewerFile as error:
             raise CannotStart(str(error)) from None
         except (OSError, sqlite3.Error) as error:
             raise CannotStart(f"cannot use {self._directory.path}: {error}") from None

@@ -70,7 +70,7 @@ class ServiceTest(SynchronousTestCase):
         def fails() -> None:
             raise CannotStart("cannot listen on --port=1: Permission denied")
 
-        self.patch(sys, "stderr", said := io.StringIO())
+        self.patch(sys, "__stderr__", said := io.StringIO())
         service = OutputService(None, [fails, lambda: self.done.append("served")], [])
         end = self.assertRaises(SystemExit, service.privilegedStartService)
         self.assertEqual((end.code, self.done), (1, []))

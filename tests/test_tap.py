@@ -174,7 +174,7 @@ class Starting(TestCase):
 
     async def refusal(self, *flags: str) -> str:
         service = Running(self.path, *flags)
-        self.patch(sys, "stderr", said := io.StringIO())
+        self.patch(sys, "__stderr__", said := io.StringIO())
         try:
             end = self.assertRaises(SystemExit, service.start)
         finally:

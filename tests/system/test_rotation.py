@@ -70,15 +70,17 @@ class RotationTests(SystemTest):
 
     def test_due_by_size(self) -> None:
         """Rule 11: a file that has reached --max-size-mb is closed within moments, with all its results."""
-        outputd = self.outputd("--max-size-mb=0.5", "--keep-files=1000").start()
+        outputd = self.outputd("--max-size-mb=8").start()
         first = outputd.stats["current_db_file"]
-        load = self.load(outputd, Source(6), 4)
-        wait_until(lambda: outputd.stats["current_db_file"] != first, "another file")
-        load.stop()
-        self.assertUndisturbed(load)
+        large = [{**result, "error": "x" * 100_000} for result in Source(6).post(1).results]
+        posted = 0
+        while outputd.stats["current_db_file"] == first:
+            self.assertEqual(200, outputd.post(large).status)
+            posted += 1
+            self.assertLess(posted, 1000)
         self.assertStopped(outputd.stop())
-        self.assertGreaterEqual((self.directory / first).stat().st_size, 1 << 19)
-        self.assertEqual(targets(load.answered), stored_targets(self.directory))
+        self.assertGreaterEqual((self.directory / first).stat().st_size, 8 << 20)
+        self.assertEqual(posted, stored_targets(self.directory).total())
 
     def test_due_by_age(self) -> None:
         """Rule 11: days may be a fraction, and a file without results ages too."""
