@@ -43,10 +43,10 @@ class Admission:
     def retry_after_s(self) -> int:
         """Whole seconds after which what is held now should be on disk, at the measured rate; 1 to 60."""
         self._measure()
-        drained = max(
-            1.0, self._drained_bytes + self._just_drained
-        )  # before the first POST is stored, the time it has taken so far
-        return max(1, math.ceil(min(float(_LONGEST_WAIT_S), self.held_bytes * self._busy_s / drained)))
+        drained = self._drained_bytes + self._just_drained
+        # Before the first POST is stored nothing is known but the time that it has taken so far.
+        wait_s = self.held_bytes * self._busy_s / drained if drained else self._busy_s
+        return max(1, math.ceil(min(float(_LONGEST_WAIT_S), wait_s)))
 
     def _measure(self) -> None:
         """Let old measurements fade with the time in which bytes were held; idle time counts for nothing."""

@@ -66,6 +66,12 @@ class RetryAfter(SynchronousTestCase):
         self.drain(MIB, 10)
         self.assertEqual(self.admission.retry_after_s(), 1)
 
+    def test_before_anything_was_stored_it_is_the_time_that_this_has_taken(self) -> None:
+        """Rule 9: an overload right after the start is not sent away for a minute."""
+        self.admission.hold(64 * MIB)
+        self.clock.advance(2)
+        self.assertIn(self.admission.retry_after_s(), (2, 3))
+
     def test_it_is_at_most_a_minute(self) -> None:
         """Rule 9: a stuck disk is asked again."""
         self.admission.hold(64 * MIB)
