@@ -23,6 +23,7 @@ _log = Logger()
 _MOST_BODIES = 64
 _MOST_CELLS = 300_000
 _PROVEN_S = 1.0
+_ROOM_BYTES = 4 << 20
 
 
 class StoreFailed(Exception):
@@ -181,7 +182,10 @@ class Store:
 
     async def prove(self) -> None:
         """Return when a commit has succeeded within the last second, or one now does. Raises StoreFailed."""
-        if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S or self.failure:
+        failure = self.failure
+        if failure is not None and await self._in_thread(self._directory.free_bytes) < _ROOM_BYTES:
+            raise StoreFailed(failure.reason)  # the little that proves it would fit, and the next POST would not
+        if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S or failure:
             await self._turns.add(None)
 
     async def _write(self, items: Sequence[Batch | None]) -> Written:

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd import resultfile
-from outputd.datadir import wal_of
+from outputd.datadir import DataDir, wal_of
 from outputd.resultfile import NewerFile, reading
 from outputd.store import StoreFailed
 from tests.fakes import EPOCH, Bench, InlinePool, InlinePools, a_result, a_trace, many_hops, rows_of
@@ -107,6 +107,17 @@ class Storing(StoreTest):
         self.bench.keep(a_result())
         self.assertEqual(len(self.ids()), 2)
         self.assertEqual(len(set(self.ids())), 2)
+
+    def test_a_disk_with_room_for_the_proof_alone_is_full_all_the_same(self) -> None:
+        """Rule 21: ready means that results can be committed, not that a single page can."""
+        self.test_a_full_disk_fails_every_post_of_the_group_and_stores_none_of_it()
+        self.bench.free_the_disk(self.bench.pool())
+        self.patch(DataDir, "free_bytes", lambda _: 100_000)
+        proof: list[Any] = []
+        started(self.bench.store.prove()).addErrback(lambda failure: proof.append(failure.type))
+        self.bench.clock.advance(0)
+        self.assertEqual(proof, [StoreFailed])
+        self.assertIsNotNone(self.bench.store.failure)
 
     def test_the_time_of_a_failure_is_that_of_its_beginning(self) -> None:
         """Rule 20: since when."""
