@@ -1,6 +1,8 @@
 """What `outputd.results` promises; a number is that of a rule of the contract."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 from hypothesis import given, settings
@@ -445,6 +447,21 @@ class Neighbours(ResultsTest):
     def test_more_items_than_any_results_of_8_mib_are_too_many(self) -> None:
         """Rule 8: memory is bounded whatever is sent."""
         self.assertRaises(TooManyResults, parse, b"[" + b"1," * MOST_RESULTS + b"1]")
+
+    def test_counting_items_takes_time_by_the_length_and_little_memory(self) -> None:
+        """Rule 8: 7 KB of gzip froze the process, as it looked for the end of a string from each of its places."""
+        code = (
+            "import resource, sys; from outputd.results import NotResults, Parser\n"
+            "body = b'[1,[' + b'0,' * 140_000 + b'0],\"' + eval(sys.argv[1])\n"
+            "try: Parser(lambda _: True).parse(body, '', '')\n"
+            "except NotResults: pass\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        )
+        for tail in (r"b'\\\"' * 3_700_000", r"b'a' * 7_500_000 + b'\"]'"):
+            ended = subprocess.run(
+                [sys.executable, "-c", code, tail], capture_output=True, timeout=10, check=True, text=True
+            )
+            self.assertLess(int(ended.stdout), 200)
         self.assertEqual(len(parse(b"[" + b"1," * 5000 + b"1]").rejected), 5001)
         shortest = b'{"ip":"::","sent":0,"received":0,"timestamp":"2026-01-07T22:30:00Z"}'
         self.assertGreater(MOST_RESULTS, (8 << 20) / len(shortest + b","))
