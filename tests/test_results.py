@@ -19,6 +19,19 @@ MOST = 2**63 - 1
 PING = ("id", "ip", "sent", "received", "packet_loss", "avg_rtt", "timestamp", "error", "created_at")
 
 
+PARSE_ALONE = """
+import resource, sys
+from outputd.results import NotResults, Parser
+body = b'[1,[' + b'0,' * 140_000 + b'0],"' + eval(sys.argv[1])
+try:
+    Parser(lambda _: True).parse(body, '', '')
+except NotResults:
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+"""A process of its own, so that a body which freezes it is noticed; prints its peak memory in MiB."""
+
+
 def parse(body: bytes) -> Batch:
     return Parser(feedable(FEED_ALL)).parse(body, NOW, HORIZON)
 
@@ -450,16 +463,9 @@ class Neighbours(ResultsTest):
 
     def test_counting_items_takes_time_by_the_length_and_little_memory(self) -> None:
         """Rule 8: 7 KB of gzip froze the process, as it looked for the end of a string from each of its places."""
-        code = (
-            "import resource, sys; from outputd.results import NotResults, Parser\n"
-            "body = b'[1,[' + b'0,' * 140_000 + b'0],\"' + eval(sys.argv[1])\n"
-            "try: Parser(lambda _: True).parse(body, '', '')\n"
-            "except NotResults: pass\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
-        )
-        for tail in (r"b'\\\"' * 3_700_000", r"b'a' * 7_500_000 + b'\"]'"):
+        for tail in ('b"\\\\\\"" * 3_700_000', 'b"a" * 7_500_000 + b"\\"]"'):
             ended = subprocess.run(
-                [sys.executable, "-c", code, tail], capture_output=True, timeout=10, check=True, text=True
+                [sys.executable, "-c", PARSE_ALONE, tail], capture_output=True, timeout=10, check=True, text=True
             )
             self.assertLess(int(ended.stdout), 200)
         self.assertEqual(len(parse(b"[" + b"1," * 5000 + b"1]").rejected), 5001)
