@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 LEDGER = "hops.sqlite3"
@@ -89,17 +90,6 @@ class DataDir:
         made.unlink()
         self.sync()
 
-    def set_aside(self, path: Path) -> Path:
-        """Take a damaged result file out of the way, with its companions; returns its new name."""
-        aside = Path(f"{path}{DAMAGED}")
-        for companion in ("-wal", "-shm", "-journal"):
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(f"{path}{companion}", f"{aside}{companion}")
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(path, aside)
-        self.sync()
-        return aside
-
     def damaged(self) -> dict[str, float]:
         """The damaged files that lie here, with the times when they were set aside, in seconds since 1970."""
         return {path.name: path.stat().st_ctime for path in sorted(self.path.glob(f"*{DAMAGED}"))}
@@ -144,3 +134,14 @@ def identity_of(path: Path) -> tuple[int, int] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return state.st_dev, state.st_ino
+
+
+def set_aside(path: Path) -> Path:
+    """Take a damaged file out of the way, with its companions; returns its new name, which no other file had."""
+    aside = next(
+        name for number in count() if not (name := Path(f"{path}{f'.{number}' * bool(number)}{DAMAGED}")).exists()
+    )
+    for companion in ("-wal", "-shm", "-journal", ""):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{path}{companion}", f"{aside}{companion}")
+    return aside

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from outputd import timestamps
 from outputd.addresses import canonical, packed, unpacked
-from outputd.datadir import identity_of
+from outputd.datadir import identity_of, set_aside
 from outputd.failures import Failure
 from outputd.pools import InThread, OpenPool, P, Pool, T
 from outputd.resultfile import FileInfo, NewerFile, Table, describe, reading
@@ -99,14 +99,40 @@ class Ledger:
 
         Raises NewerFile, OSError and sqlite3.Error.
         """
-        self._discovered(self._take_in(files, feedable, refeed))
-        self._pool = self._open_pool(self._path, self._prepare)
+        try:
+            learnt = self._take_in(files, feedable, refeed)
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # locked, full: that says nothing of what it holds
+                raise
+            aside = set_aside(self._path)
+            _log.error("{file} is damaged and set aside as {aside}, and made anew from the result files: {error!s}",
+                       file=self._path.name, aside=aside.name, error=error)  # fmt: skip
+            learnt = self._take_in(files, feedable, refeed)
+        self._discovered(learnt)
+        self._attach()
 
     async def reopen(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], in_thread: InThread) -> None:
-        """Make the file anew from the result files, after it was deleted under our feet."""
-        await self.pool.close()
-        now = await in_thread(lambda: [describe(info.path) for info in files])
-        self._discovered(await in_thread(self._take_in, now, feedable, False))
+        """Make the file anew from the result files, after it was deleted under our feet.
+
+        Until it is there no turn begins, and `failure` keeps further POSTs away. When it cannot be made, all is as
+        before.
+        """
+        if self.failure is None:
+            self.failure = Failure("the hop ledger was deleted and is being made anew", self._now())
+        await self._turns.hold()
+        try:
+            now = await in_thread(lambda: [describe(info.path) for info in files])
+            await in_thread(self._take_in, now, feedable, False)
+            ghost = self.pool
+            self._attach()
+            await ghost.close()
+            self.failure = None
+        finally:
+            self._turns.release()
+
+    def _attach(self) -> None:
+        self._identity = identity_of(self._path)
+        self._handed = {}  # their numbers were those of another file
         self._pool = self._open_pool(self._path, self._prepare)
 
     def _take_in(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> Learnt:
@@ -150,7 +176,6 @@ class Ledger:
             schema = importlib.resources.files("outputd").joinpath("ledger.sql").read_text()
             db.executescript(f"BEGIN; {schema}; PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
         limit = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-        self._identity = identity_of(self._path)
         self._statements = Table("known", "address", limit, "INSERT OR IGNORE")
 
     @property
@@ -281,14 +306,17 @@ class Ledger:
 
     async def delivered(self, addresses: Sequence[str]) -> None:
         """They have arrived; on disk when it returns."""
-        numbers = [self._handed[address] for address in addresses]
+        numbers = [self._handed[address] for address in addresses if address in self._handed]
         await self.pool.run(_durably, _delete_waiting, numbers)
         self.backlog -= len(numbers)
 
     async def refused(self, address: str, status: int) -> None:
         """input_service will not have it; it is set aside, on disk when it returns."""
+        number = self._handed.get(address)
+        if number is None:
+            return
         row = (packed(address), status, timestamps.at(self._now()))
-        await self.pool.run(_durably, _set_aside, self._handed[address], row)
+        await self.pool.run(_durably, _set_aside, number, row)
         self.backlog -= 1
         self.refusals += 1
 

@@ -62,6 +62,7 @@ class AdbapiPool:
 
     def __init__(self, reactor: Any, path: Path, prepare: Prepare) -> None:
         self._reactor = reactor
+        self._closed = False
         self._pool = adbapi.ConnectionPool(
             "sqlite3", uri(path, "rw"), uri=True, check_same_thread=False, isolation_level=None,
             cached_statements=_CACHED_STATEMENTS, cp_min=1, cp_max=1, cp_openfun=prepare, cp_reactor=reactor,
@@ -69,11 +70,14 @@ class AdbapiPool:
         )  # fmt: skip
 
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """See Pool."""
+        """See Pool; a closed pool would never answer, so that is an error."""
+        if self._closed:
+            raise sqlite3.ProgrammingError("this database is closed")
         return cast(T, await self._pool.runWithConnection(work, *args, **kwargs))
 
     async def close(self) -> None:
         """See Pool. The last close of a database checkpoints it, so it is done in the thread, and only then joined."""
+        self._closed = True
         await deferToThreadPool(self._reactor, self._pool.threadpool, self._disconnect)
         self._pool.close()
 

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from outputd import resultfile, timestamps
-from outputd.datadir import DataDir, identity_of, size_of, wal_of
+from outputd.datadir import DataDir, identity_of, set_aside, size_of, wal_of
 from outputd.failures import Failure
 from outputd.pools import InThread, OpenPool
 from outputd.resultfile import FileInfo, Writer, Written
@@ -111,7 +111,7 @@ class Store:
         self._next_ids = _furthest(self._files)
         for path, reason in damaged.items():
             self._next_ids = _beyond(self._next_ids, size_of(path))
-            aside = self._directory.set_aside(path)
+            aside = set_aside(path)
             _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name,
                        reason=reason)  # fmt: skip
         self._unfinished = {info.path for info in self._files[:-1]}
@@ -249,7 +249,7 @@ class Store:
                 self._files.remove(old.info)
         await old.pool.close()
         if self._is_damaged:
-            aside = await self._in_thread(self._directory.set_aside, old.info.path)
+            aside = await self._in_thread(set_aside, old.info.path)
             _log.error("{name} is damaged and set aside as {aside}", name=name, aside=aside.name)
             self._files.remove(old.info)
             self._is_damaged = False

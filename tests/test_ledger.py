@@ -503,6 +503,68 @@ class Gone(LedgerTest):
         self.assertRaises(sqlite3.ProgrammingError, outcome, pool.run(lambda db: db.execute("SELECT 1")))
 
 
+class MadeAnew(LedgerTest):
+    """Rules 9, 18 and 20: a ledger that was deleted is made anew beside a service that goes on."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bench.post(a_trace(hop("10.0.0.1")))
+        self.bench.directory.ledger.unlink()
+
+    def reopen(self, in_thread: Any) -> list[Any]:
+        ended: list[Any] = []
+        work = self.bench.ledger.reopen(self.bench.store.files, self.bench.feedable, in_thread)
+        Deferred.fromCoroutine(work).addBoth(ended.append)
+        return ended
+
+    def test_a_post_meanwhile_is_told_to_come_again_and_the_next_is_stored(self) -> None:
+        """Rule 9: it must not wait for ever."""
+        gate: Deferred[None] = Deferred()
+
+        async def slow(work: Any, *args: Any, **kwargs: Any) -> Any:
+            await gate
+            return work(*args, **kwargs)
+
+        ended = self.reopen(slow)
+        self.assertEqual(self.bench.post(a_trace(hop("10.0.0.2"))).status, 503)
+        gate.callback(None)
+        self.assertEqual(ended, [None])
+        self.assertEqual(self.bench.post(a_trace(hop("10.0.0.3"))).status, 200)
+        self.assertEqual(sorted(self.waiting()), ["10.0.0.1", "10.0.0.3"])
+
+    def test_one_that_fails_is_tried_again(self) -> None:
+        """Rule 20: and is said to fail until then."""
+
+        async def full(work: Any, *args: Any, **kwargs: Any) -> Any:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        (failure,) = self.reopen(full)
+        failure.trap(sqlite3.OperationalError)
+        self.assertTrue(self.bench.ledger.is_gone())
+        self.assertIsNotNone(self.bench.ledger.failure)
+        self.assertEqual(self.reopen(self.bench.in_thread), [None])
+        self.assertEqual(self.bench.post(a_trace(hop("10.0.0.3"))).status, 200)
+        self.assertEqual(sorted(self.waiting()), ["10.0.0.1", "10.0.0.3"])
+
+    def test_a_delivery_under_way_takes_no_other_hop_off_the_list(self) -> None:
+        """Rule 18: the numbers of the old file mean other addresses in the new one."""
+        self.assertEqual(self.reopen(self.bench.in_thread), [None])
+        handed = self.waiting()
+        self.bench.post(a_trace(hop("10.0.0.0")))
+        self.bench.directory.ledger.unlink()
+        self.assertEqual(self.reopen(self.bench.in_thread), [None])
+        self.bench.outcome(self.bench.ledger.delivered(handed))
+        self.assertIn("10.0.0.0", self.waiting())
+
+    def test_a_damaged_one_is_set_aside_at_the_start_and_made_anew(self) -> None:
+        """Rule 18: as a deleted one is."""
+        self.bench.stop()
+        self.bench.directory.ledger.write_bytes(b"no database" * 1000)
+        self.bench.start()
+        self.assertEqual(self.waiting(), ["10.0.0.1"])
+        self.assertEqual(list(self.bench.directory.damaged()), ["hops.sqlite3.damaged"])
+
+
 class FailingDelivery(LedgerTest):
     def test_a_delivery_that_cannot_be_written_raises_and_owes_it_still(self) -> None:
         """Rule 18: the feed settles it before it posts anything else."""
