@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -112,7 +113,10 @@ class Health:
             ip = canonical(text)
             if ip is None:
                 return problem(400, "ip must be an IPv4 or IPv6 address")
-        return as_json(await self._queries.recent(limit, ip))
+        try:
+            return as_json(await self._queries.recent(limit, ip))
+        except sqlite3.OperationalError as error:
+            return problem(503, f"the files cannot be read now: {error}", retry_after_s=5)
 
     async def _openapi(self, request: CappedRequest) -> Answer:
         return 200, openapi.text(), JSON
@@ -154,9 +158,9 @@ class Health:
 
     async def _disk(self) -> Check:
         free = await self._in_thread(self._directory.free_bytes)
-        failure = self._store.failure
-        if failure is not None and _FULL.search(failure.reason):
-            return _check("fail", failure, free_bytes=free)
+        for failure in (self._store.failure, self._ledger.failure):
+            if failure is not None and _FULL.search(failure.reason):
+                return _check("fail", failure, free_bytes=free)
         low = _LOW_DISK * self._store.limits.max_size_bytes
         if free >= low:
             self._disk_low = None

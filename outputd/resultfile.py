@@ -291,12 +291,19 @@ def begin_at(path: Path, next_ids: tuple[int, int, int]) -> None:
         begin(db, next_ids)
 
 
-def rescue(db: sqlite3.Connection, directory: DataDir, path: Path) -> None:
-    """Give a file that was deleted, and that only this connection still has, its name again."""
+def rescue(db: sqlite3.Connection, directory: DataDir, path: Path, over: bool) -> None:
+    """Write what only this connection still has, since the file or its WAL was deleted, under the file's name again.
+
+    `over` says that the file of this name is the connection's own, without its WAL, and to be replaced.
+    """
     made = directory.temporary("rescued")
     try:
         db.execute("VACUUM INTO ?", (str(made),))
-        directory.put_back(made, path)
+        if over:
+            os.replace(made, path)
+            directory.sync()
+        else:
+            directory.put_back(made, path)
     finally:
         made.unlink(missing_ok=True)
 

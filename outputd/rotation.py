@@ -54,12 +54,11 @@ class Rotation:
             why = self._store.why_due()
             if why is not None:
                 await self.rotate(why)
-            else:
-                await self._prune()
+            left = await self._prune()
             await self._store.finish_closed()
             if self._store.failure is not None:
                 await self._store.prove()  # is it well again?
-            self.failure = None
+            self.failure = None if left is None else self.failure or left
         except StoreFailed:
             pass  # the store has said so
         except Exception as error:
@@ -67,11 +66,17 @@ class Rotation:
                 _log.failure("rotation failed and is tried again")
                 self.failure = Failure(str(error), self._store.now())
 
-    async def _prune(self) -> None:
+    async def _prune(self) -> Failure | None:
         if len(self._store.files) > self._store.limits.keep_files:
             try:
                 await self._before_prune()
             except (sqlite3.Error, OSError) as error:  # a full disk must not keep its own relief from coming
                 _log.warn("pruning although the hop ledger cannot be written: {error!s}", error=error)
-            for name in await self._store.prune():
-                _log.info("pruned {name}", name=name)
+            try:
+                for name in await self._store.prune():
+                    _log.info("pruned {name}", name=name)
+            except OSError as error:
+                if self.failure is None:
+                    _log.error("an old file cannot be deleted: {error!s}", error=error)
+                return Failure(f"an old file cannot be deleted: {error}", self._store.now())
+        return None

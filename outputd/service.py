@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 _log = Logger()
 STOP_S = 10.0
+_LAST_S = 1.0
 
 
 class CannotStart(Exception):
@@ -43,6 +44,7 @@ class OutputService(Service):
         self._stops = stops
         self._step = "nothing"
         self._deadline: threading.Timer | None = None
+        self._own_process = False
         self.stopping = False
 
     def privilegedStartService(self) -> None:
@@ -56,6 +58,7 @@ class OutputService(Service):
 
     def end_by_signals(self) -> None:
         """Let SIGTERM and SIGINT end the process with status 0: twistd would raise the signal again."""
+        self._own_process = True
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._reactor.callFromThread(self._end))
 
@@ -88,6 +91,10 @@ class OutputService(Service):
         if self._deadline is not None:
             self._deadline.cancel()
         _log.info("stopped")
+        if self._own_process:  # a name that is still being looked up in a thread must not keep a closed service alive
+            last = threading.Timer(_LAST_S, os._exit, (0,))
+            last.daemon = True
+            last.start()
 
     def _give_up(self) -> None:  # in a thread of its own: the reactor may be what hangs
         _to_stderr(f"outputd: not stopped after {STOP_S:g} s, {self._step} hangs; ending with status 1")

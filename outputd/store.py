@@ -57,24 +57,36 @@ class _Current:
         self.created_s = timestamps.seconds(info.created_at)
         self.size_bytes = size_of(info.path)
         self._identity = identity_of(info.path)
+        self._wal_identity: tuple[int, int] | None = None
         self._limits = limits
         self._writer: Writer | None = None
         self.pool = open_pool(info.path, self._prepare)
 
     def is_gone(self) -> bool:
-        """Whether the file was deleted, moved or replaced under our feet."""
-        return identity_of(self.info.path) != self._identity
+        """Whether the file or its WAL was deleted, moved or replaced under our feet."""
+        if identity_of(self.info.path) != self._identity:
+            return True
+        return self._wal_identity is not None and identity_of(wal_of(self.info.path)) != self._wal_identity
+
+    @property
+    def has_lost_its_wal(self) -> bool:
+        """Whether the file itself is still where it was, so that only its WAL can be gone."""
+        return identity_of(self.info.path) == self._identity
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         resultfile.prepare(db, self._limits.wal_bytes)
         self._writer = Writer(db, self._limits.rejected_bytes)
+        self._wal_identity = identity_of(wal_of(self.info.path))
 
     def write(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Written:
         """In the pool's thread. Raises FileNotFoundError when the file is no longer where it was."""
         if self.is_gone():
             raise FileNotFoundError(f"{self.info.path.name} was deleted or moved away")
         assert self._writer is not None, "a connection is prepared before it is used"
-        return self._writer.write(db, batches)
+        written = self._writer.write(db, batches)
+        if self._wal_identity is None:
+            self._wal_identity = identity_of(wal_of(self.info.path))
+        return written
 
 
 class Store:
@@ -242,19 +254,25 @@ class Store:
         name = old.info.path.name
         if old.is_gone():
             try:
-                await old.pool.run(resultfile.rescue, self._directory, old.info.path)
-                _log.warn("{name} was deleted under our feet, and has been written again", name=name)
+                await old.pool.run(resultfile.rescue, self._directory, old.info.path, old.has_lost_its_wal)
+                _log.warn("{name} was deleted under our feet, in whole or in part, and is written again", name=name)
             except (OSError, sqlite3.Error) as error:
                 _log.error("{name} was deleted under our feet and is lost: {error!s}", name=name, error=error)
                 self._files.remove(old.info)
         await old.pool.close()
         if self._is_damaged:
-            aside = await self._in_thread(set_aside, old.info.path)
-            _log.error("{name} is damaged and set aside as {aside}", name=name, aside=aside.name)
-            self._files.remove(old.info)
+            await self._set_aside(old.info.path, "it cannot be written")
             self._is_damaged = False
         elif old.info in self._files:
             self._unfinished.add(old.info.path)
+
+    async def _set_aside(self, path: Path, reason: str) -> None:
+        """Take a damaged file out of the way, so that it stops nothing."""
+        aside = await self._in_thread(set_aside, path)
+        _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name,
+                   reason=reason)  # fmt: skip
+        self._files = [info for info in self._files if info.path != path]
+        self._unfinished.discard(path)
 
     def _create(self, sequence: int) -> FileInfo:
         now = self.now()
@@ -263,22 +281,34 @@ class Store:
         return FileInfo(path, sequence, created_at, self._next_ids)
 
     async def prune(self) -> list[str]:
-        """Delete the oldest files beyond keep_files; returns their names."""
+        """Delete the oldest files beyond keep_files; returns their names. One that cannot be deleted is tried again.
+
+        Raises OSError for it when the others are gone.
+        """
         removed = []
+        failure: OSError | None = None
         async with self._rotating:
-            while len(self._files) > self.limits.keep_files:
-                path = self._files[0].path
-                await self._in_thread(self._directory.remove, path)
-                self._unfinished.discard(path)
-                del self._files[0]
-                removed.append(path.name)
+            for info in self._files[: -self.limits.keep_files]:
+                try:
+                    await self._in_thread(self._directory.remove, info.path)
+                except OSError as error:
+                    failure = error
+                    continue
+                self._unfinished.discard(info.path)
+                self._files.remove(info)
+                removed.append(info.path.name)
+        if failure is not None:
+            raise failure
         return removed
 
     async def finish(self, path: Path) -> bool:
         """Make a closed file self-contained; False while it is written or read by others."""
         async with self._finishing:
-            if path in self._unfinished and await self._in_thread(resultfile.finish, path):
-                self._unfinished.discard(path)
+            try:
+                if path in self._unfinished and await self._in_thread(resultfile.finish, path):
+                    self._unfinished.discard(path)
+            except sqlite3.DatabaseError as error:
+                await self._set_aside(path, str(error))
         return path != self.current.info.path and path not in self._unfinished | self._closing
 
     async def finish_closed(self) -> None:

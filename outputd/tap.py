@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
@@ -43,6 +44,7 @@ from outputd.web import Site
 
 _log = Logger()
 _MIB = 1 << 20
+_MOST = 1_000_000_000
 _DAY_S = 86_400.0
 _READERS = 4
 _HEALTH_CONNECTIONS = 200
@@ -112,8 +114,10 @@ class Options(usage.Options):
         if self.opts["feed"] not in (FEED_ALL, FEED_PUBLIC):
             raise usage.UsageError(f"--feed must be {FEED_ALL} or {FEED_PUBLIC}, not {self.opts['feed']!r}")
         url = self.opts["input-url"]
-        if url and not url.startswith(("http://", "https://")):
+        if url and not _is_url(url):
             raise usage.UsageError(f"--input-url must be an http:// or https:// URL or empty, not {url!r}")
+        if not self.opts["db-dir"]:
+            raise usage.UsageError("--db-dir must name a directory")
         for name in ("port", "health-port"):
             text = self.opts[name]
             if text.isdecimal() and int(text) > 65_535:
@@ -125,9 +129,19 @@ def _positive(name: str, text: str, kind: type[int] | type[float]) -> int | floa
         number = kind(text)
     except ValueError:
         number = kind(0)
-    if not 0 < number < math.inf:
-        raise usage.UsageError(f"--{name} must be a {'whole ' if kind is int else ''}number above 0, not {text!r}")
+    if not 0 < number <= _MOST:
+        whole = "whole " if kind is int else ""
+        raise usage.UsageError(f"--{name} must be a {whole}number above 0 and up to {_MOST:,}, not {text!r}")
     return number
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.hostname) and port != 0 and not re.search(r"\s", text)
 
 
 def _flag(variable: str, text: str) -> int:

@@ -536,6 +536,30 @@ class FailingOnRun(InlinePools):
         return Pool(path, prepare, self)
 
 
+class TakenAway(StoreTest):
+    """Rule 1: what is deleted under our feet is missed before anything more is answered."""
+
+    def assert_written_again(self) -> None:
+        self.assertEqual(self.bench.store.why_due(), "deleted under our feet")
+        self.assertRaises(StoreFailed, self.bench.keep, a_result())
+        self.rotate()
+        self.bench.keep(a_result())
+        left = self.bench.crashed(Path(self.mktemp()))
+        self.assertEqual(len(rows_of(left.path, "SELECT id FROM ping_results")), 2)
+
+    def test_the_file(self) -> None:
+        """Rule 1."""
+        self.bench.keep(a_result())
+        self.bench.store.current.info.path.unlink()
+        self.assert_written_again()
+
+    def test_its_wal_alone(self) -> None:
+        """Rule 1: what only the WAL holds would be gone after a kill."""
+        self.bench.keep(a_result())
+        wal_of(self.bench.store.current.info.path).unlink()
+        self.assert_written_again()
+
+
 class ClosedFiles(StoreTest):
     """Rule 11: a closed file becomes one self-contained file by a job that tries again until done."""
 
@@ -554,6 +578,21 @@ class ClosedFiles(StoreTest):
         self.assertTrue(self.is_finished(old))
         with reading(old) as db:
             self.assertTrue(db.execute("SELECT count(*) FROM sqlite_stat1").fetchone()[0])
+
+    def test_a_damaged_one_is_set_aside_and_does_not_keep_the_later_ones_from_it(self) -> None:
+        """Rule 11."""
+        first = self.bench.store.current.info.path
+        self.bench.keep(a_result())
+        self.rotate()
+        second = self.bench.store.current.info.path
+        self.bench.keep(a_result())
+        self.rotate()
+        with first.open("r+b") as file:
+            file.write(b"\xa5" * 24)
+        self.finish()
+        self.assertTrue(self.is_finished(second))
+        self.assertEqual(list(self.bench.directory.damaged()), [f"{first.name}.damaged"])
+        self.assertNotIn(first, [info.path for info in self.bench.store.files])
 
     def test_it_is_tried_again_while_a_reader_holds_it(self) -> None:
         """Rule 11."""
@@ -695,6 +734,25 @@ class Retention(StoreTest):
         current = self.bench.store.current.info.path.name
         self.bench.outcome(self.bench.store.prune())
         self.assertEqual(self.names(), [current])
+
+    def test_one_that_cannot_be_deleted_does_not_keep_the_others(self) -> None:
+        """Rule 11: and is tried again."""
+        self.rotate_times(3)
+        names = self.names()
+        self.restart(keep_files=2)
+        remove = DataDir.remove
+
+        def stubborn(directory: DataDir, path: Path) -> None:
+            if path.name == names[0]:
+                raise PermissionError("Operation not permitted")
+            remove(directory, path)
+
+        patch = self.patch(DataDir, "remove", stubborn)
+        self.failureResultOf(started(self.bench.store.prune()), PermissionError)
+        self.assertEqual(self.names(), [names[0], *names[2:]])
+        patch.restore()
+        self.bench.outcome(self.bench.store.prune())
+        self.assertEqual(self.names(), names[2:])
 
     def test_two_at_once_delete_no_more_than_one_would_and_forget_no_file(self) -> None:
         """Rules 11 and 13: the second-hand and POSTs to /rotate prune at the same time."""

@@ -81,6 +81,14 @@ class Flags(SynchronousTestCase):
                 self.assertIn(word, said.getvalue())
             self.assertNotIn("Twisted version", said.getvalue())
 
+    def test_what_no_service_could_run_with_is_refused(self) -> None:
+        """Rule 23: at once, not by a traceback or an outage later."""
+        for flag in (
+            "--max-size-mb=1e308", "--max-pending-mb=inf", "--rotation-days=1e305", "--max-hops=9999999999999999999",
+            "--db-dir=", "--input-url=http://", "--input-url=http://[::1", "--input-url=http://a b/", "--input-url=ftp://a",
+        ):  # fmt: skip
+            self.assertIn(flag.partition("=")[0], str(self.assertRaises(SystemExit, options, flag).code), flag)
+
     def test_numbers_are_above_0_and_days_may_be_a_fraction(self) -> None:
         """Rule 11."""
         self.assertEqual(options("--rotation-days=0.5")["rotation-days"], 0.5)
@@ -222,11 +230,6 @@ class Starting(TestCase):
             db.execute("PRAGMA user_version=9")
         db.close()
         self.assertIn(path.name, await self.refusal())
-
-    async def test_a_ledger_that_is_no_database(self) -> None:
-        """Rule 23."""
-        (self.path / "hops.sqlite3").write_text("no database at all " * 100)
-        self.assertIn(str(self.path), await self.refusal())
 
 
 class Serving(TestCase):
