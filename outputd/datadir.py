@@ -62,10 +62,6 @@ class DataDir:
         """Every file that may be a result file, by name; whether it bears our mark is for its reader to tell."""
         return sorted(path for path in self.path.glob("*.db") if path.is_file())
 
-    def named(self, name: str) -> Path | None:
-        """The file of this name in the directory itself, or None: no name leads out of it."""
-        return next((path for path in self.databases() if path.name == name), None)
-
     def temporary(self, kind: str) -> Path:
         """A name for a file to be made and renamed or removed; cleared at the next start if a crash leaves it."""
         return self.path / f".{kind}-{os.urandom(8).hex()}{_TEMPORARY}"

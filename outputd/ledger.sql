@@ -1,5 +1,6 @@
 -- What must outlive the result files: which addresses are known and which of them input_service still lacks, and the
--- Idempotency-Keys of the last hours. All of it can be read again from the result files above the mark.
+-- Idempotency-Keys of the last hours. What lies above the mark in the
+-- result files is read again at the start.
 CREATE TABLE known (
   address BLOB PRIMARY KEY            -- 4 or 16 bytes
 ) WITHOUT ROWID;

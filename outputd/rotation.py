@@ -19,7 +19,7 @@ _EVERY_S = 1.0
 
 
 class Rotation:
-    """The LoopingCall of the store. `before_prune` makes sure that a file's hops and keys are kept elsewhere."""
+    """Asks the store by a LoopingCall. `before_prune` makes sure that a file's hops and keys are kept elsewhere."""
 
     def __init__(self, store: Store, clock: IReactorTime, before_prune: Callable[[], Awaitable[object]]) -> None:
         self._store = store

@@ -291,6 +291,24 @@ class OverHTTP(TestCase):
         path.write_bytes(reply.body)
         return path
 
+    async def test_no_name_leads_out_of_the_directory(self) -> None:
+        """Rule 15: `?file=` takes the name of a result file, never a path."""
+        name = await self.rotated()
+        outside = self.path.parent / f"{self.path.name}-outside.db"
+        outside.write_bytes((self.path / name).read_bytes())
+        self.addCleanup(outside.unlink)
+        tries = (
+            f"../{outside.name}",
+            f"..%2F{outside.name}",
+            str(outside.absolute()),
+            f"./{name}",
+            "hops.sqlite3",
+            "",
+            "..",
+        )
+        for path in tries:
+            self.assertEqual((await self.service.ask("GET", f"/dump?file={path}")).status, 404 if path else 200, path)
+
     async def test_the_current_file_with_all_its_headers(self) -> None:
         """Rule 15."""
         await self.service.post(body_of(a_result(), a_trace(*many_hops(2))))
