@@ -30,6 +30,7 @@ from outputd.web import (
     answered,
     as_json,
     problem,
+    put_head,
     route,
     send,
     with_problems,
@@ -164,7 +165,7 @@ class Api:
         return next((info.path for info in self._store.files if info.path.name == text), None)
 
     async def _send_copy(self, request: CappedRequest, copy: Copy, ranges: bool) -> Answer | None:
-        size, start, end = copy.size_bytes, 0, copy.size_bytes
+        size, start, end, status = copy.size_bytes, 0, copy.size_bytes, 200
         try:
             ranges_count = ranges and request.method == b"GET" and request.getHeader("If-Range") is None
             wanted = byte_range(request.getHeader("Range"), size) if ranges_count else None
@@ -180,12 +181,9 @@ class Api:
         if ranges:
             headers[b"Accept-Ranges"] = b"bytes"
         if wanted is not None:
-            start, end = wanted
-            request.setResponseCode(206)
+            (start, end), status = wanted, 206
             headers[b"Content-Range"] = b"bytes %d-%d/%d" % (start, end - 1, size)
-        for name, value in headers.items():
-            request.setHeader(name, value)
-        request.setHeader(b"Content-Length", b"%d" % (end - start))
+        put_head(request, status, headers, end - start)
         if request.method == b"HEAD":
             copy.release()
             if not request.gone:

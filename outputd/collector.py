@@ -13,7 +13,7 @@ from outputd import timestamps
 from outputd.admission import Admission
 from outputd.ledger import Ledger, Lesson, UsedKey, answer_of, key_name
 from outputd.pools import InThread
-from outputd.results import Batch, NotResults, Parser, TooManyResults
+from outputd.results import MOST_ERRORS, Batch, NotResults, Parser, TooManyResults
 from outputd.stats import Stats
 from outputd.store import Store, StoreFailed
 
@@ -122,7 +122,7 @@ class Collector:
             self._admission.let_go(rows_bytes)
         self._admission.drained(size_bytes)
         self._stats.count(batch)
-        errors = [{"index": bad.index, "field": bad.field, "error": bad.reason} for bad in batch.rejected[:20]]
+        errors = [{"index": bad.index, "field": bad.field, "error": bad.reason} for bad in batch.rejected[:MOST_ERRORS]]
         json = answer_of(batch.accepted, len(batch.rejected), errors)
         used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, now)
         await self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used))

@@ -11,6 +11,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+from twisted.logger import Logger
+
+_log = Logger()
 LEDGER = "hops.sqlite3"
 _LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
@@ -132,12 +135,12 @@ def identity_of(path: Path) -> tuple[int, int] | None:
     return state.st_dev, state.st_ino
 
 
-def set_aside(path: Path) -> Path:
-    """Take a damaged file out of the way, with its companions; returns its new name, which no other file had."""
+def set_aside(path: Path, reason: str) -> None:
+    """Take a damaged file out of the way, with its companions, under a name of its own; the log tells it."""
     aside = next(
         name for number in count() if not (name := Path(f"{path}{f'.{number}' * bool(number)}{DAMAGED}")).exists()
     )
     for companion in ("-wal", "-shm", "-journal", ""):
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{path}{companion}", f"{aside}{companion}")
-    return aside
+    _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name, reason=reason)

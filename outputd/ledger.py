@@ -24,7 +24,8 @@ from outputd.addresses import canonical, packed, unpacked
 from outputd.datadir import identity_of, set_aside
 from outputd.failures import Failure
 from outputd.pools import InThread, OpenPool, P, Pool, T
-from outputd.resultfile import FileInfo, NewerFile, Table, describe, reading
+from outputd.resultfile import FileInfo, NewerFile, Table, describe, reading, transaction
+from outputd.results import MOST_ERRORS
 from outputd.turns import Turns
 
 _log = Logger()
@@ -35,7 +36,6 @@ KEYS_LIVE_S = 12 * 3600
 MOST_KEYS = 1_000_000
 NO_ADDRESS = "local"
 """The node of a peer that has neither name nor address, as over a Unix socket."""
-_MOST_ERRORS = 20
 _MOST_VALUES = 500
 
 
@@ -104,9 +104,7 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:  # locked, full: that says nothing of what it holds
                 raise
-            aside = set_aside(self._path)
-            _log.error("{file} is damaged and set aside as {aside}, and made anew from the result files: {error!s}",
-                       file=self._path.name, aside=aside.name, error=error)  # fmt: skip
+            set_aside(self._path, str(error))
             learnt = self._take_in(files, feedable, refeed)
         self._discovered(learnt)
         self._attach()
@@ -152,11 +150,10 @@ class Ledger:
                     learnt = self._commit(db, lessons)
                     new, over_limit = new + learnt.new, over_limit + learnt.over_limit
             if refeed:
-                db.execute("BEGIN")
-                db.execute("DELETE FROM waiting")
-                db.execute("DELETE FROM refused")
-                db.execute("INSERT INTO waiting (address) SELECT address FROM known")
-                db.execute("COMMIT")
+                with transaction(db):
+                    db.execute("DELETE FROM waiting")
+                    db.execute("DELETE FROM refused")
+                    db.execute("INSERT INTO waiting (address) SELECT address FROM known")
             self.backlog, self.refusals, self.keys = db.execute(
                 "SELECT (SELECT count(*) FROM waiting), (SELECT count(*) FROM refused), (SELECT count(*) FROM keys)"
             ).fetchone()
@@ -247,9 +244,8 @@ class Ledger:
         addresses = sorted({packed(address) for lesson in lessons for address in lesson.addresses})
         keys = [lesson.key for lesson in lessons if lesson.key is not None]
         assert self._statements is not None, "a connection is prepared before it is used"
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            over_limit = 0
+        over_limit = 0
+        with transaction(db):
             if self.known + len(addresses) > self._most_addresses:
                 unknown = _unknown(db, addresses)
                 addresses = unknown[: max(0, self._most_addresses - self.known)]
@@ -259,11 +255,6 @@ class Ledger:
                 row = (key.name, key.digest, key.answer.decode(), key.used_at)
                 db.execute("INSERT OR REPLACE INTO keys VALUES (?,?,?,?)", row)
             db.execute("UPDATE mark SET batch_id = ?, known = known + ?", (mark, new))
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
         self._mark = mark
         self.known += new
         self.keys += len(keys)
@@ -316,7 +307,7 @@ class Ledger:
         if number is None:
             return
         row = (packed(address), status, timestamps.at(self._now()))
-        await self.pool.run(_durably, _set_aside, number, row)
+        await self.pool.run(_durably, _refuse, number, row)
         self.backlog -= 1
         self.refusals += 1
 
@@ -349,16 +340,10 @@ def _delete_waiting(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
     db.execute(f"DELETE FROM waiting WHERE id IN ({marks})", numbers)
 
 
-def _set_aside(db: sqlite3.Connection, number: int, row: tuple[bytes, int, str]) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
+def _refuse(db: sqlite3.Connection, number: int, row: tuple[bytes, int, str]) -> None:
+    with transaction(db):
         db.execute("DELETE FROM waiting WHERE id = ?", (number,))
         db.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?)", row)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _lessons(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_since: float) -> Iterator[Lesson]:
@@ -395,7 +380,7 @@ def _lessons(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_si
 def _errors_of(db: sqlite3.Connection, batch_id: int) -> list[dict[str, object]]:
     rows = db.execute(
         "SELECT item_index, field, reason FROM rejected_results WHERE batch_id = ? ORDER BY id LIMIT ?",
-        (batch_id, _MOST_ERRORS),
+        (batch_id, MOST_ERRORS),
     )
     return [{"index": index, "field": name, "error": reason} for index, name, reason in rows]
 
@@ -405,5 +390,5 @@ def answer_of(accepted: int, rejected: int, errors: Sequence[Mapping[str, object
     if not rejected:
         return msgspec.json.encode({"status": "ok", "received": accepted})
     return msgspec.json.encode({
-        "status": "partial", "received": accepted, "rejected": rejected, "errors": errors[:_MOST_ERRORS],
+        "status": "partial", "received": accepted, "rejected": rejected, "errors": errors[:MOST_ERRORS],
     })  # fmt: skip

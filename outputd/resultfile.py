@@ -1,6 +1,6 @@
 """One result file: made, written, read and finished. Plain functions for the threads of the pools.
 
-Inserting goes by statements of many rows in sizes of powers of two, since SQLite runs without the GIL only inside one
+Inserting goes by statements of many rows, one a table where they fit, since SQLite runs without the GIL only inside one
 statement: a statement a row lets a busy reactor thread slow the writer down a hundredfold.
 """
 
@@ -68,6 +68,19 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield db
     finally:
         db.close()
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit what is done within, or roll all of it back."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 class Damaged(Exception):
@@ -209,8 +222,7 @@ class Writer:
         started = time.perf_counter()
         pings, traceroutes, hops, spreads, rows = (_joined(batches, name) for name in _PARTS)
         rejects, octets = self._keep(batches)
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(db):
             self._pings.insert(db, pings)
             self._traceroutes.insert(db, traceroutes)
             next_hop_id = self._next_hop_id
@@ -226,14 +238,9 @@ class Writer:
             if not batches:
                 db.execute("UPDATE result_file SET probed_at = datetime('now')")
             inserted = time.perf_counter()
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
         committed = time.perf_counter()
         self._rejected_bytes += octets
-        next_hop_id += len(hops) // Batch.HOP_COLUMNS
+        next_hop_id += sum(batch.hop_rows for batch in batches)
         if hops:
             self._next_hop_id = next_hop_id
         size = _pragma(db, "page_count") * self._page_size

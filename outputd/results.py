@@ -21,6 +21,8 @@ MOST_RESULTS = 131_072
 """Results in one body: more than 8 MiB of the shortest possible ones."""
 MOST_RAW_BYTES = 64 * 1024
 """What is kept of one rejected item."""
+MOST_ERRORS = 20
+"""Rejected items that an answer names."""
 _MOST_REASON_CHARACTERS = 500
 _MOST_HOP_TEXT_CHARACTERS = 255
 _MOST_CACHED = 131_072

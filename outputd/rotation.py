@@ -42,10 +42,14 @@ class Rotation:
 
     async def rotate(self, why: str) -> Path:
         """Begin a new file now. Raises OSError and sqlite3.Error when none can be made; then the old one goes on."""
+        path = await self._change(why)
+        await self._prune()
+        return path
+
+    async def _change(self, why: str) -> Path:
         old = self._store.current.info.path.name
         path = await self._store.rotate()
         _log.info("rotated from {old} to {new} ({why})", old=old, new=path.name, why=why)
-        await self._prune()
         return path
 
     async def ask(self) -> None:
@@ -53,7 +57,7 @@ class Rotation:
         try:
             why = self._store.why_due()
             if why is not None:
-                await self.rotate(why)
+                await self._change(why)
             left = await self._prune()
             await self._store.finish_closed()
             if self._store.failure is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from outputd.queries import MOST_RECENT
-from outputd.results import MOST_RESULTS, PingResult
+from outputd.results import MOST_ERRORS, MOST_RESULTS, PingResult
 
 Schema = dict[str, Any]
 
@@ -128,10 +128,9 @@ FILE_NAME: Schema = {
 }  # fmt: skip
 """The name of a result file."""
 
-_MOST_ERRORS = 20
 _ERRORS: Schema = {
-    "type": "array", "minItems": 1, "maxItems": _MOST_ERRORS, "items": ref("ItemError"),
-    "description": f"the first {_MOST_ERRORS} of them",
+    "type": "array", "minItems": 1, "maxItems": MOST_ERRORS, "items": ref("ItemError"),
+    "description": f"the first {MOST_ERRORS} of them",
 }  # fmt: skip
 _DUPLICATE: Schema = {
     "const": True, "description": "the Idempotency-Key was used before: the first answer again, nothing was stored now"

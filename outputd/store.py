@@ -123,9 +123,7 @@ class Store:
         self._next_ids = _furthest(self._files)
         for path, reason in damaged.items():
             self._next_ids = _beyond(self._next_ids, size_of(path))
-            aside = set_aside(path)
-            _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name,
-                       reason=reason)  # fmt: skip
+            set_aside(path, reason)
         self._unfinished = {info.path for info in self._files[:-1]}
         if self._files and self._files[-1].next_ids != self._next_ids:  # a crash came between its making and its use
             resultfile.begin_at(self._files[-1].path, self._next_ids)
@@ -268,9 +266,7 @@ class Store:
 
     async def _set_aside(self, path: Path, reason: str) -> None:
         """Take a damaged file out of the way, so that it stops nothing."""
-        aside = await self._in_thread(set_aside, path)
-        _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name,
-                   reason=reason)  # fmt: skip
+        await self._in_thread(set_aside, path, reason)
         self._files = [info for info in self._files if info.path != path]
         self._unfinished.discard(path)
 

@@ -353,6 +353,3 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_EVERY, 20, 50)
-
-
-__all__: Sequence[str] = ("Options", "makeService")

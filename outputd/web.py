@@ -450,9 +450,14 @@ def with_problems(app: Klein) -> None:
 def put(request: IRequest, answer: Answer) -> bytes:
     """Set status and headers, and return the body for Klein to write."""
     status, body, headers = answer
+    put_head(request, status, headers, len(body))
+    return body
+
+
+def put_head(request: IRequest, status: int, headers: Mapping[bytes, bytes], length: int) -> None:
+    """Set status and headers of an answer whose body of this many bytes comes by itself."""
     request.setResponseCode(status)
     put_header = request.responseHeaders.setRawHeaders
     for name, value in headers.items():
         put_header(name, (value,))
-    put_header(b"Content-Length", (b"%d" % len(body),))
-    return body
+    put_header(b"Content-Length", (b"%d" % length,))

@@ -22,6 +22,18 @@ def started(work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
     return Deferred.fromCoroutine(work)
 
 
+def slow_to_close(pool: Any) -> Deferred[None]:
+    """A gate that the pool's close waits at."""
+    gate: Deferred[None] = Deferred()
+
+    async def close() -> None:
+        await gate
+        await InlinePool.close(pool)
+
+    pool.close = close
+    return gate
+
+
 class StoreTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
@@ -636,13 +648,7 @@ class ClosedFiles(StoreTest):
         """Rule 15: `/dump?file=` would send it without what its WAL holds, and its handle would drop SQLite's locks."""
         old, pool = self.bench.store.current.info.path, self.bench.pool()
         self.bench.keep(a_result())
-        gate: Deferred[None] = Deferred()
-
-        async def close() -> None:
-            await gate
-            await InlinePool.close(pool)
-
-        pool.close = close
+        gate = slow_to_close(pool)
         rotated = started(self.bench.store.rotate())
         self.assertFalse(self.bench.outcome(self.bench.store.finish(old)))
         gate.callback(None)
@@ -654,13 +660,7 @@ class ClosedFiles(StoreTest):
         """Rule 11: SQLite before 3.51.3 can lose pages when two connections race at a checkpoint."""
         old, pool = self.bench.store.current.info.path, self.bench.pool()
         self.bench.keep(a_result())
-        gate: Deferred[None] = Deferred()
-
-        async def close() -> None:
-            await gate
-            await InlinePool.close(pool)
-
-        pool.close = close
+        gate = slow_to_close(pool)
         rotated = started(self.bench.store.rotate())
         self.assertNoResult(rotated)
         self.finish()
