@@ -48,7 +48,7 @@ class Collector:
 
     def __init__(
         self, store: Store, ledger: Ledger, parser: Parser, stats: Stats, admission: Admission, in_thread: InThread,
-        now: Callable[[], float], hops_found: Callable[[], object], tell: Callable[[str], object] | None = None,
+        now: Callable[[], float], tell: Callable[[str], object] | None = None,
     ) -> None:  # fmt: skip
         self._store = store
         self._ledger = ledger
@@ -57,7 +57,6 @@ class Collector:
         self._admission = admission
         self._in_thread = in_thread
         self._now = now
-        self._hops_found = hops_found
         self._tell = tell
         self._locks: dict[bytes, tuple[DeferredLock, int]] = {}
 
@@ -125,10 +124,11 @@ class Collector:
         errors = [{"index": bad.index, "field": bad.field, "error": bad.reason} for bad in batch.rejected[:MOST_ERRORS]]
         json = answer_of(batch.accepted, len(batch.rejected), errors)
         used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, now)
-        await self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used))
+        self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used))
         if batch.new_hops:
             self._parser.settle(batch.new_hops)
-            self._hops_found()
+        if self._ledger.is_behind:
+            await self._ledger.caught_up()
         if self._tell is not None:
             self._tell(f"{batch.accepted} results of {batch.node} stored, {len(batch.rejected)} items rejected")
         if not batch.accepted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Callable, Coroutine
@@ -27,6 +28,7 @@ from outputd.store import Store, StoreFailed
 from outputd.web import JSON, SAFE, Answer, CappedRequest, Resource, answered, as_json, problem, route, with_problems
 
 _PROOF_S = 2.0
+_LEARNT_S = 2.0
 _LOW_DISK = 2
 _DEFAULT_RECENT = 100
 _FULL = re.compile(r"full|no space|quota", re.IGNORECASE)
@@ -70,6 +72,7 @@ class Health:
         return Resource(app)
 
     async def _health(self, request: CappedRequest) -> Answer:
+        await self._learnt()
         checks = await self._checks()
         well = all(checks[name]["status"] != "fail" for name in ("database", "disk"))
         return as_json(
@@ -97,10 +100,17 @@ class Health:
         return as_json({"status": "ready"})
 
     async def _text(self, request: CappedRequest) -> Answer:
+        await self._learnt()
         return 200, self._metrics.text(), {b"Content-Type": CONTENT_TYPE, **SAFE}
 
     async def _counts(self, request: CappedRequest) -> Answer:
+        await self._learnt()
         return as_json(self._figures())
+
+    async def _learnt(self) -> None:
+        """Return when the hops of all answered results are counted, unless the ledger is slow."""
+        with contextlib.suppress(DeferredTimeout, CancelledError):
+            await Deferred.fromCoroutine(self._ledger.caught_up()).addTimeout(_LEARNT_S, self._clock)
 
     async def _recent(self, request: CappedRequest) -> Answer:
         limit, ip = _DEFAULT_RECENT, None

@@ -1,8 +1,9 @@
 """The hop ledger (hops.sqlite3): known addresses, those that input_service lacks, and used Idempotency-Keys.
 
-It is written after the results and not fsynced with them: it keeps the id of the last batch it has taken in, and a
-start reads the batches above that mark again from the result files. So one fsync a commit is enough, and no crash
-loses a hop of an answered result. What was delivered is fsynced, so that it is not delivered twice.
+It is written after the results, on its own time, and not fsynced with them: it keeps the id of the last batch it has
+taken in, and a start reads the batches above that mark again from the result files. So a POST waits for one commit and
+one fsync, and no crash loses a hop of an answered result. What was delivered is fsynced, so that it is not delivered
+twice.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ MOST_KEYS = 1_000_000
 NO_ADDRESS = "local"
 """The node of a peer that has neither name nor address, as over a Unix socket."""
 _MOST_VALUES = 500
+_MOST_UNWRITTEN = 100_000
 
 
 class UsedKey(msgspec.Struct, frozen=True):
@@ -85,6 +87,8 @@ class Ledger:
         everything = 2**63
         self._turns: Turns[Lesson, Learnt] = Turns(reactor, self._learn, lambda _: 0, everything, everything)
         self._untaught: list[Lesson] = []
+        self._unwritten_keys: dict[bytes, UsedKey] = {}
+        self._unwritten_addresses = 0
         self._identity: tuple[int, int] | None = None
         self._last_batch_id = self._mark = 0
         self._handed: dict[str, int] = {}
@@ -189,15 +193,28 @@ class Ledger:
 
     # -- taking in -----------------------------------------------------------------------------------
 
-    async def learn(self, lesson: Lesson) -> None:
-        """Take in a stored batch; batches come in the order of their ids.
+    def learn(self, lesson: Lesson) -> None:
+        """Take in a stored batch, on the ledger's own time; batches come in the order of their ids.
 
-        Returns when it is written, or when that failed: then it is kept, and tried again with the next one.
+        What cannot be written is kept, and tried again with the next one.
         """
         self._last_batch_id = lesson.batch_id
         if lesson.addresses or lesson.key is not None:
+            self._unwritten_addresses += len(lesson.addresses)
+            if lesson.key is not None:
+                self._unwritten_keys[lesson.key.name] = lesson.key
+            self._turns.add(lesson).addErrback(_told_where_it_happened)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is to be written that whoever brings more should wait until it has caught up."""
+        return self._unwritten_addresses > _MOST_UNWRITTEN
+
+    async def caught_up(self) -> None:
+        """Return when all that was learnt is written, or that failed."""
+        if self._unwritten_addresses or self._unwritten_keys:
             with contextlib.suppress(Exception):  # logged where it happens; `failure` stops further POSTs
-                await self._turns.add(lesson)
+                await self._turns.add(Lesson(self._last_batch_id))
 
     async def flush(self) -> None:
         """Return when all that was learnt is on disk. Raises sqlite3.Error, OSError."""
@@ -223,6 +240,10 @@ class Ledger:
             raise
         self._untaught = []
         self.failure = None
+        for lesson in everything:
+            self._unwritten_addresses -= len(lesson.addresses)
+            if lesson.key is not None and self._unwritten_keys.get(lesson.key.name) is lesson.key:
+                del self._unwritten_keys[lesson.key.name]
         self.backlog += learnt.new
         self._discovered(learnt)
         return learnt
@@ -264,9 +285,8 @@ class Ledger:
 
     async def used(self, name: bytes) -> UsedKey | None:
         """The key's first use within the last 12 hours, or None."""
-        for lesson in self._untaught:
-            if lesson.key is not None and lesson.key.name == name:
-                return lesson.key
+        if (unwritten := self._unwritten_keys.get(name)) is not None:
+            return unwritten
         return await self.pool.run(self._find_key, name, self._now() - KEYS_LIVE_S)
 
     def _find_key(self, db: sqlite3.Connection, name: bytes, since: float) -> UsedKey | None:
@@ -310,6 +330,10 @@ class Ledger:
         await self.pool.run(_durably, _refuse, number, row)
         self.backlog -= 1
         self.refusals += 1
+
+
+def _told_where_it_happened(_: object) -> None:
+    """A turn that failed: see `Ledger._learn`; `Ledger.failure` stops further POSTs."""
 
 
 def _durably(db: sqlite3.Connection, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args,

@@ -157,7 +157,7 @@ class Table:
     a real row is never NULL.
     """
 
-    def __init__(self, name: str, columns: str, most_variables: int, verb: str = "INSERT") -> None:
+    def __init__(self, name: str, columns: str, most_variables: int, verb: str = "INSERT OR ROLLBACK") -> None:
         self._width = columns.count(",") + 1
         self._into = f"{verb} INTO {name} ({columns})"
         self._filler = [None, *[0] * (self._width - 1)]

@@ -187,7 +187,7 @@ class _Parts:
         self._rotation = rotation = Rotation(store, reactor, ledger.flush)
         self._feed = self._make_feed(options["input-url"])
         collector = Collector(
-            store, ledger, Parser(self._feedable), stats, self._admission, self._parsing, now, self._wake_feed,
+            store, ledger, Parser(self._feedable), stats, self._admission, self._parsing, now,
             self._tell if options["verbose"] else None,
         )  # fmt: skip
         api = Api(
@@ -282,13 +282,11 @@ class _Parts:
     def _discovered(self, learnt: Learnt) -> None:
         self._stats.hops_discovered += learnt.new
         self._stats.hops_over_limit += learnt.over_limit
+        if learnt.new and self._feed is not None:
+            self._feed.wake()
 
     def _count_sent(self, hops: int) -> None:
         self._stats.hops_sent += hops
-
-    def _wake_feed(self) -> None:
-        if self._feed is not None:
-            self._feed.wake()
 
     def _tell(self, text: str) -> None:
         _log.info("{text}", text=text)

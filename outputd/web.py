@@ -6,7 +6,9 @@ import fcntl
 import socket
 import struct
 import termios
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, cast
@@ -23,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.http import datetimeToString
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
@@ -99,7 +102,7 @@ class CappedRequest(server.Request):
         site.in_flight += 1
         if site.draining:
             self.close_after()
-        self.responseHeaders.setRawHeaders(b"Date", (datetimeToString(),))
+        self.responseHeaders.setRawHeaders(b"Date", (_date(int(time.time())),))
         if self.path.startswith((b"http://", b"https://")):  # the absolute form, which every server must take
             self.path = b"/" + self.path.partition(b"://")[2].partition(b"/")[2]
         self.prepath = []
@@ -163,34 +166,91 @@ class CappedRequest(server.Request):
 
 
 class Channel(http.HTTPChannel):
-    """One connection; what the sweep remembers of it."""
+    """One connection; what the sweep remembers of it.
+
+    An answer leaves in one piece and at once, where the socket takes it: by twisted.web's own way it would be thirty
+    small writes, and wait until all other answers of the same commit are made.
+    """
 
     site: Site
     served = 0
     receiving: object = None
     receiving_since = 0.0
+    heard_s = 0.0
     acked = -1
     acked_since = 0.0
+    _head = b""
+    _host: IAddress | None = None
+    _peer: IAddress | None = None
+    _send_now: Callable[[bytes], int | Exception] | None = None
 
     def connectionMade(self) -> None:
         """Keep the send buffer small, so that what the other side has acknowledged shows its progress."""
         super().connectionMade()
         self.site.channels.add(self)
+        self.heard_s = self.site.seconds()
         handle = _socket_of(self)
         if handle is not None:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+            self._send_now = getattr(self.transport, "writeSomeData", None)  # not through TLS
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See HTTPChannel."""
         super().connectionLost(reason)
         self.site.channel_closed(self)
 
-    def timeoutConnection(self) -> None:
-        """Nothing has come in for long; who still reads an answer is left to the sweep."""
-        if _unread_progress(self) >= 0:
-            self.setTimeout(self.timeOut)
-        else:
-            super().timeoutConnection()
+    def getHost(self) -> IAddress:
+        """See HTTPChannel; the transport asks the system each time."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
+
+    def getPeer(self) -> IAddress:
+        """See getHost."""
+        if self._peer is None:
+            self._peer = super().getPeer()
+        return self._peer
+
+    def dataReceived(self, data: bytes) -> None:
+        """See HTTPChannel."""
+        self.heard_s = self.site.seconds()
+        super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        """See HTTPChannel, which lets the transport send "100 Continue": what follows must not overtake it."""
+        super().allHeadersReceived()
+        if self.requests[-1].requestHeaders.hasHeader(b"Expect"):
+            self._send_now = None
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Keep the head until the first of the body comes, or the end."""
+        lines = [b"%s %s %s" % (version, code, reason)]
+        for name, values in headers.getAllRawHeaders():
+            lines += [b"%s: %s" % (name, value) for value in values]
+        self._head = b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def write(self, data: bytes) -> None:
+        """See HTTPChannel."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        if self._send_now is not None:
+            sent = self._send_now(data)
+            if sent == len(data):
+                return
+            self._send_now = None  # from now on there may be something that must not be overtaken
+            if isinstance(sent, int):
+                data = data[sent:]
+        super().write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """See HTTPChannel."""
+        self.write(b"".join(data))
+
+    def requestDone(self, request: CappedRequest) -> None:
+        """See HTTPChannel."""
+        if self._head:
+            self.write(b"")
+        super().requestDone(request)
 
     def headerReceived(self, line: bytes) -> bool:
         """See HTTPChannel; a Content-Length of thousands of digits is a ValueError there."""
@@ -218,17 +278,30 @@ class Channel(http.HTTPChannel):
             cast(ITCPTransport, self.transport).abortConnection()
 
     def is_stuck(self, now_s: float) -> bool:
-        """Whether a request has taken too long to come in, or an answer lies unread too long."""
+        """Whether nothing has come in for long, a request takes too long, or an answer lies unread too long."""
         acked = _unread_progress(self)
         if acked != self.acked or acked < 0:
             self.acked, self.acked_since = acked, now_s
         request = self.requests[-1] if self.requests else None
+        ours = acked >= 0 or (request is not None and request.under_way)
         receiving = request or self.served
-        if receiving != self.receiving or acked >= 0 or (request is not None and request.under_way):
+        if receiving != self.receiving or ours:
             self.receiving, self.receiving_since = receiving, now_s
         elif request is not None:
             request.loosen()
-        return now_s - self.receiving_since > _WHOLE_BODY_S or now_s - self.acked_since > _SILENT_S
+        if ours:
+            self.heard_s = now_s
+        return (
+            now_s - self.receiving_since > _WHOLE_BODY_S
+            or now_s - self.heard_s > _SILENT_S
+            or now_s - self.acked_since > _SILENT_S
+        )
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    text: bytes = datetimeToString(second)
+    return text
 
 
 def _socket_of(channel: Channel) -> socket.socket | None:
@@ -265,11 +338,12 @@ class Site(server.Site):
         self, resource: KleinResource, reactor: IReactorTime, admission: Admission, most_body_bytes: int,
         most_connections: int,
     ) -> None:  # fmt: skip
-        super().__init__(resource, parsePOSTFormSubmission=False, timeout=_SILENT_S, reactor=reactor)
+        super().__init__(resource, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)  # see is_stuck
         self.admission = admission
         self.most_body_bytes = most_body_bytes
         self.most_connections = most_connections
         self.channels: set[Channel] = set()
+        self.seconds = reactor.seconds
         self._clock = reactor
         self._drained: Deferred[None] | None = None
         self._sweeping = LoopingCall(self._sweep)
@@ -326,7 +400,7 @@ class Site(server.Site):
         return self.in_flight > 0 or bool(self.channels)
 
     def _sweep(self) -> None:
-        now = self._clock.seconds()
+        now = self.seconds()
         for channel in list(self.channels):
             if channel.is_stuck(now):
                 channel.abort()

@@ -329,7 +329,7 @@ class Bench:
         self.rotation = Rotation(self.store, self.clock, self.ledger.flush)
         self.collector = Collector(
             self.store, self.ledger, self.parser, self.stats, Admission(64 << 20, self.clock.seconds), self.in_thread,
-            self.now, lambda: None,
+            self.now,
         )  # fmt: skip
         self.store.open()
         self.ledger.open(self.store.files, self.feedable, refeed)

@@ -751,6 +751,7 @@ class SlowReaders(TestCase):
         handle.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         self.handle = handle
         await eventually(lambda: resource.requests)
+        await deferLater(REACTOR, 0.5)  # until the kernel has filled its buffers, which is progress too
 
     async def wait(self, seconds: int) -> None:
         for _ in range(0, seconds, 5):

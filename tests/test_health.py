@@ -83,6 +83,28 @@ class Figures(HealthTest):
         self.assertEqual(counts, [3, 2, 1, 3])
         self.assertEqual(stats["last_result_time"], "2026-01-07T22:30:00Z")
 
+    def test_whoever_asks_waits_until_the_hops_of_all_answered_posts_are_counted(self) -> None:
+        """Rule 20: the ledger writes after the answer."""
+        for path in ("/health", "/stats", "/metrics"):
+            gate = self.bench.pools.gates["ledger"] = Deferred[None]()
+            self.bench.posting(a_trace(*many_hops(2, first=2 * self.bench.stats.hops_discovered)))
+            before = self.bench.stats.hops_discovered
+            _, transport = over_the_wire(self.site, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            self.bench.clock.advance(1)
+            self.assertEqual((transport.value(), self.bench.stats.hops_discovered), (b"", before))
+            gate.callback(None)
+            self.bench.clock.advance(0)
+            self.assertEqual(parsed(transport.value()).status, 200)
+            self.assertEqual(self.bench.stats.hops_discovered, before + 2)
+
+    def test_a_ledger_that_hangs_keeps_no_answer_back(self) -> None:
+        """Rule 20: for 2 s at most."""
+        self.bench.pools.gates["ledger"] = Deferred[None]()
+        self.bench.posting(a_trace(*many_hops(2)))
+        _, transport = over_the_wire(self.site, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.bench.clock.advance(2)
+        self.assertEqual(parsed(transport.value()).status, 200)
+
     def test_counts_are_since_the_start_of_the_process(self) -> None:
         """Rule 20."""
         self.bench.post(a_result())

@@ -149,13 +149,13 @@ class Connections(SiteTest):
         _, transport = self.say(POST % 100, b"x" * 50)
         self.pass_seconds(59)
         self.assertFalse(transport.disconnecting)
-        self.pass_seconds(2)
+        self.pass_seconds(7)
         self.assertTrue(transport.disconnecting)
 
     def test_an_idle_connection_too(self) -> None:
         """Rule 8: one that was kept alive, and one that never said a word."""
         transports = [self.say()[1], self.say(POST % 1, b"x")[1]]
-        self.pass_seconds(61)
+        self.pass_seconds(66)
         self.assertEqual([transport.disconnecting for transport in transports], [True, True])
 
     def test_a_sender_who_drips_is_dropped_after_5_minutes_in_all(self) -> None:
