@@ -17,6 +17,7 @@ _RANKS = ("p50", "p99", "p99.9")
 _CONNECTIONS = 64  # enough that a POST seldom waits for one
 _TIMES = 2.2  # of the session's seconds: rare latencies want more POSTs
 _PAUSE_S = 1.0
+_ALONE_S = 1.0
 _ENOUGH = 1000  # POSTs, without which p99.9 is the slowest
 
 
@@ -53,12 +54,12 @@ def _turn(session: Session, kind: Kind, base: Base, cells: dict[float, Cell], tu
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(input_service()) if session.feed else ""
         service = stack.enter_context(session.service(directory, input_url=url))
-        alone = load.percentiles(service.post(kind, 1, 1.5).latencies)["p50"]
         tally = service.post(kind, kind.connections, session.seconds, warmup=session.warmup)
         best = max(1, tally.answered) / tally.seconds
-        base.alone_ms.append(alone * 1e3)
         base.best.append(best)
         for share in SHARES if turn % 2 else SHARES[::-1]:
+            alone = load.percentiles(service.post(kind, 1, _ALONE_S).latencies)["p50"]  # a fuller file takes longer
+            base.alone_ms.append(alone * 1e3)
             works = () if session.quiet else (rotating(service), dumping(service, _PAUSE_S))
             with meanwhile(*works):
                 tally = service.post(
