@@ -79,7 +79,7 @@ class DataDir:
 
     def remove(self, path: Path) -> None:
         """Delete a result file with its companions."""
-        for name in (path, wal_of(path), Path(f"{path}-shm"), Path(f"{path}-journal")):
+        for name in (path, wal_of(path), Path(f"{path}-shm"), journal_of(path)):
             name.unlink(missing_ok=True)
         self.sync()
 
@@ -116,6 +116,11 @@ class DataDir:
 def wal_of(path: Path) -> Path:
     """The write-ahead log beside a database."""
     return Path(f"{path}-wal")
+
+
+def journal_of(path: Path) -> Path:
+    """The rollback journal beside a database."""
+    return Path(f"{path}-journal")
 
 
 def size_of(path: Path) -> int:

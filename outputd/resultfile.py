@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from outputd.datadir import DataDir
+from outputd.datadir import DataDir, journal_of
 from outputd.results import Batch, Rejected
 
 APPLICATION_ID = 0x6F757470  # "outp"
@@ -125,10 +125,23 @@ def ours(directory: DataDir) -> tuple[list[FileInfo], dict[Path, str]]:
     damaged: dict[Path, str] = {}
     for path in filter(bears_our_mark, directory.databases()):
         try:
+            _roll_back(path)
             found.append(describe(path))
         except Damaged as error:
             damaged[path] = str(error)
     return sorted(found, key=lambda info: (info.sequence, info.path.name)), damaged
+
+
+def _roll_back(path: Path) -> None:
+    """Take back what a crash interrupted while the file had no WAL: who only reads cannot, and would fail."""
+    if journal_of(path).exists():
+        with contextlib.closing(sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None)) as db:
+            try:
+                db.execute("SELECT 1 FROM sqlite_schema").fetchone()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                raise Damaged(str(error)) from None
 
 
 def create(directory: DataDir, sequence: int, next_ids: tuple[int, int, int], created_at: str, now_s: float) -> Path:

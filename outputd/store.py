@@ -132,9 +132,10 @@ class Store:
         self._current = _Current(self._files[-1], self.limits, self._open_pool)
 
     async def close(self) -> None:
-        """Close the current file, without WAL when nobody else reads it."""
+        """Close the current file and those closed last, without WAL where nobody else reads them."""
         async with self._rotating:
             await self._turns.settle()
+            await self.finish_closed()
             current = self.current
             await current.pool.close()
             await self._in_thread(resultfile.finish, current.info.path, analyse=False)

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -12,10 +14,19 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd import resultfile
-from outputd.datadir import DataDir, wal_of
+from outputd.datadir import DataDir, journal_of, wal_of
 from outputd.resultfile import NewerFile, reading
 from outputd.store import StoreFailed
 from tests.fakes import EPOCH, Bench, InlinePool, InlinePools, a_result, a_trace, many_hops, rows_of
+
+_KILLED_WHILE_WRITING = """
+import os, signal, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size=1")
+db.execute("BEGIN")
+db.execute("UPDATE ping_results SET sent = 77, error = 'never committed'")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def started(work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
@@ -283,6 +294,19 @@ class GoingOn(StoreTest):
             db.execute(f"PRAGMA user_version={resultfile.SCHEMA_VERSION + 1}")
         db.close()
         self.assertRaises(NewerFile, self.bench.start)
+
+    def test_a_kill_while_a_file_was_given_its_last_form_stops_no_start(self) -> None:
+        """Rules 11 and 13: it leaves a journal to be rolled back, which a connection that only reads cannot do."""
+        self.bench.keep(*[a_result() for _ in range(500)])
+        self.rotate()
+        self.bench.outcome(self.bench.store.finish_closed())
+        path = self.bench.store.files[0].path
+        self.bench.stop()
+        killed = subprocess.run([sys.executable, "-c", _KILLED_WHILE_WRITING, path], check=False)
+        self.assertEqual((killed.returncode, journal_of(path).exists()), (-9, True))
+        self.bench.start()
+        self.assertEqual((len(self.bench.store.files), len(self.ids())), (2, 500))
+        self.assertEqual(rows_of(self.path, "SELECT DISTINCT sent FROM ping_results"), [(4,)])
 
     def test_a_file_that_another_program_has_locked_is_never_taken_for_a_damaged_one(self) -> None:
         """Rules 11 and 13: an operator's VACUUM at the time of a restart must not set good results aside."""

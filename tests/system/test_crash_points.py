@@ -1,0 +1,89 @@
+"""A crash at each interesting point: nothing answered is missing, nothing is there twice, every hop arrives.
+
+Clients have keys and send again all that they had no answer to, as `outputd-send` does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
+from http.client import HTTPException
+from threading import Thread
+
+from tests.system.faulty import POINTS
+from tests.system.files import all_faults, feedable_rows, is_self_contained, result_files, stored_targets
+from tests.system.harness import Outputd, SystemTest, call
+from tests.system.load import Source, targets
+from tests.system.waiting import wait_until
+
+_CONNECTIONS = 4
+
+
+class FaultyOutputd(Outputd):
+    """An instance that kills itself at a point when it was passed so many times."""
+
+    point = ""
+    times = 1
+
+    def _command(self, flags: tuple[str, ...]) -> list[str]:
+        if not self.point:
+            return super()._command(flags)
+        return [sys.executable, "-m", "tests.system.faulty", self.point, str(self.times), *self.flags, *flags]
+
+
+class CrashPoints(SystemTest):
+    """Rules 1, 6, 11, 12, 13 and 18."""
+
+    def test_every_point(self) -> None:
+        """At an early passage or one in the middle of the work; OUTPUTD_LARGE=1 tries both."""
+        self.assertGreater(len(POINTS), 15)
+        for number, point in enumerate(POINTS):
+            for times in (2, 5) if os.environ.get("OUTPUTD_LARGE") else ((2, 5)[number % 2],):
+                with self.subTest(point=point, times=times):
+                    self.directory = self.directory.with_name(f"{number}-{times}")
+                    self._crash_at(point, times)
+
+    def _crash_at(self, point: str, times: int) -> None:
+        input_service = self.input_service().open()
+        outputd = FaultyOutputd(self.directory, f"--input-url={input_service.url}", "--keep-files=1000")
+        self.addCleanup(outputd.kill)
+        pruning = "prune" in point
+        outputd.point, outputd.times = point, times
+        outputd.start(*(["--keep-files=2"] if pruning else []))
+        load = self.load(outputd, Source(times), _CONNECTIONS, keyed=True)
+        asking = Thread(target=self._ask_on, args=(outputd,), daemon=True)
+        asking.start()
+        outputd.process.wait(30)
+        load.stop()
+        asking.join()
+        self.assertEqual([], load.refused)
+        self.assertEqual(-9, outputd.process.returncode)
+
+        outputd.point = ""
+        outputd.start()
+        for post in load.unanswered:
+            answer = call(outputd.port, "POST", "/results", post.body, post.headers).json
+            self.assertEqual(("ok", len(post.targets)), (answer["status"], answer["received"]))
+        self.assertEqual([], list(self.directory.glob(".*.tmp*")))
+        fed = feedable_rows(self.directory) if not pruning else set()
+        wait_until(lambda: input_service.taken.keys() >= fed, "every hop has arrived")
+        self.assertEqual(200, outputd.rotate().status)
+        self.assertStopped(outputd.stop())
+        outputd.kill()
+
+        self.assertEqual([], all_faults(self.directory))
+        self.assertTrue(all(map(is_self_contained, result_files(self.directory))))
+        stored, sent = stored_targets(self.directory), targets(load.answered + load.unanswered)
+        self.assertEqual({}, stored - sent)
+        if not pruning:
+            self.assertEqual(sent, stored)
+        names = {path.name for path in self.directory.iterdir()}
+        self.assertEqual({"hops.sqlite3", "outputd.lock"}, names - {path.name for path in result_files(self.directory)})
+
+    def _ask_on(self, outputd: Outputd) -> None:
+        """Rotations and dumps, until it is dead."""
+        with suppressed(OSError, HTTPException):
+            while True:
+                call(outputd.port, "GET", "/dump")
+                outputd.rotate()
