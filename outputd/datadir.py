@@ -50,6 +50,22 @@ class DataDir:
         for left in self.path.glob(f".*{_TEMPORARY}*"):
             left.unlink(missing_ok=True)
 
+    def restore(self) -> None:
+        """Make the directory again, and take it, when it was removed under our feet. Raises OSError."""
+        if self.path.is_dir():
+            return
+        lost, self._lock = self._lock, None
+        try:
+            self.take()
+        except DirectoryUnusable as error:
+            raise FileNotFoundError(str(error)) from None
+        finally:
+            if self._lock is None:
+                self._lock = lost
+            elif lost is not None:
+                os.close(lost)
+        _log.error("{path} was removed under our feet and is made again", path=str(self.path))
+
     def release(self) -> None:
         """Let another process have it."""
         if self._lock is not None:
@@ -102,7 +118,7 @@ class DataDir:
             os.close(directory)
 
     def free_bytes(self) -> int:
-        """Room left on its disk for us."""
+        """Room left on its disk for us. Raises OSError when the directory is gone."""
         room = os.statvfs(self.path)
         return room.f_bavail * room.f_frsize
 

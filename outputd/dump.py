@@ -22,7 +22,7 @@ from outputd.resultfile import reading
 from outputd.web import CappedRequest
 
 _log = Logger()
-_CHUNK_BYTES = 128 * 1024
+_CHUNK_BYTES = 1 << 20
 _PAGES_A_STEP = 2048
 _ROOM_BYTES = 16 << 20
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -186,11 +187,16 @@ class HopFeed(Service):
             try:
                 await self._turn()
                 stumbles = 0
-            except Exception:
+            except Exception as error:
                 if self.running:
                     pause = backoff(stumbles, self._jitter())
                     stumbles += 1
-                    _log.failure("the hop feed stumbled, next try in {pause:.1f} s", pause=pause)
+                    if isinstance(
+                        error, sqlite3.Error | OSError
+                    ):  # the ledger cannot be used: its own checks tell more
+                        _log.error("the hop feed stumbled, next try in {pause:.1f} s: {e!s}", pause=pause, e=error)
+                    else:
+                        _log.failure("the hop feed stumbled, next try in {pause:.1f} s", pause=pause)
                     await self._rest(pause)
 
     async def _turn(self) -> None:

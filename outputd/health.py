@@ -167,7 +167,10 @@ class Health:
         return _check("ok", **figures)
 
     async def _disk(self) -> Check:
-        free = await self._in_thread(self._directory.free_bytes)
+        try:
+            free = await self._in_thread(self._directory.free_bytes)
+        except OSError as error:
+            return _check("fail", Failure(f"{self._directory.path}: {error.strerror}", self._now()))
         for failure in (self._store.failure, self._ledger.failure):
             if failure is not None and _FULL.search(failure.reason):
                 return _check("fail", failure, free_bytes=free)

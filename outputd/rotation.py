@@ -55,10 +55,12 @@ class Rotation:
     async def ask(self) -> None:
         """Do what is due. An error is logged and the next second tries again: a LoopingCall would stop for good."""
         try:
-            why = self._store.why_due()
-            if why is not None:
-                await self._change(why)
-            left = await self._prune()
+            try:
+                why = self._store.why_due()
+                if why is not None:
+                    await self._change(why)
+            finally:  # a full disk, where no new file can be made, must not keep its own relief from coming
+                left = await self._prune()
             await self._store.finish_closed()
             if self._store.failure is not None:
                 await self._store.prove()  # is it well again?

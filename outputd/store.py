@@ -194,10 +194,16 @@ class Store:
     async def prove(self) -> None:
         """Return when a commit has succeeded within the last second, or one now does. Raises StoreFailed."""
         failure = self.failure
-        if failure is not None and await self._in_thread(self._directory.free_bytes) < _ROOM_BYTES:
+        if failure is not None and await self._in_thread(self._lacks_room):
             raise StoreFailed(failure.reason)  # the little that proves it would fit, and the next POST would not
         if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S or failure:
             await self._turns.add(None)
+
+    def _lacks_room(self) -> bool:
+        try:
+            return self._directory.free_bytes() < _ROOM_BYTES
+        except OSError:
+            return True
 
     async def _write(self, items: Sequence[Batch | None]) -> Written:
         current = self.current
@@ -274,8 +280,20 @@ class Store:
     def _create(self, sequence: int) -> FileInfo:
         now = self.now()
         created_at = timestamps.at(now)
+        self._directory.restore()
         path = resultfile.create(self._directory, sequence, self._next_ids, created_at, now)
         return FileInfo(path, sequence, created_at, self._next_ids)
+
+    def make_room(self) -> list[str]:
+        """Delete the oldest files beyond keep_files before a start that found no room; returns their names. Blocking.
+
+        What the hop ledger has not taken in from them is lost. Raises OSError.
+        """
+        files, _ = resultfile.ours(self._directory)
+        removed = files[: -self.limits.keep_files]
+        for info in removed:
+            self._directory.remove(info.path)
+        return [info.path.name for info in removed]
 
     async def prune(self) -> list[str]:
         """Delete the oldest files beyond keep_files; returns their names. One that cannot be deleted is tried again.

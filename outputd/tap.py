@@ -234,12 +234,22 @@ class _Parts:
 
     def _open(self) -> None:
         try:
-            self._store.open()
-            self._ledger.open(self._store.files, self._feedable, bool(self._options["refeed"]))
+            try:
+                self._open_files()
+            except (OSError, sqlite3.Error) as error:
+                removed = self._store.make_room()
+                if not removed:
+                    raise
+                _log.warn("{error!s}; pruned before the start: {names}", error=error, names=", ".join(removed))
+                self._open_files()
         except NewerFile as error:
             raise CannotStart(str(error)) from None
         except (OSError, sqlite3.Error) as error:
             raise CannotStart(f"cannot use {self._directory.path}: {error}") from None
+
+    def _open_files(self) -> None:
+        self._store.open()
+        self._ledger.open(self._store.files, self._feedable, bool(self._options["refeed"]))
 
     def _listen(self) -> None:
         self._ports["port"] = self._listen_on("port", self._results_site)

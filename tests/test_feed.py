@@ -529,7 +529,6 @@ class BrokenLedger(FeedTest):
         self.start("8.8.8.8")
         self.ledger.owed.append("9.9.9.9")
         self.pass_time(300)
-        self.assertGreater(len(self.flushLoggedErrors(OSError)), 0)
         self.assertEqual((self.http.posts, self.sent), ([["8.8.8.8"]], []))
         self.ledger.failing = set()
         self.pass_time(61)
@@ -544,7 +543,6 @@ class BrokenLedger(FeedTest):
         self.ledger.failing = set()
         self.pass_time(2)
         self.assertEqual(self.ledger.set_aside, [("8.8.8.8", 400)])
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     def test_a_counter_that_fails_costs_nothing(self) -> None:
         """Rule 18."""

@@ -1,0 +1,236 @@
+"""A disk that is full, read-only or gone, and files that are deleted or damaged under the service: for real."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
+from pathlib import Path
+from typing import Any
+
+from tests.system.files import all_faults, feedable_rows, result_files, stored_targets
+from tests.system.harness import Outputd, SystemTest
+from tests.system.load import Post, Source, targets
+from tests.system.waiting import wait_until
+
+_MIB = 1 << 20
+_DISK_MIB = 32
+_SOON_S = 6.0
+
+
+class DiskTest(SystemTest):
+    """A test with a small disk of its own; the directory of the instance is on it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.disk = self.directory.parent / "disk"
+        self.disk.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "outputd-test", self.disk],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if mounted.returncode != 0:
+            self.skipTest(f"a disk of the test's own cannot be mounted: {mounted.stderr.strip()}")
+        self.addCleanup(lambda: subprocess.run(["umount", "--lazy", self.disk], check=True))
+        self.directory = self.disk / "data"
+        self.source = Source(11)
+        self.stored: list[Post] = []
+
+    def outputd(self, *flags: str, input_url: str = "", **more: Any) -> Outputd:
+        """See SystemTest; the log is on another disk."""
+        outputd = super().outputd(*flags, input_url=input_url, **more)
+        outputd.log_path = self.disk.parent / "outputd.log"
+        return outputd
+
+    def post(self, outputd: Outputd, size: int = 50) -> int:
+        """The status of a POST; what was answered 200 is remembered."""
+        post = self.source.post(size)
+        answer = outputd.post(post.body, idempotency_key=post.key)
+        if answer.status == 200:
+            self.stored.append(post)
+        else:
+            self.assertEqual(503, answer.status, answer.body)
+            self.assertGreaterEqual(int(answer.headers["Retry-After"]), 1)
+            self.assertIn("application/problem+json", str(answer.headers["Content-Type"]))
+        return answer.status
+
+    def post_until(self, outputd: Outputd, status: int) -> None:
+        """Post until such an answer comes."""
+        wait_until(lambda: self.post(outputd) == status, f"a POST is answered {status}")
+
+    def fill(self, left_bytes: int = 0) -> None:
+        """Take the room on the disk, but for so much."""
+        free = os.statvfs(self.disk)
+        with suppressed(OSError), (self.disk / "filler").open("ab") as filler:  # others write, too
+            filler.write(bytes(max(0, free.f_bavail * free.f_frsize - left_bytes)))
+
+    def make_room(self) -> None:
+        """Give it back."""
+        (self.disk / "filler").unlink()
+
+    def check(self, outputd: Outputd, name: str) -> tuple[int, dict[str, Any]]:
+        """The status of /health and one of its checks."""
+        health = outputd.get("/health")
+        return health.status, health.json["checks"][name]
+
+    def assertAllStored(self) -> None:  # in unittest's spelling
+        """Whatever was answered 200 is there once, whole, and nothing else."""
+        self.assertEqual([], all_faults(self.directory))
+        self.assertEqual(targets(self.stored), stored_targets(self.directory))
+
+
+class FullDisk(DiskTest):
+    """Rules 1, 9, 12, 18, 20 and 21."""
+
+    def test_posts_are_refused_while_it_is_full_and_stored_soon_after(self) -> None:
+        """With a reason everywhere, the feed on, and nothing half written."""
+        input_service = self.input_service().open()
+        outputd = self.outputd("--max-size-mb=4", "--keep-files=100", input_url=input_service.url).start()
+        self.post_until(outputd, 200)
+        self.fill()
+        self.post_until(outputd, 503)
+        for _ in range(20):
+            self.post(outputd)
+        ready = outputd.get("/ready")
+        self.assertEqual(503, ready.status)
+        self.assertIn("full", ready.json["detail"])
+        status, check = self.check(outputd, "disk")
+        self.assertEqual((503, "fail"), (status, check["status"]))
+        self.assertIn("full", check["reason"])
+        self.make_room()
+        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again", _SOON_S)
+        self.assertEqual(200, self.post(outputd))
+        self.assertEqual(200, outputd.get("/health").status)
+        self.assertStopped(outputd.stop())
+        self.assertAllStored()
+        fed = feedable_rows(self.directory)
+        outputd.start()
+        wait_until(lambda: input_service.taken.keys() >= fed, "every hop has arrived")
+
+    def test_killed_while_it_is_full(self) -> None:
+        """And started again there, and then with room."""
+        outputd = self.outputd("--max-size-mb=4", "--keep-files=100").start()
+        self.post_until(outputd, 200)
+        self.fill()
+        self.post_until(outputd, 503)
+        outputd.kill()
+        self.make_room()
+        outputd.start()
+        self.assertEqual(200, self.post(outputd))
+        self.assertStopped(outputd.stop())
+        self.assertAllStored()
+
+    def test_a_start_on_a_full_disk_frees_what_retention_gives_back(self) -> None:
+        """Rule 13: with fewer files to keep, the oldest go, and posts are stored again."""
+        outputd = self.outputd("--max-size-mb=1").start("--keep-files=100")
+        wait_until(lambda: self.post(outputd) and len(result_files(self.directory)) >= 6, "six files", 60)
+        self.fill()
+        self.assertStopped(outputd.stop())
+        self.fill()
+        before = {path.name for path in result_files(self.directory)}
+        outputd.start("--keep-files=2")
+        wait_until(lambda: len(result_files(self.directory)) <= 2, "the oldest files are pruned", _SOON_S)
+        self.assertEqual(200, self.post(outputd))
+        self.assertLess(len({path.name for path in result_files(self.directory)} & before), len(before))
+        self.assertStopped(outputd.stop())
+        self.assertEqual([], all_faults(self.directory))
+
+    def test_retention_goes_on_while_no_new_file_can_be_made(self) -> None:
+        """Rule 13: a file too many is deleted, although the rotation that is due fails."""
+        outputd = self.outputd("--max-size-mb=1", "--keep-files=3").start()
+        wait_until(lambda: self.post(outputd) and len(result_files(self.directory)) == 3, "three files", 60)
+        self.fill()
+        self.post_until(outputd, 503)
+        self.make_room()
+        wait_until(lambda: self.post(outputd) == 200, "posts are stored again", _SOON_S)
+        for _ in range(60):
+            self.post(outputd)
+        wait_until(lambda: len(result_files(self.directory)) <= 3, "no more than three files", _SOON_S)
+        self.assertStopped(outputd.stop())
+        self.assertEqual([], all_faults(self.directory))
+
+
+class Unwritable(DiskTest):
+    """Rules 1, 9, 20 and 21."""
+
+    def remount(self, mode: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{mode}", self.disk], check=True)
+
+    def test_no_start_on_a_read_only_disk(self) -> None:
+        """Rule 23: one clear line."""
+        outputd = self.outputd().start()
+        self.assertStopped(outputd.stop())
+        self.remount("ro")
+        refused = outputd.refused()
+        self.remount("rw")
+        self.assertEqual(1, refused.returncode)
+        self.assertIn("Read-only file system", refused.stderr.splitlines()[-1])
+
+    def test_a_directory_that_is_removed_is_made_again(self) -> None:
+        """What was in it is written again from what is still open, and nothing answered after that is lost."""
+        outputd = self.outputd().start()
+        self.post_until(outputd, 200)
+        shutil.rmtree(self.directory)
+        answers = {self.post(outputd) for _ in range(5)}
+        self.assertLessEqual(answers, {200, 503})
+        self.assertIn(outputd.get("/health").status, (200, 503))
+        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again", _SOON_S)
+        self.assertEqual(200, self.post(outputd))
+        self.assertStopped(outputd.stop())
+        self.assertAllStored()
+
+
+class Damaged(DiskTest):
+    """Rules 11 and 13."""
+
+    def damage(self, path: Path) -> None:
+        """Overwrite the middle of it, as a bad disk does."""
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(os.urandom(size - 4096))
+
+    def test_a_damaged_newest_file_is_set_aside_at_a_start(self) -> None:
+        """Its name is in the log, a fresh one is begun, and ids go on beyond it."""
+        outputd = self.outputd().start()
+        self.post_until(outputd, 200)
+        self.assertStopped(outputd.stop())
+        (path,) = result_files(self.directory)
+        self.damage(path)
+        self.stored.clear()
+        outputd.start()
+        self.assertIn(f"{path.name} is damaged and set aside", outputd.log)
+        status, check = self.check(outputd, "database")
+        self.assertEqual((200, "warn"), (status, check["status"]))
+        self.assertIn(path.name, check["reason"])
+        self.assertEqual(200, self.post(outputd))
+        self.assertStopped(outputd.stop())
+        self.assertAllStored()
+
+    def test_a_damaged_closed_file_stops_nothing(self) -> None:
+        """Beside a running service: /recent and /health go on and say so."""
+        outputd = self.outputd().start()
+        self.post_until(outputd, 200)
+        self.assertEqual(200, outputd.rotate().status)
+        old = result_files(self.directory)[0]
+        self.stored.clear()
+        self.damage(old)
+        self.assertEqual(200, self.post(outputd))
+        wait_until(lambda: outputd.get("/recent?limit=1000").status == 200, "/recent answers", _SOON_S)
+        wait_until(lambda: self.check(outputd, "database")[1]["status"] == "warn", "/health tells of it", _SOON_S)
+        self.assertIn(old.name, self.check(outputd, "database")[1]["reason"])
+        self.assertStopped(outputd.stop())
+        self.assertFalse(old.exists())
+        self.assertAllStored()
+
+    def test_a_deleted_newest_file_is_written_again(self) -> None:
+        """From the connection that still has it: nothing answered is lost."""
+        outputd = self.outputd().start()
+        self.post_until(outputd, 200)
+        for path in self.directory.glob("results_*"):
+            path.unlink()
+        wait_until(lambda: self.post(outputd) == 200, "posts are stored again", _SOON_S)
+        wait_until(lambda: "is written again" in outputd.log, "the file is written again", _SOON_S)
+        self.assertStopped(outputd.stop())
+        self.assertAllStored()
