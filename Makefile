@@ -6,6 +6,7 @@
 #   make lint                       ruff and mypy
 #   make bench                      throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"
 #   make bench-smoke                whether benchmarks and counts are right, in 20 seconds
+#   make overload                   ten times too much for a minute, beside idle and slow connections; ARGS="--seconds 10"
 #   make check                      all that must pass before a change lands
 #   make clean                      takes away what the above made, never results
 
@@ -14,7 +15,7 @@ ARGS ?=
 TESTS ?= tests
 
 .DEFAULT_GOAL := run
-.PHONY: run demo test lint ruff format mypy bench bench-smoke check clean stale
+.PHONY: run demo test lint ruff format mypy bench bench-smoke overload check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -78,6 +79,9 @@ bench: .venv/ready-run
 
 bench-smoke: .venv/ready-run
 	@.venv/bin/python -m benchmarks.bench --smoke
+
+overload: .venv/ready-test
+	@.venv/bin/python -m tests.system.overload $(ARGS)
 
 check:
 	@.ci/run

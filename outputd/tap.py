@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import resource
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,7 @@ _DAY_S = 86_400.0
 _READERS = 4
 _HEALTH_CONNECTIONS = 200
 _HEALTH_BODY_BYTES = 64 * 1024
+_FILES = 100  # databases, their WALs, copies, threads, the feed
 _BACKLOG = 511
 _DRAIN_S = 5.0
 _HEALTH_DRAIN_S = 0.5
@@ -152,6 +154,28 @@ def _flag(variable: str, text: str) -> int:
     raise usage.UsageError(f"{variable} must be true or false, not {text!r}")
 
 
+def most_connections(wanted: int) -> int:
+    """How many connections the port for results may have, so that files and the health port never lack descriptors.
+
+    Raises the process's own limit of open files as far as it is allowed to, and takes fewer connections if that is
+    not enough.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _HEALTH_CONNECTIONS + _FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < needed:
+            fewer = max(1, allowed - _HEALTH_CONNECTIONS - _FILES)
+            _log.warn(
+                "at most {fewer} connections instead of {wanted}: the process may have {allowed} files open, and"
+                " {needed} are needed (raise it by ulimit -n, or LimitNOFILE= of systemd)",
+                fewer=fewer, wanted=wanted, allowed=allowed, needed=needed,
+            )  # fmt: skip
+            return fewer
+    return wanted
+
+
 def makeService(options: Options, reactor: Any = None) -> OutputService:  # the name twistd looks for
     """Build the service from its options."""
     own_process = reactor is None
@@ -199,7 +223,8 @@ class _Parts:
             lambda: None if self._feed is None else self._feed.state, self._threads, reactor, now,
             lambda: self._service is not None and self._service.stopping,
         )  # fmt: skip
-        self._results_site = Site(api.resource(), reactor, self._admission, MOST_BODY_BYTES, options["max-connections"])
+        connections = most_connections(options["max-connections"])
+        self._results_site = Site(api.resource(), reactor, self._admission, MOST_BODY_BYTES, connections)
         self._health_site = Site(
             health.resource(), reactor, Admission(_MIB, reactor.seconds), _HEALTH_BODY_BYTES, _HEALTH_CONNECTIONS
         )

@@ -33,6 +33,7 @@ from outputd.admission import Admission
 
 _log = Logger()
 _SILENT_S = 60
+_IDLE_S = 1.0
 _WHOLE_BODY_S = 300
 _SWEEP_S = 5.0
 _SEND_BUFFER_BYTES = 128 * 1024
@@ -357,9 +358,18 @@ class Site(server.Site):
         """See startFactory; the sweep goes on while there are connections."""
 
     def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]  # as above
-        """A channel, or None, which closes the connection, when there are too many."""
+        """A channel. When there are too many, the one that has been idle longest makes room.
+
+        None, which closes the connection, if none has been idle for a second.
+        """
         if len(self.channels) >= self.most_connections:
-            return None
+            before_s = self.seconds() - _IDLE_S
+            idle = [channel for channel in self.channels if not channel.requests and channel.heard_s <= before_s]
+            if not idle:
+                return None
+            longest = min(idle, key=lambda channel: channel.heard_s)
+            self.channels.discard(longest)
+            longest.abort()
         channel: Channel = super().buildProtocol(addr)
         return channel
 

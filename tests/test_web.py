@@ -136,13 +136,26 @@ class Bodies(SiteTest):
 
 class Connections(SiteTest):
     def test_no_more_than_the_limit(self) -> None:
-        """Rule 8: --max-connections."""
-        first = self.say()[0]
-        self.say()
-        self.say()
+        """Rule 8: --max-connections; nobody at work is cut off."""
+        first = self.say(POST % 100)[0]
+        self.say(POST % 100)
+        self.say(POST % 100)
         self.assertIsNone(self.site.buildProtocol(None))
         self.hang_up(first)
         self.assertIsNotNone(self.site.buildProtocol(None))
+
+    def test_who_has_been_idle_longest_makes_room(self) -> None:
+        """Rule 8: idle connections, however many, keep no node from posting."""
+        transports = []
+        for requests in ((), (POST % 1, b"x"), (POST % 100,)):
+            transports.append(self.say(*requests)[1])
+            self.pass_seconds(1)
+        self.assertEqual([transport.disconnected for transport in transports], [False, False, False])
+        self.say(POST % 100)
+        self.assertEqual([transport.disconnected for transport in transports], [True, False, False])
+        self.say(POST % 100)
+        self.assertEqual([transport.disconnected for transport in transports], [True, True, False])
+        self.assertIsNone(self.site.buildProtocol(None))
 
     def test_a_silent_sender_is_dropped_after_60_seconds(self) -> None:
         """Rule 8."""
