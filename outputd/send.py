@@ -19,6 +19,7 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionP
 
 from outputd import __version__
 from outputd.bodies import Broken, examine
+from outputd.clock import by_monotonic_time
 from outputd.delivery import Delivery, head_of
 from outputd.feed import as_treq_takes_it
 from outputd.journal import CannotResume, Journal, Refused, Totals
@@ -234,6 +235,7 @@ class Command:
 
 
 async def _run(reactor: Any, options: Options) -> None:
+    by_monotonic_time(reactor)
     screen = Screen(sys.stderr, reactor.seconds)
     threads = Threads(reactor, "outputd-send", 1)
     command = Command(options, reactor, threads, http_client(reactor, options.connections), screen, sys.stdout)

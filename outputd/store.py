@@ -52,8 +52,9 @@ class Limits:
 class _Current:
     """The file that is being written, with its one writing connection."""
 
-    def __init__(self, info: FileInfo, limits: Limits, open_pool: OpenPool) -> None:
+    def __init__(self, info: FileInfo, limits: Limits, open_pool: OpenPool, opened_s: float) -> None:
         self.info = info
+        self.opened_s = opened_s
         self.created_s = timestamps.seconds(info.created_at)
         self.size_bytes = size_of(info.path)
         self._identity = identity_of(info.path)
@@ -129,7 +130,7 @@ class Store:
             resultfile.begin_at(self._files[-1].path, self._next_ids)
         if not self._files:
             self._files.append(self._create(1))
-        self._current = _Current(self._files[-1], self.limits, self._open_pool)
+        self._current = _Current(self._files[-1], self.limits, self._open_pool, self._reactor.seconds())
 
     async def close(self) -> None:
         """Close the current file and those closed last, without WAL where nobody else reads them."""
@@ -160,8 +161,8 @@ class Store:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the current file was made."""
-        return max(0.0, self.now() - self.current.created_s)
+        """Seconds since the current file was made, or since it was opened: the clock may have been set back."""
+        return max(0.0, self.now() - self.current.created_s, self._reactor.seconds() - self.current.opened_s)
 
     @property
     def wal_bytes(self) -> int:
@@ -234,7 +235,7 @@ class Store:
         async with self._rotating:
             old = self.current
             info = await self._in_thread(self._create, old.info.sequence + 1)
-            new = _Current(info, self.limits, self._open_pool)
+            new = _Current(info, self.limits, self._open_pool, self._reactor.seconds())
             try:
                 await new.pool.run(resultfile.begin, self._next_ids)  # opens it before the writers wait for it
                 await self._turns.hold()

@@ -26,6 +26,7 @@ from outputd import __version__
 from outputd.addresses import FEED_ALL, FEED_PUBLIC, feedable
 from outputd.admission import Admission
 from outputd.api import MOST_BODY_BYTES, Api
+from outputd.clock import by_monotonic_time
 from outputd.collector import Collector
 from outputd.datadir import DataDir, DirectoryUnusable
 from outputd.dump import Copies
@@ -181,6 +182,8 @@ def makeService(options: Options, reactor: Any = None) -> OutputService:  # the 
     own_process = reactor is None
     if reactor is None:
         from twisted.internet import reactor  # noqa: PLC0415  # the one place that touches the global reactor
+
+        by_monotonic_time(reactor)
 
     def open_pool(path: Path, prepare: Prepare) -> AdbapiPool:
         return AdbapiPool(reactor, path, prepare)

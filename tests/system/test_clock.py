@@ -1,0 +1,104 @@
+"""The clock of the machine is set, back and forth, under a running service (by libfaketime)."""
+
+from __future__ import annotations
+
+import re
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from tests.system.files import all_faults, column, opened, result_files, stored_targets
+from tests.system.harness import Outputd, SystemTest
+from tests.system.load import Post, Source, targets
+
+_LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+_A_WHILE_S = 2.5  # rotation asks every second
+
+
+class ClockTests(SystemTest):
+    """Rules 11, 13 and 20."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        if not _LIBRARIES:
+            self.skipTest("libfaketime is not here: apt-get install faketime")
+        self.offset = Path(f"{self.directory}.offset")
+        self.set_clock("+0")
+        self.source = Source(21)
+        self.posts: list[Post] = []
+
+    def set_clock(self, offset: str) -> None:
+        """Let the process believe in another time from now on; its monotonic clock goes on."""
+        new = Path(f"{self.offset}.new")
+        new.write_text(f"{offset}\n", encoding="ascii")
+        new.replace(self.offset)
+
+    def outputd_with_clock(self, *flags: str) -> Outputd:
+        """An instance whose clock we set."""
+        return self.outputd(*flags, environment={
+            "LD_PRELOAD": str(_LIBRARIES[0]), "FAKETIME_TIMESTAMP_FILE": str(self.offset), "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
+        })  # fmt: skip
+
+    def post(self, outputd: Outputd) -> None:
+        post = self.source.post()
+        self.assertEqual(200, outputd.post(post.body).status)
+        self.posts.append(post)
+
+    def test_back_an_hour_and_forward_a_year_and_back(self) -> None:
+        """No storm of rotations, no negative uptime, names that are unique, ids in order, and nothing pruned."""
+        outputd = self.outputd_with_clock("--keep-files=5").start()
+        files = []
+        for offset in ("+0", "-3600", "+31536000", "-3600", "+0"):
+            self.set_clock(offset)
+            self.post(outputd)
+            time.sleep(_A_WHILE_S)
+            self.post(outputd)
+            files.append(len(result_files(self.directory)))
+            health = outputd.get("/health").json
+            self.assertRegex(health["uptime"], r"^(\d+m)?\d+s$")
+            self.assertGreaterEqual(health["checks"]["rotation"]["age_seconds"], 0)
+            self.assertEqual(200, outputd.get("/ready").status)
+            self.assertNotIn("-", re.findall(r"(?m)^output_service_file_age_seconds (.*)$", self._metrics(outputd))[0])
+        self.assertEqual([1, 1, 2, 2, 2], files)  # a year is over the age limit, once
+        for _ in range(2):
+            self.assertEqual(200, outputd.rotate().status)
+            self.post(outputd)
+        self.assertStopped(outputd.stop())
+        self._check(4)
+        outputd.start()
+        self.post(outputd)
+        self.assertStopped(outputd.stop())
+        self._check(4)
+
+    def test_set_back_before_a_restart(self) -> None:
+        """It goes on with the newest file, whatever the names say."""
+        self.set_clock("+86400")
+        outputd = self.outputd_with_clock().start()
+        self.post(outputd)
+        self.assertEqual(200, outputd.rotate().status)
+        self.post(outputd)
+        outputd.kill()
+        self.set_clock("+0")
+        outputd.start()
+        self.post(outputd)
+        self.assertEqual(200, outputd.rotate().status)
+        self.post(outputd)
+        self.assertStopped(outputd.stop())
+        self._check(3)
+
+    def _metrics(self, outputd: Outputd) -> str:
+        return outputd.get("/metrics").body.decode()
+
+    def _check(self, files: int) -> None:
+        self.assertEqual([], all_faults(self.directory))
+        self.assertEqual(targets(self.posts), stored_targets(self.directory))
+        found = []
+        for path in result_files(self.directory):
+            with opened(path) as db:
+                (sequence,) = column(db, "SELECT sequence FROM result_file")
+                found.append((sequence, column(db, "SELECT id FROM ping_results ORDER BY rowid")))
+        found.sort()
+        self.assertEqual(files, len({sequence for sequence, _ in found}))
+        ids = [number for _, numbers in found for number in numbers]
+        self.assertTrue(all(before < after for before, after in pairwise(ids)))
