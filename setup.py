@@ -15,6 +15,7 @@ TEST = [
     "openapi-spec-validator>=0.9",
     "schemathesis==4.32.*",  # held fast: each release looks for more
     "setuptools>=64",
+    "trustme>=1.1",
 ]
 
 setup(
@@ -47,5 +48,11 @@ setup(
     # Without this line an editable install leaves twisted/plugins off the path, and twistd does not know outputd.
     package_dir={"": "."},
     package_data={"": ["*.sql"]},
-    entry_points={"console_scripts": ["outputd = outputd.__main__:main", "outputd-send = outputd.send:main"]},
+    entry_points={
+        "console_scripts": [
+            "outputd = outputd.__main__:main",
+            "outputd-send = outputd.send:main",
+            "outputd-token = outputd.token:main",
+        ]
+    },
 )

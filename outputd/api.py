@@ -12,6 +12,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.web import server
 from twisted.web.iweb import IRequest
 
+from outputd.access import NODE, OPERATOR
 from outputd.addresses import canonical
 from outputd.collector import Collector, Sender
 from outputd.decoding import BadCoding, TooLarge, gunzip
@@ -209,6 +210,11 @@ class _Hot(Resource):
         return super().render(request)
 
 
+def needs(method: bytes, path: bytes) -> str:
+    """The role that a request to this site needs."""
+    return NODE if path == b"/results" else OPERATOR
+
+
 def _sender(request: CappedRequest) -> Sender:
     node = _header(request, b"X-Ping-Node")
     if node is not None and not (len(node) <= _MOST_NODE and node.isascii() and node.isprintable()):
@@ -219,6 +225,8 @@ def _sender(request: CappedRequest) -> Sender:
             key = key[1:-1]
         if not 1 <= len(key) <= _MOST_KEY:
             raise BadHeader(f"Idempotency-Key must have 1 to {_MOST_KEY} characters")
+    if request.holder is not None:
+        node = request.holder.name
     return Sender(node or _peer(request), node or "", key)
 
 

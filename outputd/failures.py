@@ -10,3 +10,7 @@ class Failure(NamedTuple):
 
     reason: str
     since_s: float
+
+
+class Unusable(Exception):
+    """Something that the operator gave cannot be used; the text says what and why."""

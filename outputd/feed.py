@@ -42,7 +42,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 _log = Logger()
@@ -118,6 +118,7 @@ class HopFeed(Service):
         clock: IReactorTime,
         count_sent: Callable[[int], object],
         *,
+        token: Callable[[], str] = str,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -126,6 +127,7 @@ class HopFeed(Service):
         self._url = url
         self._clock = clock
         self._count_sent = count_sent
+        self._token = token
         self._now = now
         self._jitter = jitter
         self.posts_succeeded = self.posts_refused = self.posts_failed = 0
@@ -235,10 +237,13 @@ class HopFeed(Service):
         return None
 
     async def _exchange(self, body: bytes) -> IResponse:
+        headers = Headers({b"Content-Type": [b"application/json"]})
+        if token := self._token():
+            headers.setRawHeaders(b"Authorization", [f"Bearer {token}".encode()])
         response = await self._http.post(
             as_treq_takes_it(self._url),
             data=body,
-            headers=Headers({b"Content-Type": [b"application/json"]}),
+            headers=headers,
             allow_redirects=False,  # treq would turn the POST into a GET
             unbuffered=True,  # or treq keeps the body
             reactor=self._clock,
@@ -405,15 +410,20 @@ def as_treq_takes_it(url: str) -> str | URL:
 # -- the client --------------------------------------------------------------------------------------
 
 
-def http_client(reactor: Any) -> HTTPClient:
+def http_client(reactor: Any, policy: IPolicyForHTTPS | None = None) -> HTTPClient:
     """A client for HopFeed: a connection for each post, of which at most 64 KiB and 10 seconds of answer are taken.
 
     Names are looked up by getaddrinfo in a thread of the reactor's pool, so a slow resolver holds up nothing but the
     post; giving up the post does not end that thread, which stays busy until the resolver gives up (about 20 s).
-    `reactor` is the real one: it connects, keeps time and resolves names.
+    `reactor` is the real one: it connects, keeps time and resolves names. `policy` says whose certificates are
+    believed: without it, those of the system's CAs.
     """
     pool = HTTPConnectionPool(reactor, persistent=False)
-    return HTTPClient(_PlainAgent(Agent.usingEndpointFactory(reactor, _Endpoints(reactor), pool)))
+    return HTTPClient(
+        _PlainAgent(
+            Agent.usingEndpointFactory(reactor, _Endpoints(reactor, policy or BrowserLikePolicyForHTTPS()), pool)
+        )
+    )
 
 
 @implementer(IAgent)
@@ -445,9 +455,9 @@ class _PlainAgent:
 class _Endpoints:
     """Endpoints whose connections are bounded."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, policy: IPolicyForHTTPS) -> None:
         self._reactor = reactor
-        self._tls = BrowserLikePolicyForHTTPS()
+        self._tls = policy
 
     def endpointForURI(self, uri: URI) -> _BoundedEndpoint:
         """See IAgentEndpointFactory."""

@@ -14,6 +14,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from outputd import __version__, openapi, timestamps
+from outputd.access import OPERATOR
 from outputd.addresses import canonical
 from outputd.datadir import DataDir
 from outputd.failures import Failure
@@ -200,6 +201,11 @@ class Health:
         if state.status == "ok":
             return _check("ok", **figures)
         return _check("warn", Failure(state.reason, state.since), **figures)
+
+
+def needs(method: bytes, path: bytes) -> str | None:
+    """The role that a request to this site needs: everybody may ask whether it is well."""
+    return None if path in (b"/health", b"/ready") else OPERATOR
 
 
 def _get(app: Klein, path: str, work: Callable[[CappedRequest], Coroutine[Any, Any, Answer]]) -> None:

@@ -15,17 +15,20 @@ from hyperlink import URL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater, react
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.iweb import IPolicyForHTTPS
 
 from outputd import __version__
 from outputd.bodies import Broken, examine
 from outputd.clock import by_monotonic_time
 from outputd.delivery import Delivery, head_of
+from outputd.failures import Unusable
 from outputd.feed import as_treq_takes_it
 from outputd.journal import CannotResume, Journal, Refused, Totals
 from outputd.pools import Threads
 from outputd.screen import Screen
 from outputd.sending import Sender, Stopped, Target, duration
+from outputd.tls import Policy, token_of
 
 ALL_STORED, NOT_ALL_STORED, CANNOT_START, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 128
 """Exit codes; to INTERRUPTED the number of the signal is added."""
@@ -55,6 +58,10 @@ class Options(argparse.Namespace):
     give_up_after: float
     state: Path | None
     refused: Path | None
+    token_file: Path | None
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
     gzip: bool
     again: bool
 
@@ -80,6 +87,10 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--url", default="http://localhost:8081/results", help="where results are posted (%(default)s)")
     add("--node", default="", help="name of the node, sent as X-Ping-Node")
     add("--connections", type=int, default=4, metavar="N", help="POSTs at a time (%(default)s)")
+    add("--token-file", type=Path, metavar="FILE", help="file with the token of the node")
+    add("--ca", type=Path, metavar="FILE", help="CA (PEM) of the service's certificate, instead of those of the system")
+    add("--cert", type=Path, metavar="FILE", help="certificate of the node (PEM), with its key unless --key is given")
+    add("--key", type=Path, metavar="FILE", help="private key of the certificate (PEM)")
     add("--gzip", action="store_true", help="compress what is sent")
     add("--state", type=Path, metavar="DIR", help="directory for FILE.sent and FILE.refused.jsonl (beside each file)")
     add("--refused", type=Path, metavar="FILE", help="one file for all that is refused")
@@ -111,32 +122,34 @@ def _fault(options: Options) -> str:
     return "" if twice is None else f"two files would share {twice}: send them one after the other"
 
 
-def http_client(reactor: Any, connections: int) -> HTTPClient:
-    """A client that keeps its connections. For a CA of one's own, give another policy to the Agent."""
+def http_client(reactor: Any, connections: int, policy: IPolicyForHTTPS) -> HTTPClient:
+    """A client that keeps its connections."""
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = connections
     pool.cachedConnectionTimeout = _IDLE_CONNECTION_S  # the service ends idle ones after 60 s
     pool.retryAutomatically = False
-    return HTTPClient(Agent(reactor, BrowserLikePolicyForHTTPS(), _CONNECT_S, pool=pool))
+    return HTTPClient(Agent(reactor, policy, _CONNECT_S, pool=pool))
 
 
 def target_of(options: Options) -> Target:
-    """Where to send; a token would become an Authorization header here."""
-    return Target(options.url, options.node, (), options.gzip)
+    """Where to send, and with whose token. Raises Unusable."""
+    token = () if options.token_file is None else (("Authorization", f"Bearer {token_of(options.token_file)}"),)
+    return Target(options.url, options.node, token, options.gzip)
 
 
 class Command:
     """One run: the files, one after the other."""
 
     def __init__(
-        self, options: Options, reactor: Any, in_thread: Threads, http: HTTPClient, screen: Screen, out: TextIO,
+        self, options: Options, target: Target, reactor: Any, in_thread: Threads, http: HTTPClient, screen: Screen,
+        out: TextIO,
     ) -> None:  # fmt: skip
         self._options = options
         self._reactor = reactor
         self._in_thread = in_thread
         self._screen = screen
         self._out = out
-        self._target = target_of(options)
+        self._target = target
         self._sender = Sender(
             http, self._target, reactor, in_thread, options.connections, options.give_up_after, screen.say
         )
@@ -236,9 +249,15 @@ class Command:
 
 async def _run(reactor: Any, options: Options) -> None:
     by_monotonic_time(reactor)
+    try:
+        target, policy = target_of(options), Policy(options.ca, options.cert, options.key)
+    except Unusable as error:
+        print(f"outputd-send: {error}", file=sys.stderr)
+        raise SystemExit(CANNOT_START) from None
     screen = Screen(sys.stderr, reactor.seconds)
     threads = Threads(reactor, "outputd-send", 1)
-    command = Command(options, reactor, threads, http_client(reactor, options.connections), screen, sys.stdout)
+    http = http_client(reactor, options.connections, policy)
+    command = Command(options, target, reactor, threads, http, screen, sys.stdout)
     await deferLater(reactor, 0)  # now the reactor has its own handlers, and ours come after
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: reactor.callFromThread(command.interrupt, number))

@@ -6,9 +6,12 @@ import gc
 import os
 import re
 import resource
+import signal
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,25 +26,31 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from outputd import __version__
+from outputd.access import Access
 from outputd.addresses import FEED_ALL, FEED_PUBLIC, feedable
 from outputd.admission import Admission
 from outputd.api import MOST_BODY_BYTES, Api
+from outputd.api import needs as api_needs
 from outputd.clock import by_monotonic_time
 from outputd.collector import Collector
 from outputd.datadir import DataDir, DirectoryUnusable
 from outputd.dump import Copies
+from outputd.failures import Unusable
 from outputd.feed import HopFeed, http_client
 from outputd.health import Health
+from outputd.health import needs as health_needs
 from outputd.ledger import Learnt, Ledger
 from outputd.metrics import Metrics
 from outputd.pools import AdbapiPool, OpenPool, Prepare, Threads
 from outputd.queries import Queries
+from outputd.reload import Reload, Reloadable
 from outputd.resultfile import NewerFile
 from outputd.results import Parser
 from outputd.rotation import Rotation
 from outputd.service import CannotStart, OutputService, Stop
 from outputd.stats import Stats
 from outputd.store import Limits, Store
+from outputd.tls import Certificates, Policy, token_of
 from outputd.web import Site
 
 _log = Logger()
@@ -80,6 +89,12 @@ class Options(usage.Options):
         ["max-hops", None, "10000000", "Most addresses that the hop ledger keeps."],
         ["max-pending-mb", None, "64", "Memory (MiB) that POSTs may hold while they wait for the disk."],
         ["max-connections", None, "1000", "Most connections on the port for results."],
+        ["tls-cert", None, "", "Certificate (PEM, with its chain) that both ports show; they speak TLS then."],
+        ["tls-key", None, "", "Its private key (PEM)."],
+        ["client-ca", None, "", "CA (PEM) of nodes' certificates: a node may show one instead of a token."],
+        ["input-ca", None, "", "CA (PEM) of input_service's certificate, instead of those of the system."],
+        ["input-token-file", None, "", "File with the token that input_service asks for."],
+        ["tokens-file", None, "", "File of the tokens of nodes and operators; without it all is open to everybody."],
     ]
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -121,6 +136,10 @@ class Options(usage.Options):
             raise usage.UsageError(f"--input-url must be an http:// or https:// URL or empty, not {url!r}")
         if not self.opts["db-dir"]:
             raise usage.UsageError("--db-dir must name a directory")
+        if bool(self.opts["tls-cert"]) != bool(self.opts["tls-key"]):
+            raise usage.UsageError("--tls-cert and --tls-key are given together or not at all")
+        if self.opts["client-ca"] and not self.opts["tls-cert"]:
+            raise usage.UsageError("--client-ca needs --tls-cert and --tls-key")
         for name in ("port", "health-port"):
             text = self.opts[name]
             if text.isdecimal() and int(text) > 65_535:
@@ -212,6 +231,10 @@ class _Parts:
         self._store = store = Store(directory, limits, reactor, open_pool, self._threads, now, metrics.observe_commit)
         self._ledger = ledger = Ledger(directory.ledger, reactor, open_pool, now, options["max-hops"], self._discovered)
         self._rotation = rotation = Rotation(store, reactor, ledger.flush)
+        self._access = access = Access(self._path("tokens-file"), self._path("client-ca") is not None)
+        self._certificates = self._make_certificates()
+        self._input_token = ""
+        self._reload = Reload(self._reloadable(), self._threads)
         self._feed = self._make_feed(options["input-url"])
         collector = Collector(
             store, ledger, Parser(self._feedable), stats, self._admission, self._parsing, now,
@@ -227,16 +250,24 @@ class _Parts:
             lambda: self._service is not None and self._service.stopping,
         )  # fmt: skip
         connections = most_connections(options["max-connections"])
-        self._results_site = Site(api.resource(), reactor, self._admission, MOST_BODY_BYTES, connections)
+        self._results_site = Site(
+            api.resource(), reactor, self._admission, MOST_BODY_BYTES, connections, access, api_needs
+        )
         self._health_site = Site(
-            health.resource(), reactor, Admission(_MIB, reactor.seconds), _HEALTH_BODY_BYTES, _HEALTH_CONNECTIONS
+            health.resource(),
+            reactor,
+            Admission(_MIB, reactor.seconds),
+            _HEALTH_BODY_BYTES,
+            _HEALTH_CONNECTIONS,
+            access,
+            health_needs,
         )
         self._keeping_up = LoopingCall(lambda: Deferred.fromCoroutine(self._keep_up()))
         self._keeping_up.clock = reactor
 
     def service(self, own_process: bool) -> OutputService:
         """The service of these parts, with its order of starting and stopping."""
-        starts = [self._take, self._listen, self._open, self._begin]
+        starts = [self._read_settings, self._take, self._listen, self._open, self._begin]
         stops = [
             Stop("the port for results", lambda: self._close_port("port", self._results_site, _DRAIN_S)),
             Stop("the rotation", self._rotation.stop),
@@ -249,10 +280,46 @@ class _Parts:
         self._service = OutputService(self._reactor, starts, stops)
         if own_process:
             self._reactor.callWhenRunning(_settle_memory)
-            self._reactor.callWhenRunning(self._reactor.callLater, 0, self._service.end_by_signals)
+            self._reactor.callWhenRunning(self._reactor.callLater, 0, self._take_signals)
         return self._service
 
+    # -- settings in files ---------------------------------------------------------------------------
+
+    def _path(self, name: str) -> Path | None:
+        return Path(self._options[name]) if self._options[name] else None
+
+    def _make_certificates(self) -> Certificates | None:
+        certificate, key = self._path("tls-cert"), self._path("tls-key")
+        return Certificates(certificate, key, self._path("client-ca")) if certificate and key else None
+
+    def _reloadable(self) -> list[Reloadable[Any]]:
+        things: list[Reloadable[Any]] = []
+        if self._path("tokens-file") is not None:
+            things.append(Reloadable("the tokens file", self._access.read, self._access.take))
+        if self._certificates is not None:
+            things.append(Reloadable("the certificate", self._certificates.read, self._certificates.take))
+        if (path := self._path("input-token-file")) is not None:
+            things.append(Reloadable("the token for input_service", partial(token_of, path), self._take_input_token))
+        return things
+
+    def _take_input_token(self, token: str) -> None:
+        self._input_token = token
+
     # -- starting ------------------------------------------------------------------------------------
+
+    def _take_signals(self) -> None:
+        assert self._service is not None
+        self._service.end_by_signals()
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._read_again))
+
+    def _read_again(self) -> None:
+        Deferred.fromCoroutine(self._reload.again())
+
+    def _read_settings(self) -> None:
+        try:
+            self._reload.read_first()
+        except Unusable as error:
+            raise CannotStart(str(error)) from None
 
     def _take(self) -> None:
         try:
@@ -285,13 +352,14 @@ class _Parts:
 
     def _listen_on(self, name: str, site: Site) -> IListeningPort:
         text = self._options[name]
+        served = site if self._certificates is None else self._certificates.around(site, self._reactor)
         tries = [text]
         if text.isdecimal():  # IPv4 and IPv6, or IPv4 alone where the machine has no IPv6
             tries = [f"tcp:{text}:interface=\\:\\::backlog={_BACKLOG}", f"tcp:{text}:backlog={_BACKLOG}"]
         for description in tries:
             outcome: list[Any] = []
             try:
-                serverFromString(self._reactor, description).listen(site).addBoth(outcome.append)
+                serverFromString(self._reactor, description).listen(served).addBoth(outcome.append)
             except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
                 raise CannotStart(f"--{name}={text}: not a port or endpoint: {error}") from None
             if outcome and not isinstance(outcome[0], Failure):
@@ -308,12 +376,21 @@ class _Parts:
             self._feed.startService()
         for name, port in self._ports.items():
             _log.info("--{name} listens on {address}", name=name, address=port.getHost())
+        if self._access.is_open and not all(_is_loopback(port) for port in self._ports.values()):
+            _log.warn("whoever can reach these ports may post, read and rotate: --tokens-file lets in whom you name")
         _log.info("results go to {path}", path=str(self._store.current.info.path))
 
     def _make_feed(self, url: str) -> HopFeed | None:
         if not url:
             return None
-        return HopFeed(self._ledger, http_client(self._reactor), url, self._reactor, self._count_sent, now=self._now)
+        try:
+            policy = Policy(self._path("input-ca"))
+        except Unusable as error:
+            raise SystemExit(f"outputd: --input-ca: {error}") from None
+        return HopFeed(
+            self._ledger, http_client(self._reactor, policy), url, self._reactor, self._count_sent,
+            token=lambda: self._input_token, now=self._now,
+        )  # fmt: skip
 
     # -- running -------------------------------------------------------------------------------------
 
@@ -382,6 +459,11 @@ class _Parts:
         self._threads.stop()
         self._parsing.stop()
         self._directory.release()
+
+
+def _is_loopback(port: IListeningPort) -> bool:
+    host = getattr(port.getHost(), "host", "127.0.0.1")  # a Unix socket has none
+    return ip_address(host.partition("%")[0]).is_loopback
 
 
 def _settle_memory() -> None:

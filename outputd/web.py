@@ -17,11 +17,13 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from klein import Klein
 from klein.resource import KleinResource
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.http import datetimeToString
@@ -29,7 +31,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
+from outputd.access import Access, Holder
 from outputd.admission import Admission
+from outputd.tls import node_of
 
 _log = Logger()
 _SILENT_S = 60
@@ -53,6 +57,7 @@ class CappedRequest(server.Request):
     refusal = 0
     gone = False
     under_way = False
+    holder: Holder | None = None
     _held = 0
     _received = 0
     _taken = False
@@ -61,6 +66,11 @@ class CappedRequest(server.Request):
         """The headers are in; room for the body, if its length is known, is reserved before it is read."""
         site = self.site = self.channel.site
         self.content = BytesIO()
+        if not site.access.is_open:
+            self.holder = site.access.holder(self.first_header(b"Authorization")) or self.channel.certified
+            if self.holder is None:
+                self.refusal = 401  # whoever sends it, nothing of the body is kept
+                return
         if not length:
             return
         if length > site.most_body_bytes:
@@ -108,10 +118,19 @@ class CappedRequest(server.Request):
             self.path = b"/" + self.path.partition(b"://")[2].partition(b"/")[2]
         self.prepath = []
         self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
+        refusal = site.refusal(self)
+        if refusal is not None:
+            send(self, *refusal)
+            return
         try:
             self.render(site.resource)
         except Exception:
             self.processingFailed(Failure())
+
+    def first_header(self, name: bytes) -> bytes | None:
+        """The first value of a header, or None."""
+        values = self.requestHeaders.getRawHeaders(name)
+        return None if values is None else values[0]
 
     def processingFailed(self, reason: Failure) -> Failure:
         """A bug: it is logged, and answered without a word about it."""
@@ -166,6 +185,9 @@ class CappedRequest(server.Request):
             self._held = 0
 
 
+_UNASKED = Holder("", "")
+
+
 class Channel(http.HTTPChannel):
     """One connection; what the sweep remembers of it.
 
@@ -183,6 +205,7 @@ class Channel(http.HTTPChannel):
     _head = b""
     _host: IAddress | None = None
     _peer: IAddress | None = None
+    _certified: Holder | None = _UNASKED
     _send_now: Callable[[bytes], int | Exception] | None = None
 
     def connectionMade(self) -> None:
@@ -193,7 +216,8 @@ class Channel(http.HTTPChannel):
         handle = _socket_of(self)
         if handle is not None:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-            self._send_now = getattr(self.transport, "writeSomeData", None)  # not through TLS
+        if isinstance(self.transport, FileDescriptor):  # and no wrapper, which would let it pass by, TLS above all
+            self._send_now = self.transport.writeSomeData
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See HTTPChannel."""
@@ -211,6 +235,13 @@ class Channel(http.HTTPChannel):
         if self._peer is None:
             self._peer = super().getPeer()
         return self._peer
+
+    @property
+    def certified(self) -> Holder | None:
+        """The node whose certificate the client has shown."""
+        if self._certified is _UNASKED:
+            self._certified = node_of(self.transport)
+        return self._certified
 
     def dataReceived(self, data: bytes) -> None:
         """See HTTPChannel."""
@@ -299,6 +330,19 @@ class Channel(http.HTTPChannel):
         )
 
 
+_SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
+_CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
+
+
+def _is_from_another_site(request: CappedRequest) -> bool:
+    """Whether a browser says that a page which is not ours has sent this (Fetch Metadata; RFC 6454)."""
+    site = request.first_header(b"Sec-Fetch-Site")
+    if site is not None:
+        return site not in (b"same-origin", b"none")
+    origin = request.first_header(b"Origin")
+    return origin is not None and origin.partition(b"://")[2] != request.first_header(b"Host")
+
+
 @lru_cache(maxsize=1)
 def _date(second: int) -> bytes:
     text: bytes = datetimeToString(second)
@@ -306,7 +350,10 @@ def _date(second: int) -> bytes:
 
 
 def _socket_of(channel: Channel) -> socket.socket | None:
-    get_handle = getattr(channel.transport, "getHandle", None)
+    transport = channel.transport
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        transport = transport.transport
+    get_handle = getattr(transport, "getHandle", None)
     handle = get_handle() if get_handle is not None else None
     return handle if isinstance(handle, socket.socket) else None
 
@@ -327,6 +374,10 @@ def _unread_progress(channel: Channel) -> int:
         return -1
 
 
+Needs = Callable[[bytes, bytes], str | None]
+"""The role that a request of this method and path needs, None for nobody's."""
+
+
 class Site(server.Site):
     """A site of bounded requests that knows what is in flight and can be drained."""
 
@@ -337,12 +388,14 @@ class Site(server.Site):
 
     def __init__(
         self, resource: KleinResource, reactor: IReactorTime, admission: Admission, most_body_bytes: int,
-        most_connections: int,
+        most_connections: int, access: Access, needs: Needs,
     ) -> None:  # fmt: skip
         super().__init__(resource, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)  # see is_stuck
         self.admission = admission
         self.most_body_bytes = most_body_bytes
         self.most_connections = most_connections
+        self.access = access
+        self._needs = needs
         self.channels: set[Channel] = set()
         self.seconds = reactor.seconds
         self._clock = reactor
@@ -372,6 +425,19 @@ class Site(server.Site):
             longest.abort()
         channel: Channel = super().buildProtocol(addr)
         return channel
+
+    def refusal(self, request: CappedRequest) -> Answer | None:
+        """The answer to a request that may not be answered otherwise: from whom it comes, and what for."""
+        if request.method not in _SAFE_METHODS and _is_from_another_site(request):
+            return problem(403, "a page of another site may not ask for this")
+        if self.access.is_open:
+            return None
+        role = self._needs(request.method, b"/" + b"/".join(request.postpath or ()))
+        if role is None or (request.holder is not None and request.holder.role == role):
+            return None
+        if request.holder is None:
+            return problem(401, "a token is needed, as Bearer or as the password of Basic", _CHALLENGE)
+        return problem(403, f"this is for {role}s, and the token of {request.holder.name} is a {request.holder.role}'s")
 
     async def drain(self, deadline_s: float) -> None:
         """Answer what is in flight, end idle connections, and after the deadline all connections."""

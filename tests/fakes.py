@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -23,9 +24,11 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
+from zope.interface import provider
 
 from outputd import timestamps
 from outputd.addresses import feedable
@@ -445,3 +448,20 @@ __all__ = [
     "REACTOR", "InlinePool", "InlinePools", "Reply", "Running", "Wire", "a_result", "a_trace", "body_of", "eventually",
     "inline", "os", "ours", "parsed", "rows_of",
 ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def said() -> Iterator[list[str]]:
+    """The texts that are logged meanwhile."""
+    texts: list[str] = []
+
+    @provider(ILogObserver)
+    def observer(event: LogEvent) -> None:
+        if event.get("log_format") or event.get("log_text"):
+            texts.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield texts
+    finally:
+        globalLogPublisher.removeObserver(observer)

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from outputd.access import Access
 from outputd.admission import Admission
 from outputd.web import Channel, Site
 from tests.fakes import REACTOR, Reply, Running, Wire, a_result, a_trace, body_of, eventually, parsed
@@ -649,7 +650,7 @@ class Answering(Resource):
 
 
 def a_site(clock: Clock, resource: Resource) -> Site:
-    site = Site(cast(Any, resource), clock, Admission(64 * MIB, clock.seconds), MOST, 10)
+    site = Site(cast(Any, resource), clock, Admission(64 * MIB, clock.seconds), MOST, 10, Access(), lambda *_: None)
     site.doStart()
     return site
 

@@ -8,10 +8,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd import __version__
+from outputd.access import Access
 from outputd.admission import Admission
 from outputd.datadir import DataDir
 from outputd.feed import FeedState
-from outputd.health import Health, go_duration
+from outputd.health import Health, go_duration, needs
 from outputd.metrics import Metrics
 from outputd.queries import Queries
 from outputd.web import Site
@@ -41,7 +42,9 @@ class HealthTest(SynchronousTestCase):
             Queries(lambda: bench.store.files, inline), self.disk, lambda: self.state, inline, bench.clock, bench.now,
             lambda: self.stopping,
         )  # fmt: skip
-        self.site = Site(health.resource(), bench.clock, Admission(1 << 20, bench.clock.seconds), 64 << 10, 200)
+        self.site = Site(
+            health.resource(), bench.clock, Admission(1 << 20, bench.clock.seconds), 64 << 10, 200, Access(), needs
+        )
 
     def get(self, path: str) -> Reply:
         """An answer, after the store's turn should it want one."""

@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from outputd.access import Access
 from outputd.admission import Admission
 from outputd.web import Answer, CappedRequest, Resource, Site, answered, as_json, route, with_problems
 from tests.fakes import REACTOR, Reply, Running, Wire, a_result, body_of, eventually, over_the_wire, parsed
@@ -70,7 +71,7 @@ class SiteTest(SynchronousTestCase):
         self.clock = Clock()
         self.work = Work()
         self.admission = Admission(1000, self.clock.seconds)
-        self.site = Site(self.work.resource, self.clock, self.admission, 100, 3)
+        self.site = Site(self.work.resource, self.clock, self.admission, 100, 3, Access(), lambda *_: None)
         self.site.startFactory()
 
     def say(self, *requests: bytes) -> tuple[Any, StringTransport]:
@@ -324,7 +325,9 @@ class SlowReaders(TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.work = Work()
-        self.site = Site(self.work.resource, self.clock, Admission(1000, self.clock.seconds), 100, 10)
+        self.site = Site(
+            self.work.resource, self.clock, Admission(1000, self.clock.seconds), 100, 10, Access(), lambda *_: None
+        )
         self.port = REACTOR.listenTCP(0, self.site, interface="127.0.0.1")
         self.client = socket.socket()
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

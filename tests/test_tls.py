@@ -1,0 +1,227 @@
+"""What `outputd.tls` promises, with real certificates over real connections."""
+
+from __future__ import annotations
+
+import datetime
+import http.client
+import json
+import socket
+import sqlite3
+import ssl
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import trustme
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from outputd.access import Holder, line_of, new_token
+from outputd.failures import Unusable
+from outputd.feed import http_client, in_words
+from outputd.tls import Certificates, Policy, token_of
+from tests.fakes import Running, a_result, body_of, said
+
+REACTOR: Any = _reactor
+EXPIRED = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+
+
+def written(place: Path, name: str, certificate: trustme.LeafCert) -> tuple[Path, Path]:
+    """The chain and the key of a certificate, in two files."""
+    chain, key = place / f"{name}.pem", place / f"{name}.key"
+    chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    key.write_bytes(certificate.private_key_pem.bytes())
+    return chain, key
+
+
+class Reading(SynchronousTestCase):
+    """Files that cannot be used are told by name, in a line."""
+
+    def setUp(self) -> None:
+        self.place = Path(self.mktemp())
+        self.place.mkdir()
+        self.ca = trustme.CA()
+        self.chain, self.key = written(self.place, "ours", self.ca.issue_cert("localhost"))
+
+    def refused(self, *paths: Path | None) -> str:
+        certificate, key, ca = paths
+        assert certificate is not None and key is not None
+        return str(self.assertRaises(Unusable, Certificates(certificate, key, ca).read))
+
+    def test_what_is_wrong(self) -> None:
+        _, other = written(self.place, "other", self.ca.issue_cert("localhost"))
+        nonsense = self.place / "nonsense"
+        nonsense.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n")
+        missing = self.place / "missing"
+        self.assertIn("is not the key of", self.refused(self.chain, other, None))
+        self.assertIn("no certificate in PEM", self.refused(nonsense, self.key, None))
+        self.assertIn("no private key", self.refused(self.chain, nonsense, None))
+        self.assertIn("No such file", self.refused(missing, self.key, None))
+        self.assertIn("no certificate in PEM", self.refused(self.chain, self.key, self.key))
+        self.assertRaises(Unusable, Policy, nonsense)
+        self.assertRaises(Unusable, Policy, None, self.chain, nonsense)
+
+    def test_a_token_file(self) -> None:
+        path = self.place / "token"
+        path.write_text(" abc \n")
+        self.assertEqual(token_of(path), "abc")
+        for text in ("", "a b", "ä"):
+            path.write_text(text, encoding="utf-8")
+            self.assertRaises(Unusable, token_of, path)
+
+
+class Serving(TestCase):
+    """Both ports speak TLS, with the newest certificate, and take nodes' certificates if asked to."""
+
+    async def begin(self, *flags: str, tokens: bool = False) -> None:
+        self.place = Path(self.mktemp())
+        self.place.mkdir()
+        self.ca, self.nodes = trustme.CA(), trustme.CA()
+        self.chain, self.key = written(self.place, "ours", self.ca.issue_cert("localhost"))
+        self.ca.cert_pem.write_to_path(str(self.place / "ca.pem"))
+        self.nodes.cert_pem.write_to_path(str(self.place / "nodes.pem"))
+        self.it = Running(
+            Path(self.mktemp()), f"--tls-cert={self.chain}", f"--tls-key={self.key}",
+            *(flag.replace("PLACE", str(self.place)) for flag in flags),
+        ).start()  # fmt: skip
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.it.stop()))
+
+    def file_of(self, text: str) -> Path:
+        path = Path(self.mktemp())
+        path.write_text(text)
+        return path
+
+    def context(self, certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self.ca.configure_trust(context)
+        if certificate is not None:
+            certificate.configure_cert(context)
+        return context
+
+    async def ask(
+        self, method: str, path: str, body: bytes | None = None, port: str = "port",
+        context: ssl.SSLContext | None = None, token: str | None = None,
+    ) -> tuple[int, Any]:  # fmt: skip
+        number = self.it.port(port)
+
+        def work() -> tuple[int, Any]:
+            connection = http.client.HTTPSConnection("localhost", number, timeout=10, context=context or self.context())
+            with closing(connection):
+                headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+                connection.request(method, path, body, headers)
+                response = connection.getresponse()
+                content = response.read()
+                return response.status, json.loads(content) if content[:1] in b"{[" else content
+
+        answer: tuple[int, Any] = await deferToThread(work)
+        return answer
+
+    async def test_both_ports(self) -> None:
+        await self.begin()
+        self.assertEqual((await self.ask("POST", "/results", body_of(a_result())))[0], 200)
+        self.assertEqual((await self.ask("GET", "/stats", port="health-port"))[1]["total_results"], 1)
+        self.assertTrue((await self.ask("GET", "/dump"))[1].startswith(b"SQLite format 3\0"))
+
+    async def test_nothing_older_than_1_2(self) -> None:
+        await self.begin()
+        old = self.context()
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        await self.assertFailure(Deferred.fromCoroutine(self.ask("GET", "/stats", context=old)), ssl.SSLError, OSError)
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = self.context()
+            context.minimum_version = context.maximum_version = version
+            self.assertEqual((await self.ask("GET", "/ready", port="health-port", context=context))[0], 200)
+
+    async def test_a_renewed_certificate_is_taken_and_a_broken_one_is_not(self) -> None:
+        """Without a restart; who is connected stays."""
+        await self.begin()
+        shown = [await self.shown()]
+        for renewed in (True, False):
+            if renewed:
+                written(self.place, "ours", self.ca.issue_cert("localhost"))
+            else:
+                self.key.write_text("nonsense")
+            with said() as log:
+                await self.it.parts._reload.again()
+            self.assertEqual(any("the old one stays" in line and "ours.key" in line for line in log), not renewed)
+            shown.append(await self.shown())
+        self.assertNotEqual(shown[0], shown[1])
+        self.assertEqual(shown[1], shown[2])
+
+    async def shown(self) -> bytes:
+        """The certificate that a new connection sees."""
+        number = self.it.port()
+
+        def work() -> bytes:
+            plain = socket.create_connection(("localhost", number))
+            with self.context().wrap_socket(plain, server_hostname="localhost") as wrapped:
+                return wrapped.getpeercert(True) or b""
+
+        shown: bytes = await deferToThread(work)
+        return shown
+
+    async def test_a_node_s_certificate_is_its_name(self) -> None:
+        await self.begin("--client-ca=PLACE/nodes.pem")
+        graz = self.nodes.issue_cert("graz.example", common_name="graz")
+        status, _ = await self.ask("POST", "/results", body_of(a_result()), context=self.context(graz))
+        self.assertEqual(status, 200)
+        with closing(sqlite3.connect(self.it.parts._store.current.info.path)) as db:
+            self.assertEqual(db.execute("SELECT node FROM batches").fetchall(), [("graz",)])
+        self.assertEqual((await self.ask("GET", "/dump", context=self.context(graz)))[0], 403)
+        self.assertEqual((await self.ask("POST", "/results", b"[]"))[0], 401)
+        self.assertEqual((await self.ask("GET", "/health", port="health-port"))[0], 200)
+
+    async def test_a_certificate_of_another_ca_or_of_last_year_is_none(self) -> None:
+        await self.begin("--client-ca=PLACE/nodes.pem")
+        stranger = trustme.CA().issue_cert("graz.example", common_name="graz")
+        old = self.nodes.issue_cert("graz.example", common_name="graz", not_after=EXPIRED)
+        for certificate in (stranger, old):
+            asked = Deferred.fromCoroutine(self.ask("POST", "/results", b"[]", context=self.context(certificate)))
+            await self.assertFailure(asked, ssl.SSLError, OSError)
+
+    async def test_certificates_beside_tokens(self) -> None:
+        token = new_token()
+        tokens = self.file_of(line_of(Holder("operator", "anna"), token))
+        await self.begin("--client-ca=PLACE/nodes.pem", f"--tokens-file={tokens}")
+        graz = self.context(self.nodes.issue_cert("graz.example", common_name="graz"))
+        self.assertEqual((await self.ask("POST", "/results", b"[]", context=graz))[0], 200)
+        self.assertEqual((await self.ask("GET", "/stats", port="health-port", token=token))[0], 200)
+
+
+class Asking(TestCase):
+    """As a client of input_service: whose certificate is believed."""
+
+    def place(self) -> Path:
+        place = Path(self.mktemp())
+        place.mkdir()
+        return place
+
+    async def reason(self, certificate: trustme.LeafCert, policy: Policy | None) -> str | None:
+        """Why a server with this certificate is not talked to, None if it is."""
+        chain, key = written(self.place(), "theirs", certificate)
+        it = Running(Path(self.mktemp()), f"--tls-cert={chain}", f"--tls-key={key}").start()
+        try:
+            client = http_client(REACTOR, policy)
+            response = await client.get(f"https://localhost:{it.port('health-port')}/ready")
+            self.assertEqual(response.code, 200)
+        except Exception as error:
+            return in_words(error)
+        finally:
+            await it.stop()
+        return None
+
+    async def test_a_ca_of_one_s_own(self) -> None:
+        ca = trustme.CA()
+        path = Path(self.mktemp())
+        ca.cert_pem.write_to_path(str(path))
+        policy = Policy(path)
+        self.assertIsNone(await self.reason(ca.issue_cert("localhost"), policy))
+        for wrong, own in (
+            (trustme.CA().issue_cert("localhost"), policy), (ca.issue_cert("elsewhere.example"), policy),
+            (ca.issue_cert("localhost", not_after=EXPIRED), policy), (ca.issue_cert("localhost"), None),
+        ):  # fmt: skip
+            self.assertIsNotNone(await self.reason(wrong, own))
