@@ -16,7 +16,7 @@ from outputd.access import NODE, OPERATOR
 from outputd.addresses import canonical
 from outputd.collector import Collector, Sender
 from outputd.decoding import BadCoding, TooLarge, gunzip
-from outputd.dump import Copies, Copy, NoRoom, Streaming, byte_range
+from outputd.dump import Copies, Copy, NoRoom, byte_range, send_part
 from outputd.ledger import NO_ADDRESS
 from outputd.pools import InThread
 from outputd.rotation import Rotation
@@ -190,7 +190,7 @@ class Api:
             if not request.gone:
                 request.finish()
             return None
-        await Streaming(request, copy, start, end, self._in_thread).run()
+        await send_part(request, copy, start, end, self._in_thread)
         return None
 
 

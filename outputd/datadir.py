@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 _log = Logger()
 LEDGER = "hops.sqlite3"
+SUMMARY = "summary.sqlite3"
 _LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
 DAMAGED = ".damaged"
@@ -76,6 +77,11 @@ class DataDir:
     def ledger(self) -> Path:
         """Where the hop ledger is."""
         return self.path / LEDGER
+
+    @property
+    def summary(self) -> Path:
+        """Where the summary of the result files is."""
+        return self.path / SUMMARY
 
     def databases(self) -> list[Path]:
         """Every file that may be a result file, by name; whether it bears our mark is for its reader to tell."""

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from outputd.datadir import DataDir
 from outputd.pools import InThread
 from outputd.resultfile import reading
+from outputd.streaming import Streaming
 from outputd.web import CappedRequest
 
 _log = Logger()
@@ -149,59 +148,20 @@ def _digest(handle: int) -> bytes:
     return digest.digest()
 
 
-@implementer(IPushProducer)
-class Streaming:
-    """Writes a part of a copy to a request as fast as its client reads, reading the disk in a thread."""
+async def send_part(request: CappedRequest, copy: Copy, start: int, end: int, in_thread: InThread) -> None:
+    """Write a part of a copy to a request as fast as its client reads, reading the disk in a thread."""
+    at = start
 
-    def __init__(self, request: CappedRequest, copy: Copy, start: int, end: int, in_thread: InThread) -> None:
-        self._request = request
-        self._copy = copy
-        self._at, self._end = start, end
-        self._in_thread = in_thread
-        self._paused = False
-        self._stopped = False
-        self._resumed: Deferred[None] | None = None
+    async def part() -> bytes | None:
+        nonlocal at
+        chunk = await in_thread(os.pread, copy.handle, min(_CHUNK_BYTES, end - at), at) if at < end else b""
+        at += len(chunk)
+        return chunk or None
 
-    async def run(self) -> None:
-        """Return when all is written, or the client has gone."""
-        request = self._request
-        try:
-            if not request.gone:
-                request.registerProducer(self, True)
-            while self._at < self._end and not (self._stopped or request.gone):
-                size = min(_CHUNK_BYTES, self._end - self._at)
-                chunk = await self._in_thread(os.pread, self._copy.handle, size, self._at)
-                if request.gone or not chunk:
-                    break
-                self._at += len(chunk)
-                request.write(chunk)
-                if self._paused and not self._stopped:
-                    self._resumed = Deferred()
-                    await self._resumed
-            if not request.gone:
-                request.unregisterProducer()
-                request.finish()
-        finally:
-            self._copy.release()
-
-    def pauseProducing(self) -> None:
-        """See IPushProducer."""
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        """See IPushProducer."""
-        self._paused = False
-        self._wake()
-
-    def stopProducing(self) -> None:
-        """See IPushProducer."""
-        self._stopped = True
-        self._wake()
-
-    def _wake(self) -> None:
-        resumed, self._resumed = self._resumed, None
-        if resumed is not None:
-            resumed.callback(None)
+    try:
+        await Streaming(request, part).run()
+    finally:
+        copy.release()
 
 
 def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,14 +14,13 @@ from twisted.internet.interfaces import IReactorTime
 
 from outputd import __version__, openapi, timestamps
 from outputd.access import OPERATOR
-from outputd.addresses import canonical
 from outputd.datadir import DataDir
 from outputd.failures import Failure
 from outputd.feed import FeedState
 from outputd.ledger import Ledger
 from outputd.metrics import CONTENT_TYPE, Metrics
 from outputd.pools import InThread
-from outputd.queries import MOST_RECENT, Queries
+from outputd.questions import Questions, WithForms
 from outputd.rotation import Rotation
 from outputd.stats import Stats
 from outputd.store import Store, StoreFailed
@@ -31,7 +29,6 @@ from outputd.web import JSON, SAFE, Answer, CappedRequest, Resource, answered, a
 _PROOF_S = 2.0
 _LEARNT_S = 2.0
 _LOW_DISK = 2
-_DEFAULT_RECENT = 100
 _FULL = re.compile(r"full|no space|quota", re.IGNORECASE)
 
 Check = dict[str, Any]
@@ -41,7 +38,7 @@ class Health:
     """What --health-port serves."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, rotation: Rotation, stats: Stats, metrics: Metrics, queries: Queries,
+        self, store: Store, ledger: Ledger, rotation: Rotation, stats: Stats, metrics: Metrics, questions: Questions,
         directory: DataDir, feed: Callable[[], FeedState | None], in_thread: InThread, clock: IReactorTime,
         now: Callable[[], float], stopping: Callable[[], bool],
     ) -> None:  # fmt: skip
@@ -50,7 +47,7 @@ class Health:
         self._rotation = rotation
         self._stats = stats
         self._metrics = metrics
-        self._queries = queries
+        self._questions = questions
         self._directory = directory
         self._feed = feed
         self._in_thread = in_thread
@@ -67,10 +64,10 @@ class Health:
         _get(app, "/ready", self._ready)
         _get(app, "/metrics", self._text)
         _get(app, "/stats", self._counts)
-        _get(app, "/recent", self._recent)
         _get(app, "/openapi.json", self._openapi)
+        self._questions.add_to(app)
         with_problems(app)
-        return Resource(app)
+        return WithForms(app)
 
     async def _health(self, request: CappedRequest) -> Answer:
         await self._learnt()
@@ -112,22 +109,6 @@ class Health:
         """Return when the hops of all answered results are counted, unless the ledger is slow."""
         with contextlib.suppress(DeferredTimeout, CancelledError):
             await Deferred.fromCoroutine(self._ledger.caught_up()).addTimeout(_LEARNT_S, self._clock)
-
-    async def _recent(self, request: CappedRequest) -> Answer:
-        limit, ip = _DEFAULT_RECENT, None
-        if (text := _argument(request, b"limit")) is not None:
-            digits = text.lstrip("0")
-            if not digits.isascii() or not digits.isdecimal():
-                return problem(400, "limit must be a whole number of at least 1")
-            limit = MOST_RECENT if len(digits) > len(str(MOST_RECENT)) else min(MOST_RECENT, int(digits))
-        if (text := _argument(request, b"ip")) is not None:
-            ip = canonical(text)
-            if ip is None:
-                return problem(400, "ip must be an IPv4 or IPv6 address")
-        try:
-            return as_json(await self._queries.recent(limit, ip))
-        except sqlite3.OperationalError as error:
-            return problem(503, f"the files cannot be read now: {error}", retry_after_s=5)
 
     async def _openapi(self, request: CappedRequest) -> Answer:
         return 200, openapi.text(), JSON
@@ -218,11 +199,6 @@ def _check(status: str, failure: Failure | None = None, /, **figures: object) ->
         check["reason"] = failure.reason
         check["since"] = timestamps.printed(timestamps.at(failure.since_s))
     return {**check, **figures}
-
-
-def _argument(request: CappedRequest, name: bytes) -> str | None:
-    values = request.args.get(name)
-    return None if values is None else values[-1].decode(errors="replace")
 
 
 def go_duration(seconds: float) -> str:

@@ -43,6 +43,7 @@ from outputd.ledger import Learnt, Ledger
 from outputd.metrics import Metrics
 from outputd.pools import AdbapiPool, OpenPool, Prepare, Threads
 from outputd.queries import Queries
+from outputd.questions import Questions
 from outputd.reload import Reload, Reloadable
 from outputd.resultfile import NewerFile
 from outputd.results import Parser
@@ -50,6 +51,7 @@ from outputd.rotation import Rotation
 from outputd.service import CannotStart, OutputService, Stop
 from outputd.stats import Stats
 from outputd.store import Limits, Store
+from outputd.summary import KeepingUp, Summary
 from outputd.tls import Certificates, Policy, token_of
 from outputd.web import Site
 
@@ -58,6 +60,7 @@ _MIB = 1 << 20
 _MOST = 1_000_000_000
 _DAY_S = 86_400.0
 _READERS = 4
+_ASKERS = 4
 _HEALTH_CONNECTIONS = 200
 _HEALTH_BODY_BYTES = 64 * 1024
 _FILES = 100  # databases, their WALs, copies, threads, the feed
@@ -244,8 +247,13 @@ class _Parts:
             collector, store, rotation, Copies(directory, self._threads), self._threads, metrics.observe_request,
             reactor.seconds,
         )  # fmt: skip
+        self._summary = KeepingUp(Summary(directory.summary, lambda: store.files), reactor, self._stored, now)
+        self._asking = Threads(reactor, "outputd-query", _ASKERS)
+        self._queries = Queries(
+            lambda: store.files, directory.summary, self._summary.up_to_date, self._asking, reactor, now
+        )
         health = Health(
-            store, ledger, rotation, stats, metrics, Queries(lambda: store.files, self._threads), directory,
+            store, ledger, rotation, stats, metrics, Questions(self._queries, self._asking, now), directory,
             lambda: None if self._feed is None else self._feed.state, self._threads, reactor, now,
             lambda: self._service is not None and self._service.stopping,
         )  # fmt: skip
@@ -272,6 +280,8 @@ class _Parts:
             Stop("the port for results", lambda: self._close_port("port", self._results_site, _DRAIN_S)),
             Stop("the rotation", self._rotation.stop),
             Stop("the feed", self._stop_feed),
+            Stop("the queries", self._queries.stop),
+            Stop("the summary", lambda: self._summary.stop(self._threads)),
             Stop("the store", self._close_store),
             Stop("the hop ledger", self._ledger.close),
             Stop("the health port", lambda: self._close_port("health-port", self._health_site, _HEALTH_DRAIN_S)),
@@ -371,6 +381,7 @@ class _Parts:
 
     def _begin(self) -> None:
         self._rotation.start()
+        self._summary.start()
         self._keeping_up.start(_LEDGER_EVERY_S, now=False)
         if self._feed is not None:
             self._feed.startService()
@@ -402,6 +413,10 @@ class _Parts:
 
     def _count_sent(self, hops: int) -> None:
         self._stats.hops_sent += hops
+
+    def _stored(self) -> object:
+        """What changes when results are stored, or files come and go."""
+        return self._stats.results, self._stats.rejected.total(), self._store.files
 
     def _tell(self, text: str) -> None:
         _log.info("{text}", text=text)
@@ -457,6 +472,7 @@ class _Parts:
 
     async def _stop_threads(self) -> None:
         self._threads.stop()
+        self._asking.stop()
         self._parsing.stop()
         self._directory.release()
 

@@ -47,14 +47,16 @@ _BYTES_ACKED_AT = 120  # tcpi_bytes_acked in struct tcp_info, linux/tcp.h
 class CappedRequest(server.Request):
     """A request whose body is kept in memory within the site's limits; beyond them it is read and thrown away.
 
-    `refusal` is the status that such a body gets, 0 for a good one. Whoever takes the body keeps the request under way,
-    and its memory held, until it calls `end`: what is being stored is stored even when the client hangs up.
+    `refusal` is the status that such a body gets, 0 for a good one; `form` is what a suffix of the path asks for.
+    Whoever takes the body keeps the request under way, and its memory held, until it calls `end`: what is being stored
+    is stored even when the client hangs up.
     """
 
     channel: Channel
     site: Site
     content: BytesIO
     refusal = 0
+    form = ""
     gone = False
     under_way = False
     holder: Holder | None = None
@@ -604,10 +606,11 @@ def put(request: IRequest, answer: Answer) -> bytes:
     return body
 
 
-def put_head(request: IRequest, status: int, headers: Mapping[bytes, bytes], length: int) -> None:
-    """Set status and headers of an answer whose body of this many bytes comes by itself."""
+def put_head(request: IRequest, status: int, headers: Mapping[bytes, bytes], length: int | None) -> None:
+    """Set status and headers of an answer whose body of this many bytes, if that is known, comes by itself."""
     request.setResponseCode(status)
     put_header = request.responseHeaders.setRawHeaders
     for name, value in headers.items():
         put_header(name, (value,))
-    put_header(b"Content-Length", (b"%d" % length,))
+    if length is not None:
+        put_header(b"Content-Length", (b"%d" % length,))

@@ -38,11 +38,14 @@ from outputd.collector import Collector, Sender
 from outputd.datadir import DataDir
 from outputd.ledger import Learnt, Ledger
 from outputd.pools import InThread
+from outputd.queries import Queries
+from outputd.questions import Questions
 from outputd.resultfile import Written, ours, reading, uri
 from outputd.results import Batch, Parser
 from outputd.rotation import Rotation
 from outputd.stats import Stats
 from outputd.store import Limits, Store
+from outputd.summary import Summary
 from outputd.tap import Options, makeService
 
 P = ParamSpec("P")
@@ -337,6 +340,23 @@ class Bench:
         self.store.open()
         self.ledger.open(self.store.files, self.feedable, refeed)
         return self
+
+    def queries(self) -> Queries:
+        """Questions to the files, for which the summary is brought up to date each time."""
+        summary = Summary(self.directory.summary, lambda: self.store.files)
+
+        async def up_to_date(within_s: float) -> None:
+            while summary.step():
+                pass
+            summary.close()
+
+        return Queries(
+            lambda: self.store.files, self.directory.summary, up_to_date, self.in_thread, self.clock, self.now
+        )
+
+    def questions(self) -> Questions:
+        """The routes that ask them."""
+        return Questions(self.queries(), self.in_thread, self.now)
 
     def stop(self) -> None:
         """The end of a process, in order."""

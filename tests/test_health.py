@@ -14,7 +14,6 @@ from outputd.datadir import DataDir
 from outputd.feed import FeedState
 from outputd.health import Health, go_duration, needs
 from outputd.metrics import Metrics
-from outputd.queries import Queries
 from outputd.web import Site
 from tests.fakes import EPOCH, Bench, Reply, a_result, a_trace, get, inline, many_hops, over_the_wire, parsed
 
@@ -39,7 +38,7 @@ class HealthTest(SynchronousTestCase):
         bench = self.bench
         health = Health(
             bench.store, bench.ledger, bench.rotation, bench.stats, Metrics(bench.stats, {}),
-            Queries(lambda: bench.store.files, inline), self.disk, lambda: self.state, inline, bench.clock, bench.now,
+            bench.questions(), self.disk, lambda: self.state, inline, bench.clock, bench.now,
             lambda: self.stopping,
         )  # fmt: skip
         self.site = Site(

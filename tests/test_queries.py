@@ -1,12 +1,13 @@
 """What `outputd.queries` promises; a number is that of a rule of the contract."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.queries import Queries
-from tests.fakes import Bench, a_result, a_trace, inline, many_hops, outcome
+from outputd.queries import Wanted
+from tests.fakes import Bench, a_result, a_trace, many_hops, outcome
 
 
 class Recent(SynchronousTestCase):
@@ -14,10 +15,10 @@ class Recent(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.bench = Bench(Path(self.mktemp()))
-        self.queries = Queries(lambda: self.bench.store.files, inline)
+        self.queries = self.bench.queries()
 
-    def recent(self, limit: int = 100, ip: str | None = None) -> list[dict[str, Any]]:
-        return outcome(self.queries.recent(limit, ip))
+    def recent(self, limit: int = 100, ip: str | None = None) -> list[Mapping[str, Any]]:
+        return list(outcome(self.queries.recent(Wanted(limit, ip))).rows)
 
     def rotate(self) -> None:
         self.bench.outcome(self.bench.store.rotate())

@@ -1,0 +1,159 @@
+"""Questions to all result files of an instance, answered beside the writer and never in its way.
+
+Each is answered in a thread of a pool of its own, from files that are opened for it read-only and closed at once, and
+has a time limit that ends its SQL. What takes long goes on inside SQLite, without the GIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from outputd.pools import InThread
+from outputd.queries import hops, paths, results, series, summaries
+from outputd.queries.answers import Rows, Table
+from outputd.queries.results import MOST_RECENT, Wanted
+from outputd.queries.series import Span
+from outputd.queries.session import NotReady, Session, TooLong
+from outputd.queries.summaries import Choice
+from outputd.resultfile import FileInfo
+from outputd.summary import UpToDate
+
+__all__ = ["MOST_RECENT", "Choice", "NotReady", "Queries", "Rows", "Span", "Table", "TooLong", "Wanted"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LIMIT_S = 10.0
+"""What one question may take."""
+_PATIENCE_S = 0.3
+_MOST_AT_ONCE = 64
+_AGAIN_S = 0.1
+
+
+class Queries:
+    """Answers questions. An answer that is a Table holds a session, which its taker gives back by `done`."""
+
+    def __init__(
+        self, files: Callable[[], Sequence[FileInfo]], summary: Path, up_to_date: UpToDate, in_thread: InThread,
+        reactor: IReactorTime, now: Callable[[], float], limit_s: float = LIMIT_S,
+    ) -> None:  # fmt: skip
+        self._files = files
+        self._summary = summary
+        self._up_to_date = up_to_date
+        self._in_thread = in_thread
+        self._reactor = reactor
+        self._now = now
+        self._limit_s = limit_s
+        self._asking: set[Session] = set()
+        self._stopped: NotReady | None = None
+        self._idle: Deferred[None] | None = None
+
+    # -- questions -----------------------------------------------------------------------------------
+
+    async def recent(self, wanted: Wanted) -> Rows:
+        """The newest results by arrival."""
+        columns = results.COLUMNS
+        return Rows(await self._ask_briefly(results.recent, wanted), columns)
+
+    async def result(self, number: int) -> Rows | None:
+        """One result whole, in CSV its hops; None when there is none of this id."""
+        found = await self._ask_briefly(results.result, number)
+        if found is None:
+            return None
+        traceroute = found["traceroute"]
+        return Rows([] if traceroute is None else traceroute["hops"], results.HOP_COLUMNS, found)
+
+    async def targets(self, choice: Choice) -> Table:
+        """Each target with its counts."""
+        await self._up_to_date(_PATIENCE_S)
+        return await self._ask(summaries.targets, choice)
+
+    async def nodes(self, choice: Choice) -> Table:
+        """Each node with what it has sent."""
+        await self._up_to_date(_PATIENCE_S)
+        return await self._ask(summaries.nodes, choice, self._now())
+
+    async def links(self, choice: Choice) -> Table:
+        """The edges of the topology."""
+        await self._up_to_date(_PATIENCE_S)
+        return await self._ask(summaries.links, choice)
+
+    async def hop(self, ip: str, limit: int) -> Table | None:
+        """All of one hop; None when it was never seen."""
+        return await self._ask(hops.hop, ip, limit)
+
+    async def paths(self, ip: str, node: str | None, since: str | None) -> Table:
+        """The distinct paths to a target."""
+        return await self._ask(paths.paths, ip, node, since)
+
+    async def series(self, span: Span) -> Table:
+        """Round-trip times and losses of a target over time."""
+        return await self._ask(series.series, span)
+
+    # -- how -----------------------------------------------------------------------------------------
+
+    async def done(self, table: Table) -> None:
+        """The answer is sent, or not wanted any more."""
+        await self._in_thread(table.session.close)
+
+    async def stop(self) -> None:
+        """End all questions; when it returns, no file is open for one."""
+        self._stopped = NotReady("outputd is shutting down")
+        for session in self._asking:
+            session.end(self._stopped)
+        if self._asking:
+            self._idle = Deferred()
+            await self._idle
+
+    async def _ask_briefly(
+        self, question: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The answer to a question that needs its session no more."""
+
+        def asked(session: Session) -> T:
+            try:
+                return question(session, *args, **kwargs)
+            finally:
+                session.close()
+
+        return await self._ask(asked)
+
+    async def _ask(self, question: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a question finds, in a session that stays open. Raises NotReady, TooLong and sqlite3.Error."""
+        if self._stopped is not None:
+            raise self._stopped
+        if len(self._asking) >= _MOST_AT_ONCE:
+            raise NotReady("too many questions wait")
+        session = Session(list(self._files()), self._summary)
+        self._asking.add(session)
+        late = self._reactor.callLater(self._limit_s, self._end, session)
+        try:
+            return await self._in_thread(lambda: _answered(session, lambda: question(session, *args, **kwargs)))
+        finally:
+            self._asking.discard(session)
+            if late.active():
+                late.cancel()
+            if self._idle is not None and not self._asking and not self._idle.called:
+                self._idle.callback(None)
+
+    def _end(self, session: Session) -> None:
+        """End a question that takes too long; again, should the first call have come between two statements."""
+        if session in self._asking:
+            session.end(TooLong(f"it takes more than {self._limit_s:g} s: ask for less"))
+            self._reactor.callLater(_AGAIN_S, self._end, session)
+
+
+def _answered(session: Session, question: Callable[[], T]) -> T:
+    try:
+        found = question()
+    except BaseException:
+        session.close()
+        raise
+    if found is None:
+        session.close()
+    return found

@@ -1,0 +1,149 @@
+"""One address that answered as a hop: when, by whom it was seen, between which others, on the way to which targets.
+
+The summary knows most of it. What came in after its marks is read from the files, by their index on the addresses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from outputd import timestamps
+from outputd.places import NODES_OF_CHOSEN
+from outputd.queries.answers import Column, Table
+from outputd.queries.session import NotReady, Session
+from outputd.resultfile import FileInfo
+from outputd.summary import believed
+
+MOST_FRESH = 1000
+"""Rows of one file that are read beyond the summary's mark, the newest."""
+_REACH_ROWS = 48
+_IN_FILES = "file IN (SELECT sequence FROM s.file)"
+COLUMNS = (
+    Column("relation"), Column("ip"), Column("count"), Column("rtt_difference_ns"), Column("last_seen", "time"),
+)  # fmt: skip
+
+
+def hop(session: Session, ip: str, limit: int) -> Table | None:
+    """All of one hop, each of its lists at most `limit` long; None when it was never seen."""
+    session.execute("CREATE TEMP TABLE passage (target, node, count, first_seen, last_seen)")
+    session.execute("CREATE TEMP TABLE beside (relation, ip, count, difference, differences, last_seen)")
+    session.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
+    session.execute("CREATE TEMP TABLE fresh (id INTEGER PRIMARY KEY, trace, ttl, rtt)")
+    session.execute("CREATE INDEX temp.fresh_trace ON fresh(trace)")
+    marks = _summed_up(session, ip)
+    is_whole = _read_on(session, ip, marks)
+    seen, first_seen, last_seen = session.execute(
+        "SELECT coalesce(sum(count), 0), min(first_seen), max(last_seen) FROM temp.passage"
+    ).fetchone()
+    if not seen:
+        return None
+    session.execute(
+        """
+        CREATE TEMP TABLE answer AS
+        SELECT * FROM (
+          SELECT relation, ip, sum(count) AS count, max(last_seen) AS last_seen,
+            CAST(round(total(difference) / nullif(sum(differences), 0)) AS INTEGER) AS rtt_difference_ns,
+            row_number() OVER (PARTITION BY relation ORDER BY sum(count) DESC, ip) AS place
+          FROM temp.beside GROUP BY relation, ip
+          UNION ALL
+          SELECT 'target', target, sum(count), max(last_seen), NULL,
+            row_number() OVER (ORDER BY max(last_seen) DESC, target)
+          FROM temp.passage GROUP BY target
+        ) WHERE place <= :limit ORDER BY relation, place
+        """,
+        {"limit": limit},
+    )
+    document = {
+        "ip": ip,
+        "seen": seen,
+        "first_seen": timestamps.printed(first_seen),
+        "last_seen": timestamps.printed(last_seen),
+        "nodes": _raw(session, "SELECT DISTINCT node AS line FROM temp.passage ORDER BY node"),
+        "before": _raw(session, _NEIGHBOURS, {"relation": "before"}),
+        "after": _raw(session, _NEIGHBOURS, {"relation": "after"}),
+        "targets": _raw(session, _TARGETS),
+        "target_count": session.value("SELECT count(DISTINCT target) FROM temp.passage"),
+        "complete": is_whole,
+    }
+    return Table(session, "hops", COLUMNS, document=msgspec.json.encode(document))
+
+
+_NEIGHBOURS = """
+SELECT json_object('ip', ip, 'count', count, 'rtt_difference_ns', rtt_difference_ns) AS line
+FROM temp.answer WHERE relation = :relation ORDER BY rowid
+"""
+_TARGETS = """
+SELECT json_object('ip', ip, 'count', count, 'last_seen', substr(last_seen, 1, 10) || 'T' || substr(last_seen, 12)
+  || 'Z') AS line
+FROM temp.answer WHERE relation = 'target' ORDER BY rowid
+"""
+
+
+def _raw(session: Session, rows: str, parameters: dict[str, Any] | None = None) -> msgspec.Raw:
+    line = "json(line)" if "json_object" in rows else "line"
+    return msgspec.Raw(session.value(f"SELECT json_group_array({line}) FROM ({rows})", parameters).encode())
+
+
+def _summed_up(session: Session, ip: str) -> dict[tuple[int, str], int]:
+    """Bring in what the summary has; up to which hop of each file it has it."""
+    try:
+        with session.summary():
+            session.execute(
+                "INSERT INTO temp.passage SELECT target, node, count, first_seen, last_seen FROM s.passage"
+                f" WHERE {_IN_FILES} AND hop = :ip", {"ip": ip},
+            )  # fmt: skip
+            for relation, column, key in (("before", "near", "far"), ("after", "far", "near")):
+                session.execute(
+                    f"INSERT INTO temp.beside SELECT '{relation}', {column}, count, difference_ns, differences,"
+                    f" last_seen FROM s.link WHERE {_IN_FILES} AND {key} = :ip", {"ip": ip},
+                )  # fmt: skip
+            marks = session.execute("SELECT sequence, created_at, hop_id FROM s.file").fetchall()
+            return {(sequence, created_at): hop_id for sequence, created_at, hop_id in marks}
+    except NotReady:
+        return {}
+
+
+def _read_on(session: Session, ip: str, marks: dict[tuple[int, str], int]) -> bool:
+    """Bring in what the files have beyond the marks; whether that was all."""
+    is_whole = True
+
+    def gather(info: FileInfo) -> None:
+        nonlocal is_whole
+        mark = marks.get((info.sequence, info.created_at), 0)
+        session.execute("DELETE FROM temp.fresh")
+        session.execute(
+            "INSERT INTO temp.fresh SELECT id, traceroute_id, ttl, rtt FROM f.traceroute_hops"
+            f" WHERE ip = :ip AND id > :mark AND NOT timeout ORDER BY id DESC LIMIT {MOST_FRESH}",
+            {"ip": ip, "mark": mark},
+        )
+        rows = session.value("SELECT count(*) FROM temp.fresh")
+        is_whole = is_whole and rows < MOST_FRESH
+        if rows:
+            _take_in(session)
+
+    session.over_files(gather)
+    return is_whole
+
+
+def _take_in(session: Session) -> None:
+    at = believed("p", "b")
+    session.execute("DELETE FROM temp.chosen")
+    session.execute("INSERT INTO temp.chosen SELECT DISTINCT trace FROM temp.fresh")
+    session.execute(f"""
+        INSERT INTO temp.passage
+        SELECT p.ip, b.node, (SELECT count(DISTINCT ttl) FROM temp.fresh WHERE trace = c.id), {at}, {at}
+        FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p WHERE p.id = c.id
+        """)  # fmt: skip
+    for relation, step, difference in (("before", -1, "o.rtt - n.rtt"), ("after", 1, "n.rtt - o.rtt")):
+        session.execute(f"""
+            INSERT INTO temp.beside
+            SELECT '{relation}', ip, count(*), total(difference), count(difference), NULL FROM (
+              SELECT o.trace, o.ttl, n.ip, min(n.rtt), {difference} AS difference
+              FROM temp.fresh o CROSS JOIN f.traceroute_hops n
+              WHERE n.id BETWEEN o.id - {_REACH_ROWS} AND o.id + {_REACH_ROWS} AND n.traceroute_id = o.trace
+                AND n.ttl = o.ttl + {step} AND n.ip IS NOT NULL AND NOT n.timeout AND n.ip <> :ip
+              GROUP BY 1, 2, 3
+            ) GROUP BY ip
+            """)  # fmt: skip

@@ -1,0 +1,117 @@
+"""The paths to one target: which there were, when, and how they followed each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from outputd import timestamps
+from outputd.places import NODES_OF_CHOSEN, first_hop
+from outputd.queries.answers import Column, Table
+from outputd.queries.session import Session
+
+MOST_TRACEROUTES = 5000
+"""Traceroutes that are read for one answer, the newest."""
+MOST_IN_TIMELINE = 2000
+_MOST_GAP = 30
+COLUMNS = (
+    Column("node"), Column("hops", "json"), Column("count"), Column("first_seen", "time"), Column("last_seen", "time"),
+    Column("completed", "flag"),
+)  # fmt: skip
+
+
+def paths(session: Session, ip: str, node: str | None, since: str | None) -> Table:
+    """The distinct paths of each node, the one that was seen last first."""
+    parameters = {"ip": ip, "node": node, "since": since}
+    session.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
+    session.execute("CREATE TEMP TABLE trace (id INTEGER PRIMARY KEY, node, at, completed, replies)")
+
+    def gather(_: object) -> bool:
+        room = MOST_TRACEROUTES - session.value("SELECT count(*) FROM temp.trace")
+        session.execute("DELETE FROM temp.chosen")
+        session.execute(
+            "INSERT INTO temp.chosen SELECT p.id FROM f.ping_results p CROSS JOIN f.traceroute_results t"
+            f" WHERE p.ip = :ip AND t.id = p.id {'' if since is None else 'AND +p.timestamp >= :since'}"
+            " ORDER BY p.id DESC LIMIT :room",
+            {**parameters, "room": room},
+        )
+        full = session.value("SELECT count(*) FROM temp.chosen") == room
+        session.execute(f"""
+            INSERT INTO temp.trace
+            SELECT p.id, b.node, p.timestamp, t.completed, (
+              SELECT group_concat(ttl || ' ' || coalesce(ip, ''), char(10)) FROM (
+                SELECT h.ttl, min(iif(h.timeout, NULL, h.ip)) AS ip FROM f.traceroute_hops h
+                WHERE h.id >= {first_hop("p.id")} AND h.id < {first_hop("(p.id + 1)")} GROUP BY h.ttl
+              )
+            )
+            FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p CROSS JOIN f.traceroute_results t
+            WHERE p.id = c.id AND t.id = c.id {"" if node is None else "AND b.node = :node"}
+            """, parameters)  # fmt: skip
+        return bool(full)
+
+    session.over_files(gather, session.files[::-1])
+    rows = session.execute("""
+        SELECT json_group_array(json_array(node, replies, count, first_seen, last_seen, completed, number)) FROM (
+          SELECT node, coalesce(replies, '') AS replies, count(*) AS count, min(at) AS first_seen,
+            max(at) AS last_seen, max(completed) AS completed, max(id) AS number
+          FROM temp.trace GROUP BY 1, 2 ORDER BY number DESC
+        )""").fetchone()[0]  # fmt: skip
+    found = [_Path(*row) for row in msgspec.json.decode(rows)]
+    session.execute("CREATE TEMP TABLE answer (node, hops, count, first_seen, last_seen, completed)")
+    session.execute("CREATE TEMP TABLE place (node, replies, place, PRIMARY KEY (node, replies)) WITHOUT ROWID")
+    session.execute(
+        "INSERT INTO temp.place SELECT value ->> 0, value ->> 1, key FROM json_each(:paths)",
+        {"paths": msgspec.json.encode([(path.node, path.replies) for path in found]).decode()},
+    )
+    timeline = session.value(f"""
+        SELECT json_group_array(json_array(substr(at, 1, 10) || 'T' || substr(at, 12) || 'Z', node, place)) FROM (
+          SELECT at, t.node AS node, place FROM temp.trace t CROSS JOIN temp.place p
+          WHERE p.node = t.node AND p.replies = coalesce(t.replies, '') ORDER BY id DESC LIMIT {MOST_IN_TIMELINE}
+        )""")  # fmt: skip
+    session.execute(
+        "INSERT INTO temp.answer SELECT value ->> 0, value -> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5"
+        " FROM json_each(:paths)",
+        {"paths": msgspec.json.encode([
+            (path.node, path.hops, path.count, path.first_seen, path.last_seen, path.completed) for path in found
+        ]).decode()},
+    )  # fmt: skip
+    traceroutes = session.value("SELECT count(*) FROM temp.trace")
+    document = {
+        "ip": ip,
+        "paths": [path.printed() for path in found],
+        "timeline": msgspec.Raw(timeline.encode()),
+        "traceroutes": traceroutes,
+        "complete": traceroutes < MOST_TRACEROUTES,
+    }
+    return Table(session, "paths", COLUMNS, document=msgspec.json.encode(document))
+
+
+class _Path(msgspec.Struct, frozen=True):
+    node: str
+    replies: str
+    count: int
+    first_seen: str
+    last_seen: str
+    completed: int | None
+    newest_id: int
+
+    @property
+    def hops(self) -> list[str | None]:
+        """Who answered at each TTL from 1 on; a long silence (to RIPE Atlas's TTL 255) is cut short."""
+        hops: list[str | None] = []
+        at = 0
+        for line in self.replies.split("\n") if self.replies else ():
+            ttl, _, ip = line.partition(" ")
+            hops += [None] * min(_MOST_GAP, int(ttl) - at - 1)
+            hops.append(ip or None)
+            at = int(ttl)
+        return hops
+
+    def printed(self) -> dict[str, Any]:
+        """As the API prints it."""
+        return {
+            "node": self.node, "hops": self.hops, "count": self.count,
+            "first_seen": timestamps.printed(self.first_seen), "last_seen": timestamps.printed(self.last_seen),
+            "completed": None if self.completed is None else bool(self.completed),
+        }  # fmt: skip

@@ -1,0 +1,83 @@
+"""The round-trip times and losses of one target over time, a bucket after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from outputd import timestamps
+from outputd.places import NODES_OF_CHOSEN
+from outputd.queries.answers import Column, Table
+from outputd.queries.session import Session
+from outputd.queries.summaries import LOSS
+
+QUANTILES = (10, 25, 50, 75, 90)
+COLUMNS = (
+    Column("start", "time"), Column("node"), Column("count"), Column("failed"), Column("sent"), Column("received"),
+    Column("loss_percent"), Column("rtt_min_ns"), *(Column(f"rtt_p{rank}_ns") for rank in QUANTILES),
+    Column("rtt_max_ns"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A target, a time (in the stored form, its end not included) and how it is cut into buckets."""
+
+    ip: str
+    bucket_s: int
+    since: str
+    until: str
+    node: str | None = None
+
+
+def series(session: Session, span: Span) -> Table:
+    """Each bucket and node that has results. A quantile is a value that was measured (nearest rank)."""
+    parameters = {
+        "ip": span.ip, "bucket": span.bucket_s, "since": span.since, "until": span.until, "node": span.node,
+    }  # fmt: skip
+    session.execute("CREATE TEMP TABLE sample (id, start, node, sent, received, rtt, least, most)")
+    session.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
+
+    def gather(_: object) -> None:
+        session.execute("DELETE FROM temp.chosen")
+        session.execute(
+            "INSERT INTO temp.chosen SELECT id FROM f.ping_results"
+            " WHERE ip = :ip AND +timestamp >= :since AND +timestamp < :until",
+            parameters,
+        )
+        session.execute(f"""
+            INSERT INTO temp.sample
+            SELECT p.id, CAST(strftime('%s', p.timestamp) AS INTEGER) / :bucket * :bucket, b.node, p.sent, p.received,
+              iif(p.received > 0, p.avg_rtt, NULL), iif(p.received > 0, coalesce(s.min_rtt, p.avg_rtt), NULL),
+              iif(p.received > 0, coalesce(s.max_rtt, p.avg_rtt), NULL)
+            FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p
+            LEFT JOIN f.rtt_spread s ON s.ping_result_id = p.id
+            WHERE p.id = c.id {"" if span.node is None else "AND b.node = :node"}
+            """, parameters)  # fmt: skip
+
+    session.over_files(gather)
+    quantiles = ", ".join(
+        f"max(iif(place = (total * {rank} + 99) / 100, rtt, NULL)) AS rtt_p{rank}_ns" for rank in QUANTILES
+    )
+    session.execute(f"""
+        CREATE TEMP TABLE answer AS
+        WITH ranked AS (
+          SELECT start, node, rtt, row_number() OVER (PARTITION BY start, node ORDER BY rtt) AS place,
+            count(*) OVER (PARTITION BY start, node) AS total
+          FROM temp.sample WHERE rtt IS NOT NULL
+        ), quantile AS MATERIALIZED (
+          SELECT start, node, {quantiles} FROM ranked GROUP BY start, node
+        ), counted AS MATERIALIZED (
+          SELECT start, node, count(*) AS count, count(iif(received > 0, NULL, 1)) AS failed,
+            CAST(total(sent) AS INTEGER) AS sent, CAST(total(received) AS INTEGER) AS received,
+            min(least) AS rtt_min_ns, max(most) AS rtt_max_ns
+          FROM temp.sample GROUP BY start, node
+        )
+        SELECT datetime(c.start, 'unixepoch') AS start, c.node AS node, count, failed, sent, received,
+          {LOSS} AS loss_percent, rtt_min_ns, {", ".join(f"rtt_p{rank}_ns" for rank in QUANTILES)}, rtt_max_ns
+        FROM counted c LEFT JOIN quantile q ON q.start = c.start AND q.node = c.node ORDER BY c.start, c.node
+        """)  # fmt: skip
+    before = {
+        "ip": span.ip, "bucket_s": span.bucket_s, "since": timestamps.printed(span.since),
+        "until": timestamps.printed(span.until),
+    }  # fmt: skip
+    return Table(session, "buckets", COLUMNS, before)

@@ -1,0 +1,105 @@
+"""One question: a connection in memory to which the files are attached for as long as they are read, and no longer."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+
+from outputd.resultfile import FileInfo, uri
+
+_log = Logger()
+_CACHE_KIB = 8 * 1024
+_GONE = re.compile("unable to open|no such table")
+
+
+class TooLong(Exception):
+    """The question was not answered within its time, and its SQL was ended."""
+
+
+class NotReady(Exception):
+    """The answer cannot be given now, but soon."""
+
+
+class Session:
+    """Reads for one question. It belongs to one thread at a time; `end` may be called from any."""
+
+    def __init__(self, files: Sequence[FileInfo], summary: Path) -> None:
+        self.files = files
+        self._summary = summary
+        self._ended: Exception | None = None
+        self._db = sqlite3.connect(":memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=5)
+        self._db.execute("PRAGMA temp_store=FILE")
+        self._db.execute(f"PRAGMA temp.cache_size=-{_CACHE_KIB}")
+
+    def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> sqlite3.Cursor:
+        """Run a statement. Raises TooLong, or another reason to end, and sqlite3.Error."""
+        if self._ended is not None:
+            raise self._ended
+        try:
+            return self._db.execute(statement, parameters or {})
+        except sqlite3.OperationalError:
+            if self._ended is not None:
+                raise self._ended from None
+            raise
+
+    def value(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """The first value of the first row; None when there is no row."""
+        row = self.execute(statement, parameters).fetchone()
+        return None if row is None else row[0]
+
+    def over_files(self, work: Callable[[FileInfo], bool | None], files: Sequence[FileInfo] | None = None) -> None:
+        """Do `work` with each file attached as `f`, in one snapshot of it, until it returns True.
+
+        What is pruned meanwhile is passed over, and so is a damaged file: the others answer.
+        """
+        for info in self.files if files is None else files:
+            try:
+                with self._attached(info.path, "f"):
+                    if work(info):
+                        return
+            except sqlite3.OperationalError as error:
+                if info.path.exists() or not _GONE.search(str(error)):
+                    raise
+            except sqlite3.DatabaseError as error:
+                if type(error) is not sqlite3.DatabaseError:
+                    raise
+                _log.error("{file} cannot be read: {error!s}", file=info.path.name, error=error)
+
+    @contextlib.contextmanager
+    def summary(self) -> Iterator[None]:
+        """The summary, attached as `s`, in one snapshot. Raises NotReady while there is none."""
+        try:
+            with self._attached(self._summary, "s"):
+                self.execute("SELECT 1 FROM s.file LIMIT 1").fetchone()
+                yield
+        except sqlite3.DatabaseError as error:
+            if type(error) is sqlite3.DatabaseError or _GONE.search(str(error)):
+                raise NotReady(f"the summary of the files is being made: {error}") from None
+            raise
+
+    @contextlib.contextmanager
+    def _attached(self, path: Path, name: str) -> Iterator[None]:
+        self.execute(f"ATTACH :uri AS {name}", {"uri": uri(path, "ro")})
+        try:
+            self.execute("BEGIN")
+            yield
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+            self._db.execute(f"DETACH {name}")
+
+    def end(self, reason: Exception) -> None:
+        """End what is under way, and all that is still asked."""
+        self._ended = reason
+        with contextlib.suppress(sqlite3.ProgrammingError):  # closed already
+            self._db.interrupt()
+
+    def close(self) -> None:
+        """Forget what was found."""
+        self._db.close()
