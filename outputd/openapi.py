@@ -10,8 +10,11 @@ import msgspec
 
 from outputd import __version__
 from outputd.queries import MOST_RECENT
+from outputd.queries.paths import MOST_IN_TIMELINE, MOST_TRACEROUTES
+from outputd.queries.results import MOST_HOPS
+from outputd.questions import DEFAULT_RECENT, DEFAULT_ROWS, MEDIA, MOST_BUCKETS, MOST_LISTED, MOST_ROWS
 from outputd.results import MOST_RESULTS
-from outputd.schemas import ADDRESS, FILE_NAME, ref, schemas
+from outputd.schemas import ADDRESS, FILE_NAME, SENT_AT, ref, schemas
 
 Part = dict[str, Any]
 
@@ -27,6 +30,9 @@ Errors of every route are `application/problem+json` (RFC 9457). Beside what eac
 answered as in `components/responses/NotFound`, another method of a known path as in
 `components/responses/MethodNotAllowed`, and a request that cannot be read as in `components/responses/Unreadable`.
 Routes that need no body ignore one.
+
+What asks the files answers in JSON, NDJSON (a row a line) or CSV, as `Accept` says, or a suffix of the path, which
+wins: `/targets.csv`, `/hops/192.0.2.1.ndjson`, `/recent.json`. A question has ten seconds.
 """
 
 
@@ -51,6 +57,8 @@ def _matching(pattern: str) -> Part:
 
 _ALWAYS = ("X-Content-Type-Options", "Cache-Control")
 _HEADERS = {
+    "Vary": _header("The answer depends on it.", {"const": "Accept"}),
+    "Link": _header('The next page, with `rel="next"`.', _matching(r'^<\?.*>; rel="next"$'), required=False),
     "X-Content-Type-Options": _header("The Content-Type is right.", {"const": "nosniff"}),
     "Cache-Control": _header("The next answer may be another.", {"const": "no-store"}),
     "Retry-After": _header("Seconds after which to come again.", {"type": "integer", "minimum": 1, "maximum": 60}),
@@ -212,23 +220,106 @@ _METRICS = _read(
     {"200": _answer("The text format.", {"type": "string"}, "text/plain; version=0.0.4; charset=utf-8")},
 )
 _STATS = _read("Stats", "Counts since the start", {"200": _answer("The counts.", ref("Stats"))})
-_RECENT = _read(
-    "Recent",
-    "The newest results",
-    description="Of all files, newest first by arrival.",
-    parameters=[
-        _query(
-            "limit",
-            f"The most results to return; over {MOST_RECENT} is {MOST_RECENT}.",
-            {"type": "integer", "minimum": 1, "default": 100},
-        ),
+
+
+def _question(
+    name: str, summary: str, schema: str, row: str, parameters: Sequence[Part], *headers: str,
+    refuses: str = "", misses: str = "", description: str = "",
+) -> Part:  # fmt: skip
+    """A question to the files."""
+    answer = _answer(summary, ref(schema), headers=("Vary", *headers))
+    answer["content"][MEDIA["ndjson"]] = {"schema": ref(row)}
+    answer["content"][MEDIA["csv"]] = {"schema": {"type": "string"}}
+    answers = {
+        "200": answer,
+        "400": _problem(refuses or "A parameter is not what it must be."),
+        "503": _problem("It cannot be answered now.", "Retry-After"),
+        "504": _problem("It was not answered within its time, and was ended: ask for less."),
+    }
+    if misses:
+        answers["404"] = _problem(misses)
+    return _read(name, summary, answers, parameters, description=description or f"{summary}.")
+
+
+_TIME = {"type": "string", "format": "date-time", "pattern": SENT_AT}
+_IP = {**_query("ip", "The target, in any spelling.", ADDRESS), "required": True}
+_NODE = _query("node", "Only what this node measured.", {"type": "string"})
+_SINCE = _query("since", "Only what was measured at this time or later; an RFC 3339 time with a zone.", _TIME)
+_UNTIL = _query("until", "Only what was measured before this time.", _TIME)
+
+
+def _limit(usual: int, most: int) -> Part:
+    whole = {"type": "integer", "minimum": 1, "default": usual}
+    return _query("limit", f"The most to return; over {most} is {most}.", whole)
+
+
+def _path_part(name: str, what: str, schema: Part) -> Part:
+    return {"name": name, "in": "path", "required": True, "description": what, "schema": schema}
+
+
+_RECENT = _question(
+    "Recent", "The newest results", "RecentResults", "RecentResult",
+    [
+        _limit(DEFAULT_RECENT, MOST_RECENT),
         _query("ip", "Only results of this target, in any spelling.", ADDRESS),
+        _NODE,
+        _query("failed", "true: only those without any reply; false: only those with one.", {"type": "boolean"}),
+        _SINCE,
+        _UNTIL,
+        _query("before", "Only results with smaller ids: the next page.", {"type": "integer", "minimum": 1}),
+        _query("include", f"Also the traceroute, of at most {MOST_HOPS} hops.", {"enum": ["traceroute"]}),
     ],
-    answers={
-        "200": _answer("The results.", ref("RecentResults")),
-        "400": _problem("`limit` is no whole number of at least 1, or `ip` is no address."),
-    },
-)
+    "Link", description="Of all files, newest first by arrival.",
+)  # fmt: skip
+_RESULT = _question(
+    "Result", "One result whole", "WholeResult", "WholeResult",
+    [_path_part("id", "Its id.", {"type": "integer", "minimum": 1})],
+    misses="No file has a result of this id.", description="In CSV the hops of its traceroute.",
+)  # fmt: skip
+_TARGETS = _question(
+    "Targets", "All targets", "Targets", "Target", [_limit(DEFAULT_ROWS, MOST_ROWS), _NODE, _SINCE],
+    description="The busiest first. `since` chooses targets; the counts are those of all files.",
+)  # fmt: skip
+_NODES = _question("Nodes", "All nodes", "Nodes", "Node", [_limit(DEFAULT_ROWS, MOST_ROWS)], description="By name.")
+_LINKS = _question(
+    "Links", "The links between addresses", "Links", "Link",
+    [
+        _limit(DEFAULT_ROWS, MOST_ROWS),
+        _query("ip", "Only links of this address.", ADDRESS),
+        _query("min_count", "Only links that were seen so often.", {"type": "integer", "minimum": 1, "default": 1}),
+        _NODE,
+        _SINCE,
+    ],
+    description="The most frequent first. A TTL without an answer is no link. `since` chooses links; the counts are"
+    " those of all files.",
+)  # fmt: skip
+_HOP = _question(
+    "Hop", "One address as a hop", "HopSeen", "HopRelation",
+    [
+        _path_part("ip", "The address, in any spelling.", ADDRESS),
+        _limit(DEFAULT_ROWS, MOST_LISTED),
+    ],
+    misses="It has never answered as a hop.", description="`limit` is that of each list.",
+)  # fmt: skip
+_PATHS = _question(
+    "Paths", "The paths to a target", "Paths", "Path", [_IP, _NODE, _SINCE],
+    description=f"Of the newest {MOST_TRACEROUTES} traceroutes; the timeline has the newest {MOST_IN_TIMELINE}.",
+)  # fmt: skip
+_SERIES = _question(
+    "Series", "A target over time", "Series", "Bucket",
+    [
+        _IP,
+        _query(
+            "bucket", f"Seconds; made longer where there would be over {MOST_BUCKETS}.",
+            {"type": "integer", "minimum": 1},
+        ),
+        {**_SINCE, "description": "The beginning; absent: a week before the end."},
+        {**_UNTIL, "description": "The end, not included; absent: now."},
+        _NODE,
+    ],
+    description="A bucket a node. A quantile is a value that was measured (nearest rank). The extremes are those of the"
+    " single packets where the node gave them.",
+)  # fmt: skip
 _OPENAPI = _read("OpenApi", "This document", {"200": _answer("OpenAPI 3.1.", {"type": "object"})})
 
 
@@ -237,7 +328,8 @@ def document() -> Part:
     results = {"/results": _RESULTS, "/rotate": _ROTATE, "/dump": _DUMP}
     health = {
         "/health": _HEALTH, "/ready": _READY, "/metrics": _METRICS, "/stats": _STATS, "/recent": _RECENT,
-        "/openapi.json": _OPENAPI,
+        "/results/{id}": _RESULT, "/targets": _TARGETS, "/nodes": _NODES, "/links": _LINKS, "/hops/{ip}": _HOP,
+        "/paths": _PATHS, "/series": _SERIES, "/openapi.json": _OPENAPI,
     }  # fmt: skip
     return {
         "openapi": "3.1.0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -25,6 +26,8 @@ MOST_ROWS = 100_000
 MOST_LISTED = 10_000
 """Length of each list about one hop."""
 MOST_BUCKETS = 10_000
+"""A bucket that is too short for it is made longer."""
+MOST_BUCKET_S = 10_000 * 366 * 86_400
 DEFAULT_ROWS = 1000
 DEFAULT_RECENT = 100
 USUAL_BUCKETS = 200
@@ -54,19 +57,19 @@ class Questions:
     def add_to(self, app: Klein) -> None:
         """Give the routes to an application."""
         self._route(app, "/recent", self._recent)
-        self._route(app, "/results/<name>", self._result)
+        self._route(app, "/results/<id>", self._result)
         self._route(app, "/targets", self._targets)
         self._route(app, "/nodes", self._nodes)
         self._route(app, "/links", self._links)
-        self._route(app, "/hops/<name>", self._hop)
+        self._route(app, "/hops/<ip>", self._hop)
         self._route(app, "/paths", self._paths)
         self._route(app, "/series", self._series)
 
     def _route(self, app: Klein, path: str, ask: Callable[[Parameters], Coroutine[Any, Any, _Found]]) -> None:
-        def endpoint(request: CappedRequest, name: str = "") -> Deferred[None]:
+        def endpoint(request: CappedRequest, **named: str) -> Deferred[None]:
             finished: Deferred[None] = Deferred()
             request.notifyFinish().addBoth(lambda _: finished.callback(None))
-            answered(request, self._answer(request, ask, name))
+            answered(request, self._answer(request, ask, named))
             return finished
 
         app.route(path, methods=["GET"], endpoint=f"GET {path}")(endpoint)
@@ -74,8 +77,8 @@ class Questions:
     # -- questions -----------------------------------------------------------------------------------
 
     async def _recent(self, asked: Parameters) -> _Found:
-        include = asked.get("include", "")
-        if include not in ("", "traceroute"):
+        include = asked.get("include")
+        if include not in (None, "traceroute"):
             raise BadQuestion("include must be traceroute")
         wanted = Wanted(
             limit=_limit(asked, DEFAULT_RECENT, MOST_RECENT), ip=_address(asked), node=asked.get("node"),
@@ -90,7 +93,7 @@ class Questions:
         return rows, {b"Link": f'<?{urlencode(following)}>; rel="next"'.encode()}
 
     async def _result(self, asked: Parameters) -> _Found:
-        name = asked["name"]
+        name = asked["id"]
         if not name.isascii() or not name.isdecimal() or len(name) > 18:
             raise BadQuestion("the id of a result is a whole number")
         return await self._queries.result(int(name)), {}
@@ -105,7 +108,7 @@ class Questions:
         return await self._queries.links(_choice(asked)), {}
 
     async def _hop(self, asked: Parameters) -> _Found:
-        ip = canonical(asked["name"])
+        ip = canonical(asked["ip"])
         if ip is None:
             raise BadQuestion("a hop is an IPv4 or IPv6 address")
         return await self._queries.hop(ip, _limit(asked, DEFAULT_ROWS, MOST_LISTED)), {}
@@ -117,23 +120,20 @@ class Questions:
         ip, now_s = _needed_address(asked), self._now()
         until = _time(asked, "until") or timestamps.at(now_s)
         since = _time(asked, "since") or _earlier(until, _WEEK_S)
-        lasts_s = timestamps.seconds(until) - timestamps.seconds(since)
-        if lasts_s <= 0:
-            raise BadQuestion("since must be before until")
+        lasts_s = max(0.0, timestamps.seconds(until) - timestamps.seconds(since))
         bucket_s = _whole(asked["bucket"], "bucket") if "bucket" in asked else _nice(lasts_s / USUAL_BUCKETS)
-        if lasts_s / bucket_s > MOST_BUCKETS:
-            raise BadQuestion(f"so short a bucket makes more than {MOST_BUCKETS} of them")
-        return await self._queries.series(Span(ip, min(bucket_s, 2**40), since, until, asked.get("node"))), {}
+        bucket_s = min(MOST_BUCKET_S, max(bucket_s, math.ceil(lasts_s / MOST_BUCKETS)))
+        return await self._queries.series(Span(ip, bucket_s, since, until, asked.get("node"))), {}
 
     # -- answers -------------------------------------------------------------------------------------
 
     async def _answer(
-        self, request: CappedRequest, ask: Callable[[Parameters], Coroutine[Any, Any, _Found]], name: str
+        self, request: CappedRequest, ask: Callable[[Parameters], Coroutine[Any, Any, _Found]], named: Parameters
     ) -> Answer | None:
         asked = {key.decode(errors="replace"): values[-1].decode(errors="replace")
                  for key, values in request.args.items()}  # fmt: skip
         try:
-            found, headers = await ask({**asked, "name": name} if name else asked)
+            found, headers = await ask({**asked, **named})
         except BadQuestion as error:
             return problem(400, str(error))
         except TooLong as error:
@@ -272,11 +272,9 @@ def _needed_address(asked: Parameters) -> str:
 def _flag(asked: Parameters, name: str) -> bool | None:
     if name not in asked:
         return None
-    if asked[name].lower() in ("", "1", "true", "yes"):
-        return True
-    if asked[name].lower() in ("0", "false", "no"):
-        return False
-    raise BadQuestion(f"{name} must be true or false")
+    if asked[name] not in ("true", "false"):
+        raise BadQuestion(f"{name} must be true or false")
+    return asked[name] == "true"
 
 
 def _time(asked: Parameters, name: str) -> str | None:

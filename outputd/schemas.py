@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from outputd.queries import MOST_RECENT
+from outputd.queries.series import QUANTILES
 from outputd.results import MOST_ERRORS, MOST_RESULTS, PingResult
 
 Schema = dict[str, Any]
 
 _REF = "#/components/schemas/{name}"
-_SENT_AT = (
+SENT_AT = (
     r"^(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?"
     r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$"
 )
@@ -48,7 +49,7 @@ _MORE: dict[str, dict[str, Schema]] = {
         "received": {"description": "packets received; duplicates may make it more than were sent"},
         "timestamp": {
             "description": "when it was measured: RFC 3339 with a zone, no leap second, years 0001-9999 also in UTC",
-            "format": "date-time", "pattern": _SENT_AT,
+            "format": "date-time", "pattern": SENT_AT,
         },
         "packet_loss": {
             "description": "percent; absent: computed; a negative one is 0 where received exceeds sent, else wrong",
@@ -183,6 +184,230 @@ _CHECKS: dict[str, Schema] = {
     ),
 }  # fmt: skip
 
+
+def _or_null(schema: Schema) -> Schema:
+    """The same, or null."""
+    return {"description": schema["description"], "anyOf": [schema, {"type": "null"}]}
+
+
+def _listed(name: str, what: str) -> Schema:
+    return {"type": "array", "items": ref(name), "description": what}
+
+
+_NODES: Schema = {"type": "array", "items": {"type": "string"}, "description": "who measured it"}
+_LOSS: Schema = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent of the packets"}
+_MEASURED: dict[str, Schema] = {
+    "results": _count("results", least=1),
+    "failed": _count("those without any reply"),
+    "sent": _count("packets sent"),
+    "received": _count("packets received"),
+    "loss_percent": _LOSS,
+}
+_COMPLETE_UNTIL = _or_null(_instant("the arrival up to which all results are counted here; null before any"))
+_DIFFERENCE = _or_null({
+    "type": "integer", "description": "mean of the farther round-trip time less the nearer one, nanoseconds",
+})  # fmt: skip
+_QUANTILE = _or_null({"type": "integer", "minimum": 0, "description": "round-trip time, nanoseconds"})
+
+_QUESTIONS: dict[str, Schema] = {
+    "StoredTraceroute": record(
+        "A traceroute as it is stored.",
+        {
+            "method": _or_null(_text("icmp, tcp or another")),
+            "completed": _or_null({"type": "boolean", "description": "whether the target was reached"}),
+            "error": _or_null(_text("why it failed")),
+            "hops": _listed("StoredHop", "in the order in which the node wrote them"),
+        },
+    ),
+    "StoredHop": record(
+        "One reply, or silence.",
+        {
+            "ttl": {"type": "integer", "minimum": 0, "maximum": 255, "description": "time to live of the probe"},
+            "ip": _or_null(_text("who answered; no address where the node gave none")),
+            "rtt": _or_null(_count("round-trip time, nanoseconds")),
+            "timeout": {"type": "boolean", "description": "nobody answered"},
+        },
+    ),
+    "WholeResult": record(
+        "All that is stored of one result.",
+        {
+            "id": _count("names this result in all files of the instance", least=1),
+            "ip": {**ADDRESS, "description": "the target"},
+            "sent": _count("packets sent"),
+            "received": _count("packets received"),
+            "packet_loss": _LOSS,
+            "avg_rtt": _or_null(_count("mean round-trip time, nanoseconds")),
+            "timestamp": _instant("when it was measured"),
+            "min_rtt": _or_null(_count("shortest round-trip time, nanoseconds")),
+            "max_rtt": _or_null(_count("longest round-trip time, nanoseconds")),
+            "stddev_rtt": _or_null(_count("standard deviation of the round-trip times, nanoseconds")),
+            "node": _or_null(_text("who measured")),
+            "received_at": _instant("when it arrived"),
+            "traceroute": {"anyOf": [ref("StoredTraceroute"), {"type": "null"}]},
+            "batch": record(
+                "The POST it came in.",
+                {
+                    "id": _or_null(_count("its number", least=1)),
+                    "accepted": _or_null(_count("results of it that were stored")),
+                    "rejected": _or_null(_count("items of it that were not")),
+                },
+            ),
+            "file": {**FILE_NAME, "description": "the file that has it"},
+        },
+        {"error": _text("why it failed, if the node said so")},
+    ),
+    "Target": record(
+        "What was measured of one target.",
+        {
+            "ip": {**ADDRESS, "description": "the target"},
+            **_MEASURED,
+            "last_rtt_ns": _or_null(_count("the newest round-trip time, nanoseconds")),
+            "first_seen": _instant("when it was measured first"),
+            "last_seen": _instant("when it was measured last"),
+            "nodes": _NODES,
+        },
+    ),
+    "Targets": record(
+        "Targets, the busiest first.", {"targets": _listed("Target", "the targets"), "complete_until": _COMPLETE_UNTIL}
+    ),
+    "Node": record(
+        "What one node has sent.",
+        {
+            "node": _text("its name, or the address of the sender"),
+            "batches": _count("POSTs that stored or rejected items", least=1),
+            "results": _count("results stored"),
+            "rejected": _count("items that were no results"),
+            "first_heard": _instant("arrival of the first POST"),
+            "last_heard": _instant("arrival of the last POST"),
+            "results_per_s": {"type": "number", "minimum": 0, "description": "results a second, of five minutes"},
+            "clock_offset_s": _or_null({
+                "type": "number",
+                "description": "the latest timestamp of its last POST less its arrival, seconds: above 0 its clock is"
+                " ahead, well below 0 it is behind, or the results waited",
+            }),
+        },
+    ),
+    "Nodes": record("Nodes by name.", {"nodes": _listed("Node", "the nodes"), "complete_until": _COMPLETE_UNTIL}),
+    "Link": record(
+        "Two addresses that answered at consecutive TTLs of a traceroute.",
+        {
+            "from": _text("the nearer one"),
+            "to": _text("the farther one"),
+            "count": _count("how often", least=1),
+            "rtt_difference_ns": _DIFFERENCE,
+            "first_seen": _instant("when first"),
+            "last_seen": _instant("when last"),
+            "nodes": _NODES,
+        },
+    ),
+    "Links": record(
+        "Links, the most frequent first.",
+        {
+            "links": _listed("Link", "the links"),
+            "complete_until": _COMPLETE_UNTIL,
+            "complete": {
+                "type": "boolean", "description": "false where a file has so many that later ones are not counted"
+            },
+        },
+    ),
+    "Neighbour": record(
+        "An address before or after a hop.",
+        {
+            "ip": _text("its address"),
+            "count": _count("how often", least=1),
+            "rtt_difference_ns": _DIFFERENCE,
+        },
+    ),
+    "TargetBehind": record(
+        "A target that was reached through a hop.",
+        {
+            "ip": {**ADDRESS, "description": "the target"},
+            "count": _count("how often", least=1),
+            "last_seen": _instant("when last"),
+        },
+    ),
+    "HopSeen": record(
+        "An address that answered as a hop.",
+        {
+            "ip": {**ADDRESS, "description": "its address"},
+            "seen": _count("how often it answered: once for each TTL of a traceroute", least=1),
+            "first_seen": _instant("when first"),
+            "last_seen": _instant("when last"),
+            "nodes": _NODES,
+            "before": _listed("Neighbour", "who answered at the TTL before, the most frequent first"),
+            "after": _listed("Neighbour", "who answered at the TTL after, the most frequent first"),
+            "targets": _listed("TargetBehind", "the targets behind it, the newest first"),
+            "target_count": _count("how many targets there are", least=1),
+            "complete": {
+                "type": "boolean", "description": "false where only the newest of what is not summed up was read"
+            },
+        },
+    ),
+    "HopRelation": record(
+        "One line about a hop.",
+        {
+            "relation": {"enum": ["before", "after", "target"]},
+            "ip": _text("the neighbour or target"),
+            "count": _count("how often", least=1),
+            "rtt_difference_ns": _DIFFERENCE,
+            "last_seen": _or_null(_instant("when last")),
+        },
+    ),
+    "Path": record(
+        "A path of one node to a target.",
+        {
+            "node": _text("who measured"),
+            "hops": {
+                "type": "array", "items": {"type": ["string", "null"]},
+                "description": "who answered at each TTL from 1 on, null for silence; of several the least text",
+            },
+            "count": _count("how often", least=1),
+            "first_seen": _instant("when first"),
+            "last_seen": _instant("when last"),
+            "completed": _or_null({"type": "boolean", "description": "whether it ever reached the target"}),
+        },
+    ),
+    "Paths": record(
+        "The paths to one target, the one that was seen last first.",
+        {
+            "ip": {**ADDRESS, "description": "the target"},
+            "paths": _listed("Path", "the distinct paths"),
+            "timeline": {
+                "type": "array",
+                "description": "the newest traceroutes, the newest first: time, node, place in `paths` from 0",
+                "items": {
+                    "type": "array", "minItems": 3, "maxItems": 3,
+                    "prefixItems": [_instant("when"), _text("the node"), _count("the place")],
+                },
+            },
+            "traceroutes": _count("traceroutes that were read, the newest"),
+            "complete": {"type": "boolean", "description": "whether these are all"},
+        },
+    ),
+    "Bucket": record(
+        "What one node measured in one bucket of time.",
+        {
+            "start": _instant("its beginning"),
+            "node": _text("who measured"),
+            "count": _count("results", least=1),
+            **{name: schema for name, schema in _MEASURED.items() if name != "results"},
+            "rtt_min_ns": _QUANTILE,
+            **{f"rtt_p{rank}_ns": _QUANTILE for rank in QUANTILES},
+            "rtt_max_ns": _QUANTILE,
+        },
+    ),
+    "Series": record(
+        "Round-trip times and losses of one target over time.",
+        {
+            "ip": {**ADDRESS, "description": "the target"},
+            "bucket_s": _count("length of a bucket, seconds", least=1),
+            "since": _instant("the beginning"),
+            "until": _instant("the end, which is not included"),
+            "buckets": _listed("Bucket", "those that have results, by time and node"),
+        },
+    ),
+}  # fmt: skip
+
 _ANSWERS: dict[str, Schema] = {
     "Results": {
         "type": "array", "items": ref("PingResult"), "maxItems": MOST_RESULTS,
@@ -249,7 +474,13 @@ _ANSWERS: dict[str, Schema] = {
             "avg_rtt": {"type": ["integer", "null"], "minimum": 0, "description": "mean round-trip time, nanoseconds"},
             "timestamp": _instant("when it was measured"),
         },
-        {"error": _text("why it failed, if the node said so")},
+        {
+            "error": _text("why it failed, if the node said so"),
+            "traceroute": {
+                "description": "with include=traceroute", "anyOf": [ref("StoredTraceroute"), {"type": "null"}]
+            },
+        },
     ),
     "RecentResults": {"type": "array", "items": ref("RecentResult"), "maxItems": MOST_RECENT},
+    **_QUESTIONS,
 }  # fmt: skip

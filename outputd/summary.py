@@ -31,9 +31,9 @@ from outputd.resultfile import FileInfo, uri
 _log = Logger()
 APPLICATION_ID = 0x6F757473  # "outs"
 SCHEMA_VERSION = 1
-MOST_LINKS = 200_000
+MOST_LINKS = 100_000
 """Rows of links that are kept for a result file; beyond them, or beyond MOST_PASSAGES, its later hops are left out."""
-MOST_PASSAGES = 400_000
+MOST_PASSAGES = 200_000
 _RESULTS_A_STEP = 4000
 _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 8000

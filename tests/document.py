@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from decimal import Decimal
@@ -36,6 +37,17 @@ class Document:
         """All that may be answered: method, path and status."""
         return {(*key, int(status)) for key, operation in self.operations.items() for status in operation["responses"]}
 
+    def template(self, path: str) -> str:
+        """The path as the document has it, by whose pattern it is asked for; a path that it does not have as it is."""
+        bare = re.sub(r"\.(json|ndjson|csv)$", "", path)
+        for known in (path, bare):
+            if known in self.raw["paths"]:
+                return known
+        for known in self.raw["paths"]:
+            if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(known)), bare):
+                return str(known)
+        return path
+
     def faults(self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> list[str]:
         """What the document does not allow in this answer; members that it does not name are faults too.
 
@@ -52,7 +64,10 @@ class Document:
         content = answer["content"].get(media)
         if content is None:
             return [*found, f"{method} {path} may not answer {status} with {media}"]
-        if media.endswith("json"):
+        if media == "application/x-ndjson":
+            for line in body.splitlines():
+                found += self._errors(content["schema"], json.loads(line), closed=True)
+        elif media.endswith("json"):
             found += self._errors(content["schema"], json.loads(body), closed=True)
         return found
 

@@ -20,6 +20,7 @@ from outputd import openapi
 from outputd.api import MOST_BODY_BYTES
 from outputd.datadir import DataDir
 from outputd.failures import Failure
+from outputd.queries import NotReady, TooLong
 from outputd.results import Parser
 from tests.document import Document
 from tests.fakes import REACTOR, Reply, Running, Wire, a_result, a_trace, body_of, parsed
@@ -136,7 +137,7 @@ class ServiceTests(TestCase):
         self, status: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Reply:
         """Ask, and hold the answer against the document; where GET is allowed, HEAD is asked too."""
-        path_alone = path.partition("?")[0]
+        path_alone = DOCUMENT.template(path.partition("?")[0])
         sent = {"Host": "here", "Connection": "close", "Content-Length": str(len(body)), **(headers or {})}
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
         reply = await self.answer(port_of(path_alone), "\r\n".join(lines).encode("latin-1") + body)
@@ -164,7 +165,7 @@ class ServiceTests(TestCase):
     def test_every_route_is_in_the_document_and_every_path_of_it_is_routed(self) -> None:
         parts = self.running.parts
         routed = {
-            (method, rule.rule, flag)
+            (method, rule.rule.replace("<", "{").replace(">", "}"), flag)
             for flag, site in (("port", parts._results_site), ("health-port", parts._health_site))
             for rule in site.resource._app.url_map.iter_rules()
             for method in rule.methods
@@ -179,6 +180,7 @@ class ServiceTests(TestCase):
         await self._results()
         await self._files()
         await self._health()
+        await self._questions()
         documented = {answer for answer in DOCUMENT.answers if answer[2] != BUG}
         self.assertEqual(set(), documented - self.seen)
 
@@ -264,7 +266,10 @@ class ServiceTests(TestCase):
             "/recent?ip=8.8.8.8&limit=2",
         ):
             await self.want(200, "GET", path)
-        for query in ("limit=0", "limit=-1", "limit=x", "limit=", "ip=x", "ip="):
+        for query in (
+            "failed=yes", "since=now", "until=2026-01-07", "before=0", "include=all",
+            "limit=0", "limit=-1", "limit=x", "limit=", "ip=x", "ip=",
+        ):  # fmt: skip
             await self.want(400, "GET", f"/recent?{query}")
         for reason in ("disk I/O error", "database or disk is full"):
             self.running.parts._store.failure = Failure(reason, 1.5)
@@ -274,3 +279,36 @@ class ServiceTests(TestCase):
         self.running.service.stopping = True
         await self.want(503, "GET", "/ready")
         self.running.service.stopping = False
+
+    async def _questions(self) -> None:
+        hops = [{"ttl": 1, "ip": "10.0.0.1", "rtt": 5}, {"ttl": 2, "ip": "10.0.0.2"}, {"ttl": 3, "timeout": True}]
+        spread = a_result(error='a "b",\n', avg_rtt=5, min_rtt=1, max_rtt=9, stddev_rtt=2)
+        await self.want(200, "POST", "/results", body_of(a_trace(*hops), spread), {"X-Ping-Node": "n,1"})
+        newest = (await self.want(200, "GET", "/recent?limit=1&include=traceroute")).json[0]["id"]
+        week = "since=2026-01-01T00:00:00Z&until=2026-01-08T00:00:00%2B01:00&bucket=3600"
+        questions = (
+            "/recent", f"/results/{newest}", f"/results/{newest - 1}", "/targets", "/nodes", "/links", "/hops/10.0.0.1",
+            "/paths?ip=8.8.8.8", f"/series?ip=8.8.8.8&{week}", "/series?ip=9.9.9.9", "/links?ip=10.0.0.2&min_count=1",
+            "/targets?since=2026-01-01T00:00:00Z", "/links?since=2030-01-01T00:00:00Z", "/paths?ip=9.9.9.9",
+        )  # fmt: skip
+        for question in questions:
+            path, mark, query = question.partition("?")
+            for media in ("application/json", "application/x-ndjson", "text/csv"):
+                reply = await self.want(200, "GET", question, headers={"Accept": media})
+                self.assertTrue(str(reply.header("Content-Type")).startswith(media))
+                suffix = media.rpartition("/")[2].removeprefix("x-")
+                again = await self.want(200, "GET", f"{path}.{suffix}{mark}{query}", headers={"Accept": "image/png"})
+                self.assertEqual(reply.header("Content-Type"), again.header("Content-Type"))
+        for question in (
+            "/results/x", "/targets?limit=0", "/nodes?limit=x", "/links?min_count=0", "/hops/x", "/paths",
+            "/series?ip=x", "/series?ip=8.8.8.8&bucket=0",
+        ):  # fmt: skip
+            await self.want(400, "GET", question)
+        for question in ("/results/999999", "/hops/192.0.2.1"):
+            await self.want(404, "GET", question)
+        queries = self.running.parts._queries
+        for status, error in ((503, NotReady("not yet")), (504, TooLong("too long"))):
+            queries._stopped = error
+            for question in questions:
+                await self.want(status, "GET", question)
+        queries._stopped = None

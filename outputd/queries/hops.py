@@ -94,10 +94,12 @@ def _summed_up(session: Session, ip: str) -> dict[tuple[int, str], int]:
                 "INSERT INTO temp.passage SELECT target, node, count, first_seen, last_seen FROM s.passage"
                 f" WHERE {_IN_FILES} AND hop = :ip", {"ip": ip},
             )  # fmt: skip
-            for relation, column, key in (("before", "near", "far"), ("after", "far", "near")):
+            for relation, column, key, index in (
+                ("before", "near", "far", "INDEXED BY link_far"), ("after", "far", "near", ""),
+            ):  # fmt: skip
                 session.execute(
                     f"INSERT INTO temp.beside SELECT '{relation}', {column}, count, difference_ns, differences,"
-                    f" last_seen FROM s.link WHERE {_IN_FILES} AND {key} = :ip", {"ip": ip},
+                    f" last_seen FROM s.link {index} WHERE {_IN_FILES} AND {key} = :ip", {"ip": ip},
                 )  # fmt: skip
             marks = session.execute("SELECT sequence, created_at, hop_id FROM s.file").fetchall()
             return {(sequence, created_at): hop_id for sequence, created_at, hop_id in marks}

@@ -60,7 +60,7 @@ def complete_until(session: Session) -> dict[str, Any]:
 
 def targets(session: Session, choice: Choice) -> Table:
     """Each target with its counts, the busiest first."""
-    where = choice.where(node="node = :node", since="last_seen >= :since")
+    where = choice.where(node="node = :node")
     with session.summary():
         session.execute(
             f"""
@@ -73,7 +73,8 @@ def targets(session: Session, choice: Choice) -> Table:
                 CAST(total(received) AS INTEGER) AS received, min(first_seen) AS first_seen,
                 max(last_seen) AS last_seen,
                 CAST(substr(max(printf('%020d', last_id) || last_rtt_ns), 21) AS INTEGER) AS last_rtt_ns
-              FROM s.target {where} GROUP BY ip ORDER BY results DESC, ip LIMIT :limit
+              FROM s.target {where} GROUP BY ip HAVING :since IS NULL OR max(last_seen) >= :since
+              ORDER BY 2 DESC, ip LIMIT :limit
             ) found
             """,
             choice.parameters,
@@ -104,26 +105,64 @@ def nodes(session: Session, choice: Choice, now_s: float) -> Table:
 
 def links(session: Session, choice: Choice) -> Table:
     """Pairs of addresses that answered at consecutive TTLs, the most frequent first."""
-    where = choice.where(node="node = :node", since="last_seen >= :since", ip="(near = :ip OR far = :ip)")
     with session.summary():
-        session.execute(
-            f"""
+        session.execute("CREATE TEMP TABLE candidate (near, far)")
+        session.execute("CREATE TEMP TABLE found (near, far, count, difference, differences, first_seen, last_seen)")
+        if choice.ip is not None or choice.since is not None:
+            _gather_links(session, choice, _CANDIDATES.format(
+                condition=choice.where(since="last_seen >= :since", node="node = :node")
+            ) if choice.ip is None else _CANDIDATES_OF_IP)  # fmt: skip
+        elif not _gather_frequent(session, choice):
+            session.execute("DELETE FROM temp.found")
+            session.execute(_TOTALS.format(links=f"s.link {choice.where(node='node = :node')}"), choice.parameters)
+        session.execute(f"""
             CREATE TEMP TABLE answer AS
             SELECT near AS "from", far AS "to", count, first_seen, last_seen,
-              CAST(round(difference_ns / nullif(differences, 0)) AS INTEGER) AS rtt_difference_ns,
+              CAST(round(difference / nullif(differences, 0)) AS INTEGER) AS rtt_difference_ns,
               (SELECT json_group_array(node) FROM
                 (SELECT DISTINCT node FROM s.link l
-                 WHERE {_FILES} AND l.near = found.near AND l.far = found.far ORDER BY node)) AS nodes
-            FROM (
-              SELECT near, far, sum(count) AS count, total(difference_ns) AS difference_ns,
-                sum(differences) AS differences, min(first_seen) AS first_seen, max(last_seen) AS last_seen
-              FROM s.link {where} GROUP BY near, far HAVING sum(count) >= :min_count
-              ORDER BY 3 DESC, near, far LIMIT :limit
-            ) found
-            """,
-            choice.parameters,
-        )
+                 WHERE {_FILES} AND l.near = f.near AND l.far = f.far ORDER BY node)) AS nodes
+            FROM temp.found f ORDER BY f.rowid
+            """)  # fmt: skip
         return Table(session, "links", LINK_COLUMNS, after={**complete_until(session), "complete": not _full(session)})
+
+
+_OFTEN = 8
+_MANY_ROWS = 100_000
+_CANDIDATES = "INSERT INTO temp.candidate SELECT DISTINCT near, far FROM s.link {condition}"
+_CANDIDATES_OF_IP = f"""
+INSERT INTO temp.candidate SELECT near, far FROM s.link WHERE {_FILES} AND near = :ip
+UNION SELECT near, far FROM s.link INDEXED BY link_far WHERE {_FILES} AND far = :ip
+"""
+_TOTALS = """
+INSERT INTO temp.found
+SELECT near, far, sum(count) AS total, total(difference_ns), sum(differences), min(first_seen), max(last_seen)
+FROM {links}
+GROUP BY near, far HAVING sum(count) >= :min_count AND (:since IS NULL OR max(last_seen) >= :since)
+ORDER BY total DESC, near, far LIMIT :limit
+"""
+
+
+def _gather_links(session: Session, choice: Choice, candidates: str) -> None:
+    session.execute(candidates, choice.parameters)
+    links = (
+        f"(SELECT l.* FROM temp.candidate c CROSS JOIN s.link l WHERE {_FILES} AND l.near = c.near AND l.far = c.far)"
+    )
+    session.execute(_TOTALS.format(links=f"{links} {choice.where(node='node = :node')}"), choice.parameters)
+
+
+def _gather_frequent(session: Session, choice: Choice) -> bool:
+    """Find the links by those that some file has often, which are few; whether no other can be among them."""
+    rows, files = session.execute("SELECT total(links), count(*) FROM s.file").fetchone()
+    if rows < _MANY_ROWS:
+        return False
+    nodes = 1 if choice.node is not None else session.value("SELECT count(DISTINCT node) FROM s.node")
+    _gather_links(session, choice, _CANDIDATES.format(
+        condition=f"WHERE count >= {_OFTEN} {'' if choice.node is None else 'AND node = :node'}"
+    ))  # fmt: skip
+    least, found = session.execute("SELECT min(count), count(*) FROM temp.found").fetchone()
+    others = (_OFTEN - 1) * files * nodes
+    return bool((found == choice.limit and least > others) or choice.min_count > others)
 
 
 def _full(session: Session) -> bool:
