@@ -91,6 +91,7 @@ count(*), count(iif(received > 0, NULL, 1)), CAST(total(sent) AS INTEGER), CAST(
 _SEEN = "first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)"
 _HOP_AFTER = first_above(":last", "f.traceroute_hops", "traceroute_id", ":low")
 _INTO = (
+    "INSERT OR IGNORE INTO name (node) SELECT node FROM temp.batch",
     f"""
 INSERT INTO target
 SELECT *, (SELECT rtt FROM temp.result r WHERE r.id = last_id) FROM (
@@ -130,20 +131,28 @@ WHERE h.id > :hop_from AND h.id < :hop_to AND h.ip IS NOT NULL AND NOT h.timeout
   AND (h.ip NOT GLOB '*[^0-9.]*' OR (h.ip GLOB '*:*' AND h.ip NOT GLOB '*[^0-9a-f:]*'))
 GROUP BY 1, 2, 3
 """
+_NODE = "(SELECT ',' || id || ',' FROM name n WHERE n.node = found.node)"
+_NODES = "nodes = nodes || iif(instr(nodes, excluded.nodes), '', substr(excluded.nodes, 2))"
 _HOPS_INTO = (
     f"""
 INSERT INTO link
-SELECT :file, a.ip, b.ip, r.node, count(*), total(b.rtt - a.rtt), count(b.rtt - a.rtt), min(r.at), max(r.at)
-FROM temp.reply a CROSS JOIN temp.reply b CROSS JOIN temp.result r
-WHERE b.trace = a.trace AND b.ttl = a.ttl + 1 AND b.ip <> a.ip AND r.id = a.trace GROUP BY 2, 3, 4
-ON CONFLICT DO UPDATE SET count = count + excluded.count, difference_ns = difference_ns + excluded.difference_ns,
-  differences = differences + excluded.differences, {_SEEN}
+SELECT :file, near, far, {_NODE}, count, difference_ns, differences, first_seen, last_seen FROM (
+  SELECT a.ip AS near, b.ip AS far, r.node AS node, count(*) AS count, total(b.rtt - a.rtt) AS difference_ns,
+    count(b.rtt - a.rtt) AS differences, min(r.at) AS first_seen, max(r.at) AS last_seen
+  FROM temp.reply a CROSS JOIN temp.reply b CROSS JOIN temp.result r
+  WHERE b.trace = a.trace AND b.ttl = a.ttl + 1 AND b.ip <> a.ip AND r.id = a.trace GROUP BY 1, 2, 3
+) found WHERE true
+ON CONFLICT DO UPDATE SET {_NODES}, count = count + excluded.count,
+  difference_ns = difference_ns + excluded.difference_ns, differences = differences + excluded.differences, {_SEEN}
 """,
     f"""
 INSERT INTO passage
-SELECT :file, a.ip, r.ip, r.node, count(*), min(r.at), max(r.at)
-FROM temp.reply a CROSS JOIN temp.result r WHERE r.id = a.trace GROUP BY 2, 3, 4
-ON CONFLICT DO UPDATE SET count = count + excluded.count, {_SEEN}
+SELECT :file, hop, target, {_NODE}, count, first_seen, last_seen FROM (
+  SELECT a.ip AS hop, r.ip AS target, r.node AS node, count(*) AS count, min(r.at) AS first_seen,
+    max(r.at) AS last_seen
+  FROM temp.reply a CROSS JOIN temp.result r WHERE r.id = a.trace GROUP BY 1, 2, 3
+) found WHERE true
+ON CONFLICT DO UPDATE SET {_NODES}, count = count + excluded.count, {_SEEN}
 """,
 )
 
@@ -250,6 +259,7 @@ class Summary:
     def _drop(self, db: sqlite3.Connection, sequence: int) -> None:
         with _transaction(db):
             _delete(db, sequence)
+            db.execute("DELETE FROM name WHERE node NOT IN (SELECT node FROM node)")
 
     def _advance(self, db: sqlite3.Connection, info: FileInfo) -> bool:
         """Take in the next results of a file; whether there were any."""

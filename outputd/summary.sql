@@ -49,18 +49,24 @@ CREATE TABLE minute (
   PRIMARY KEY (file, minute, node)
 ) WITHOUT ROWID;
 
+-- Numbers of nodes, for the two tables below: ',1,12,' are the nodes 1 and 12.
+CREATE TABLE name (
+  id INTEGER PRIMARY KEY,
+  node TEXT NOT NULL UNIQUE
+);
+
 -- Two addresses that answered at consecutive TTLs of one traceroute.
 CREATE TABLE link (
   file INTEGER NOT NULL,
   near TEXT NOT NULL,
   far TEXT NOT NULL,
-  node TEXT NOT NULL,
+  nodes TEXT NOT NULL,
   count INTEGER NOT NULL,
-  difference_ns INTEGER NOT NULL,     -- sum of the differences of round-trip time
+  difference_ns REAL NOT NULL,        -- sum of the differences of round-trip time
   differences INTEGER NOT NULL,       -- how many
   first_seen DATETIME NOT NULL,
   last_seen DATETIME NOT NULL,
-  PRIMARY KEY (file, near, far, node)
+  PRIMARY KEY (file, near, far)
 ) WITHOUT ROWID;
 CREATE INDEX link_far ON link(file, far);
 
@@ -69,9 +75,9 @@ CREATE TABLE passage (
   file INTEGER NOT NULL,
   hop TEXT NOT NULL,
   target TEXT NOT NULL,
-  node TEXT NOT NULL,
+  nodes TEXT NOT NULL,
   count INTEGER NOT NULL,
   first_seen DATETIME NOT NULL,
   last_seen DATETIME NOT NULL,
-  PRIMARY KEY (file, hop, target, node)
+  PRIMARY KEY (file, hop, target)
 ) WITHOUT ROWID;

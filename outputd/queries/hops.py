@@ -27,7 +27,8 @@ COLUMNS = (
 
 def hop(session: Session, ip: str, limit: int) -> Table | None:
     """All of one hop, each of its lists at most `limit` long; None when it was never seen."""
-    session.execute("CREATE TEMP TABLE passage (target, node, count, first_seen, last_seen)")
+    session.execute("CREATE TEMP TABLE passage (target, count, first_seen, last_seen)")
+    session.execute("CREATE TEMP TABLE seen_by (node PRIMARY KEY) WITHOUT ROWID")
     session.execute("CREATE TEMP TABLE beside (relation, ip, count, difference, differences, last_seen)")
     session.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
     session.execute("CREATE TEMP TABLE fresh (id INTEGER PRIMARY KEY, trace, ttl, rtt)")
@@ -60,7 +61,7 @@ def hop(session: Session, ip: str, limit: int) -> Table | None:
         "seen": seen,
         "first_seen": timestamps.printed(first_seen),
         "last_seen": timestamps.printed(last_seen),
-        "nodes": _raw(session, "SELECT DISTINCT node AS line FROM temp.passage ORDER BY node"),
+        "nodes": _raw(session, "SELECT node AS line FROM temp.seen_by ORDER BY node"),
         "before": _raw(session, _NEIGHBOURS, {"relation": "before"}),
         "after": _raw(session, _NEIGHBOURS, {"relation": "after"}),
         "targets": _raw(session, _TARGETS),
@@ -91,8 +92,13 @@ def _summed_up(session: Session, ip: str) -> dict[tuple[int, str], int]:
     try:
         with session.summary():
             session.execute(
-                "INSERT INTO temp.passage SELECT target, node, count, first_seen, last_seen FROM s.passage"
+                "INSERT INTO temp.passage SELECT target, count, first_seen, last_seen FROM s.passage"
                 f" WHERE {_IN_FILES} AND hop = :ip", {"ip": ip},
+            )  # fmt: skip
+            session.execute(
+                "INSERT OR IGNORE INTO temp.seen_by SELECT n.node FROM"
+                f" (SELECT DISTINCT nodes FROM s.passage WHERE {_IN_FILES} AND hop = :ip) CROSS JOIN s.name n"
+                " WHERE instr(nodes, ',' || n.id || ',')", {"ip": ip},
             )  # fmt: skip
             for relation, column, key, index in (
                 ("before", "near", "far", "INDEXED BY link_far"), ("after", "far", "near", ""),
@@ -135,9 +141,10 @@ def _take_in(session: Session) -> None:
     session.execute("INSERT INTO temp.chosen SELECT DISTINCT trace FROM temp.fresh")
     session.execute(f"""
         INSERT INTO temp.passage
-        SELECT p.ip, b.node, (SELECT count(DISTINCT ttl) FROM temp.fresh WHERE trace = c.id), {at}, {at}
+        SELECT p.ip, (SELECT count(DISTINCT ttl) FROM temp.fresh WHERE trace = c.id), {at}, {at}
         FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p WHERE p.id = c.id
         """)  # fmt: skip
+    session.execute(f"INSERT OR IGNORE INTO temp.seen_by SELECT DISTINCT b.node FROM {NODES_OF_CHOSEN}")
     for relation, step, difference in (("before", -1, "o.rtt - n.rtt"), ("after", 1, "n.rtt - o.rtt")):
         session.execute(f"""
             INSERT INTO temp.beside

@@ -107,26 +107,29 @@ def links(session: Session, choice: Choice) -> Table:
     """Pairs of addresses that answered at consecutive TTLs, the most frequent first."""
     with session.summary():
         session.execute("CREATE TEMP TABLE candidate (near, far)")
-        session.execute("CREATE TEMP TABLE found (near, far, count, difference, differences, first_seen, last_seen)")
+        session.execute(
+            "CREATE TEMP TABLE found (near, far, nodes, count, difference, differences, first_seen, last_seen)"
+        )
         if choice.ip is not None or choice.since is not None:
             _gather_links(session, choice, _CANDIDATES.format(
-                condition=choice.where(since="last_seen >= :since", node="node = :node")
+                condition=choice.where(since="last_seen >= :since", node=_OF_NODE)
             ) if choice.ip is None else _CANDIDATES_OF_IP)  # fmt: skip
         elif not _gather_frequent(session, choice):
             session.execute("DELETE FROM temp.found")
-            session.execute(_TOTALS.format(links=f"s.link {choice.where(node='node = :node')}"), choice.parameters)
-        session.execute(f"""
+            session.execute(_TOTALS.format(links=f"s.link {choice.where(node=_OF_NODE)}"), choice.parameters)
+        session.execute("""
             CREATE TEMP TABLE answer AS
             SELECT near AS "from", far AS "to", count, first_seen, last_seen,
               CAST(round(difference / nullif(differences, 0)) AS INTEGER) AS rtt_difference_ns,
               (SELECT json_group_array(node) FROM
-                (SELECT DISTINCT node FROM s.link l
-                 WHERE {_FILES} AND l.near = f.near AND l.far = f.far ORDER BY node)) AS nodes
+                (SELECT node FROM s.name WHERE instr(f.nodes, ',' || id || ',') ORDER BY node)) AS nodes
             FROM temp.found f ORDER BY f.rowid
             """)  # fmt: skip
         return Table(session, "links", LINK_COLUMNS, after={**complete_until(session), "complete": not _full(session)})
 
 
+_FOUND = "near, far, nodes, count, difference, differences, first_seen, last_seen"
+_OF_NODE = "instr(nodes, (SELECT ',' || id || ',' FROM s.name WHERE name.node = :node))"
 _OFTEN = 8
 _MANY_ROWS = 100_000
 _CANDIDATES = "INSERT INTO temp.candidate SELECT DISTINCT near, far FROM s.link {condition}"
@@ -136,7 +139,8 @@ UNION SELECT near, far FROM s.link INDEXED BY link_far WHERE {_FILES} AND far = 
 """
 _TOTALS = """
 INSERT INTO temp.found
-SELECT near, far, sum(count) AS total, total(difference_ns), sum(differences), min(first_seen), max(last_seen)
+SELECT near, far, group_concat(nodes, ''), sum(count) AS total, total(difference_ns), sum(differences),
+  min(first_seen), max(last_seen)
 FROM {links}
 GROUP BY near, far HAVING sum(count) >= :min_count AND (:since IS NULL OR max(last_seen) >= :since)
 ORDER BY total DESC, near, far LIMIT :limit
@@ -148,7 +152,7 @@ def _gather_links(session: Session, choice: Choice, candidates: str) -> None:
     links = (
         f"(SELECT l.* FROM temp.candidate c CROSS JOIN s.link l WHERE {_FILES} AND l.near = c.near AND l.far = c.far)"
     )
-    session.execute(_TOTALS.format(links=f"{links} {choice.where(node='node = :node')}"), choice.parameters)
+    session.execute(_TOTALS.format(links=f"{links} {choice.where(node=_OF_NODE)}"), choice.parameters)
 
 
 def _gather_frequent(session: Session, choice: Choice) -> bool:
@@ -156,12 +160,11 @@ def _gather_frequent(session: Session, choice: Choice) -> bool:
     rows, files = session.execute("SELECT total(links), count(*) FROM s.file").fetchone()
     if rows < _MANY_ROWS:
         return False
-    nodes = 1 if choice.node is not None else session.value("SELECT count(DISTINCT node) FROM s.node")
     _gather_links(session, choice, _CANDIDATES.format(
-        condition=f"WHERE count >= {_OFTEN} {'' if choice.node is None else 'AND node = :node'}"
+        condition=f"WHERE count >= {_OFTEN} {'' if choice.node is None else f'AND {_OF_NODE}'}"
     ))  # fmt: skip
     least, found = session.execute("SELECT min(count), count(*) FROM temp.found").fetchone()
-    others = (_OFTEN - 1) * files * nodes
+    others = (_OFTEN - 1) * files
     return bool((found == choice.limit and least > others) or choice.min_count > others)
 
 
