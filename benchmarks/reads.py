@@ -16,14 +16,16 @@ from benchmarks import load
 from benchmarks.figures import Spread, alternating, ratios, table
 from benchmarks.full import full_directory
 from benchmarks.kinds import Kind, usual
-from benchmarks.read import Route, an_address, get
+from benchmarks.read import Route, get
 from benchmarks.service import HOST, Service, dumping, meanwhile
 from benchmarks.session import Session
+from outputd import timestamps
 from outputd.store import Limits
 
 _CONNECTIONS = 16
 _WAL_TIMES = 6  # of the session's seconds: it must have the time to grow
 _SLOW_BYTES_S = 64 * 1024
+_WEEK_S = 7 * 86_400
 _APART = 100_000  # bodies left out for a load whose length is not known
 
 Times = dict[str, list[dict[str, float]]]
@@ -44,6 +46,7 @@ def run(session: Session) -> str:
             _wal(session, service, kind),
         ]
         service.check()
+    parts.append(_summary(session, kind))
     return "\n\n".join(parts)
 
 
@@ -58,16 +61,34 @@ def _loaded(service: Service, kind: Kind, rate: float | None) -> Iterator[None]:
         yield
 
 
+def questions(service: Service) -> dict[str, str]:
+    """Paths of all questions to the files, by title, about what the files have."""
+    newest = service.get("/recent?limit=1")[0]
+    target = urllib.parse.quote(newest["ip"], safe="")
+    week = urllib.parse.urlencode({
+        "since": timestamps.printed(timestamps.at(timestamps.seconds(newest["timestamp"].removesuffix("Z")) - _WEEK_S)),
+        "until": newest["timestamp"],
+    })  # fmt: skip
+    link = service.get("/links?limit=1")["links"][0]
+    return {
+        "/recent?limit=100": "/recent?limit=100",
+        "/recent?ip=, the newest target": f"/recent?limit=100&ip={target}",
+        "/recent?ip=, never seen": "/recent?limit=100&ip=192.0.2.1",
+        "/recent?include=traceroute": "/recent?limit=100&include=traceroute",
+        "/results/ID": f"/results/{newest['id']}",
+        "/hops/IP, the most frequent link's": f"/hops/{urllib.parse.quote(link['from'], safe='')}",
+        "/hops/IP, the newest target's": f"/hops/{target}",
+        "/series, a week": f"/series?ip={target}&{week}",
+        "/paths": f"/paths?ip={target}",
+        "/targets": "/targets",
+        "/links": "/links",
+        "/nodes": "/nodes",
+    }
+
+
 def _routes(session: Session, service: Service, kind: Kind, half: float) -> str:
     base = f"http://{HOST}:{service.health_port}"
-    common = urllib.parse.quote(an_address(base), safe="")
-    paths = {
-        "/recent?limit=100": "/recent?limit=100",
-        "/recent?ip=, the newest target": f"/recent?limit=100&ip={common}",
-        "/recent?ip=, never seen": "/recent?limit=100&ip=192.0.2.1",
-        "/stats": "/stats",
-        "/metrics": "/metrics",
-    }
+    paths = {**questions(service), "/stats": "/stats", "/metrics": "/metrics"}
     loaded: Times = {name: [] for name in paths}
     alone: Times = {name: [] for name in paths}
 
@@ -145,6 +166,24 @@ def _cost(session: Session, service: Service, kind: Kind) -> str:
         rows.append([title, share])
     return "\n\n".join(
         ["### The ingest's best rate with dumps: share of that without", table(["dumps", "share"], rows)]
+    )
+
+
+def _summary(session: Session, kind: Kind) -> str:
+    """The ingest's best rate with the summary kept up, as a share of that without."""
+
+    def rate(service: Service) -> float:
+        tally = service.post(kind, _CONNECTIONS, session.seconds, warmup=session.warmup)
+        return tally.results / tally.seconds
+
+    with session.service() as with_it, session.service(summary=False) as without:
+        share = ratios(alternating(session.turns, partial(rate, with_it), partial(rate, without)))
+    session.say(f"reads: ingest with the summary: {share}")
+    return "\n\n".join(
+        [
+            "### What the summary costs the ingest: share of the best rate without it",
+            table(["", "share"], [["", share]]),
+        ]
     )
 
 

@@ -27,6 +27,12 @@ _START_S = 120.0  # a ledger of millions of addresses on a slow disk
 _STOP_S = 20.0
 _FORK = multiprocessing.get_context("fork")  # a child has the prepared bodies without making them again
 
+_WITHOUT_SUMMARY = """
+from outputd import __main__, summary
+summary.KeepingUp.start = lambda self: None
+__main__.main()
+"""
+
 T = TypeVar("T")
 
 
@@ -81,7 +87,7 @@ def free_port() -> int:
 class Service:
     """One instance. What it has acknowledged is counted, and can be compared with what it has stored."""
 
-    def __init__(self, directory: Path, *flags: str, input_url: str = "") -> None:
+    def __init__(self, directory: Path, *flags: str, input_url: str = "", summary: bool = True) -> None:
         self.directory = directory
         self.port, self.health_port = free_port(), free_port()
         self.start_s = 0.0
@@ -90,8 +96,9 @@ class Service:
         self._log = Path(f"{directory}.log")
         self._sent: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        program = ["-m", "outputd"] if summary else ["-c", _WITHOUT_SUMMARY]
         self._command = [
-            sys.executable, "-m", "outputd", f"--port={self.port}", f"--health-port={self.health_port}",
+            sys.executable, *program, f"--port={self.port}", f"--health-port={self.health_port}",
             f"--db-dir={directory}", f"--input-url={input_url}", *flags,
         ]  # fmt: skip
 

@@ -47,10 +47,10 @@ class Session:
         """A fresh directory's path."""
         return self.home / f"data-{next(self._numbers)}"
 
-    def service(self, directory: Path | None = None, *flags: str, input_url: str = "") -> Service:
-        """An instance, not started yet, in a fresh directory if none is given."""
+    def service(self, directory: Path | None = None, *flags: str, input_url: str = "", summary: bool = True) -> Service:
+        """An instance, not started yet, in a fresh directory if none is given; without what keeps the summary up."""
         size = f"--max-size-mb={self.size_mb}"
-        return Service(directory or self.directory(), size, *flags, input_url=input_url)
+        return Service(directory or self.directory(), size, *flags, input_url=input_url, summary=summary)
 
     def limit(self, kind: Kind, group: int) -> dict[str, float]:
         """What one thread stores of such bodies, `group` in a transaction: figures of limit.py."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks import load
 from benchmarks.read import Route, get
-from benchmarks.service import HOST, Service, Wrong, dumping, input_service, meanwhile, rotating
+from benchmarks.reads import questions
+from benchmarks.service import HOST, Service, Wrong, call, dumping, input_service, meanwhile, rotating
 from benchmarks.session import Session
 
 _RESULTS = 3000  # of each kind,
@@ -25,6 +26,7 @@ def run(session: Session) -> str:
                     _tell(session, f"{kind.title}, open loop", service.post(kind, 8, 0.0, rate=50.0, count=25))
             service.check()
             _read(service)
+            _ask(service)
         stored = service.check_files()
     for kind in session.kinds:
         session.limit(kind, 4)
@@ -35,6 +37,18 @@ def _tell(session: Session, title: str, tally: load.Tally) -> None:
     session.say(f"{title}: {sum(tally.statuses.values())} POSTs, {tally.acknowledged_total:,} results")
     if not tally.acknowledged_total or not load.summary(tally)["results_per_s"]:
         raise Wrong(f"{title}: nothing was stored")
+
+
+def _ask(service: Service) -> None:
+    """What the questions count is what was acknowledged, and every one is answered."""
+    for path in questions(service).values():
+        status, body = call(service.health_port, "GET", path)
+        if status != 200 or not body:
+            raise Wrong(f"GET {path}: {status} {body[:200]!r}")
+    for path, name in (("/targets?limit=100000", "targets"), ("/nodes", "nodes")):
+        counted = sum(row["results"] for row in service.get(path)[name])
+        if counted != service.acknowledged:
+            raise Wrong(f"GET {path} counts {counted} results, {service.acknowledged} were acknowledged")
 
 
 def _read(service: Service) -> None:

@@ -49,6 +49,16 @@ def believed(result: str, batch: str) -> str:
     return f"iif({at} >= '1970' AND ({at} <= {arrived} OR {at} <= datetime({arrived}, '+1 day')), {at}, {arrived})"
 
 
+def is_address(ip: str) -> str:
+    """SQL for whether a hop's text is an address, by its letters: other text is hardly made of these alone."""
+    return f"({ip} NOT GLOB '*[^0-9.]*' OR ({ip} GLOB '*:*' AND {ip} NOT GLOB '*[^0-9a-f:]*'))"
+
+
+def believable(rtt: str) -> str:
+    """SQL for a round-trip time that can be: one of an hour and more would drown all others in a sum."""
+    return f"iif({rtt} < 3600000000000, {rtt}, NULL)"
+
+
 _SCRATCH_TABLES = ("batch", "result", "reply")
 _SCRATCH = """
 CREATE TEMP TABLE batch (
@@ -123,12 +133,10 @@ SELECT :file, node, substr(arrived, 1, 16), {_COUNTS} FROM temp.result WHERE tru
 ON CONFLICT DO UPDATE SET {_COUNTED}
 """,
 )
-# Text that is no address is left out (by its letters: what has only those of addresses and is none does no harm).
-_REPLIES = """
+_REPLIES = f"""
 INSERT INTO temp.reply
-SELECT h.traceroute_id, h.ttl, h.ip, min(h.rtt) FROM f.traceroute_hops h
-WHERE h.id > :hop_from AND h.id < :hop_to AND h.ip IS NOT NULL AND NOT h.timeout
-  AND (h.ip NOT GLOB '*[^0-9.]*' OR (h.ip GLOB '*:*' AND h.ip NOT GLOB '*[^0-9a-f:]*'))
+SELECT h.traceroute_id, h.ttl, h.ip, min({believable("h.rtt")}) FROM f.traceroute_hops h
+WHERE h.id > :hop_from AND h.id < :hop_to AND NOT h.timeout AND {is_address("h.ip")}
 GROUP BY 1, 2, 3
 """
 _NODE = "(SELECT ',' || id || ',' FROM name n WHERE n.node = found.node)"

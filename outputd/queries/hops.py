@@ -14,9 +14,9 @@ from outputd.places import NODES_OF_CHOSEN
 from outputd.queries.answers import Column, Table
 from outputd.queries.session import NotReady, Session
 from outputd.resultfile import FileInfo
-from outputd.summary import believed
+from outputd.summary import believable, believed, is_address
 
-MOST_FRESH = 1000
+MOST_FRESH = 200
 """Rows of one file that are read beyond the summary's mark, the newest."""
 _REACH_ROWS = 48
 _IN_FILES = "file IN (SELECT sequence FROM s.file)"
@@ -122,20 +122,20 @@ def _read_on(session: Session, ip: str, marks: dict[tuple[int, str], int]) -> bo
         mark = marks.get((info.sequence, info.created_at), 0)
         session.execute("DELETE FROM temp.fresh")
         session.execute(
-            "INSERT INTO temp.fresh SELECT id, traceroute_id, ttl, rtt FROM f.traceroute_hops"
+            f"INSERT INTO temp.fresh SELECT id, traceroute_id, ttl, {believable('rtt')} FROM f.traceroute_hops"
             f" WHERE ip = :ip AND id > :mark AND NOT timeout ORDER BY id DESC LIMIT {MOST_FRESH}",
             {"ip": ip, "mark": mark},
         )
         rows = session.value("SELECT count(*) FROM temp.fresh")
         is_whole = is_whole and rows < MOST_FRESH
         if rows:
-            _take_in(session)
+            _take_in(session, ip)
 
     session.over_files(gather)
     return is_whole
 
 
-def _take_in(session: Session) -> None:
+def _take_in(session: Session, ip: str) -> None:
     at = believed("p", "b")
     session.execute("DELETE FROM temp.chosen")
     session.execute("INSERT INTO temp.chosen SELECT DISTINCT trace FROM temp.fresh")
@@ -145,14 +145,14 @@ def _take_in(session: Session) -> None:
         FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p WHERE p.id = c.id
         """)  # fmt: skip
     session.execute(f"INSERT OR IGNORE INTO temp.seen_by SELECT DISTINCT b.node FROM {NODES_OF_CHOSEN}")
-    for relation, step, difference in (("before", -1, "o.rtt - n.rtt"), ("after", 1, "n.rtt - o.rtt")):
+    for relation, step in (("before", -1), ("after", 1)):
         session.execute(f"""
             INSERT INTO temp.beside
             SELECT '{relation}', ip, count(*), total(difference), count(difference), NULL FROM (
-              SELECT o.trace, o.ttl, n.ip, min(n.rtt), {difference} AS difference
+              SELECT o.trace, o.ttl, n.ip, {step} * (min({believable("n.rtt")}) - min(o.rtt)) AS difference
               FROM temp.fresh o CROSS JOIN f.traceroute_hops n
-              WHERE n.id BETWEEN o.id - {_REACH_ROWS} AND o.id + {_REACH_ROWS} AND n.traceroute_id = o.trace
-                AND n.ttl = o.ttl + {step} AND n.ip IS NOT NULL AND NOT n.timeout AND n.ip <> :ip
+              WHERE n.id BETWEEN o.id - {_REACH_ROWS} AND o.id + {_REACH_ROWS} AND +n.traceroute_id = o.trace
+                AND +n.ttl = o.ttl + {step} AND NOT n.timeout AND {is_address("n.ip")} AND n.ip <> :ip
               GROUP BY 1, 2, 3
             ) GROUP BY ip
-            """)  # fmt: skip
+            """, {"ip": ip})  # fmt: skip

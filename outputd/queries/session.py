@@ -35,6 +35,7 @@ class Session:
         self._ended: Exception | None = None
         self._db = sqlite3.connect(":memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=5)
         self._db.execute("PRAGMA temp_store=FILE")
+        self._db.execute("PRAGMA automatic_index=OFF")  # one over all hops of a file takes longer than any question
         self._db.execute(f"PRAGMA temp.cache_size=-{_CACHE_KIB}")
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> sqlite3.Cursor:
