@@ -1,13 +1,24 @@
 """What `outputd.queries` promises; a number is that of a rule of the contract."""
 
+import csv
+import json
+import math
+import random
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from outputd.queries import Wanted
-from tests.fakes import Bench, a_result, a_trace, many_hops, outcome
+from outputd.pools import Threads
+from outputd.queries import Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
+from outputd.queries import summaries as links_of
+from outputd.queries.session import Session
+from tests.fakes import REACTOR, Bench, a_result, a_trace, many_hops, outcome
+from tests.test_summary import wild
 
 
 class Recent(SynchronousTestCase):
@@ -120,3 +131,190 @@ class Recent(SynchronousTestCase):
         files = {path: path.read_bytes() for path in self.bench.path.iterdir() if not path.name.endswith("-shm")}
         self.recent()
         self.assertEqual({path: path.read_bytes() for path in files}, files)
+
+    def test_a_page_after_the_other_has_each_result_once(self) -> None:
+        for _ in range(3):
+            self.bench.keep(*[a_result()] * 10)
+            self.rotate()
+        found: list[int] = []
+        before = None
+        while page := outcome(self.queries.recent(Wanted(7, before=before))).rows:
+            found += [row["id"] for row in page]
+            before = page[-1]["id"]
+        self.assertEqual(found, list(range(30, 0, -1)))
+
+    def test_by_node_by_failure_and_by_time(self) -> None:
+        for node in ("a", "b"):
+            self.bench.post(a_result(), a_result(received=0, timestamp="2026-01-07T23:00:00Z"), node=node)
+            self.rotate()
+        for wanted, ids in (
+            (Wanted(node="a"), [2, 1]), (Wanted(node="b", ip="8.8.8.8"), [4, 3]), (Wanted(failed=True), [4, 2]),
+            (Wanted(failed=False, node="b"), [3]), (Wanted(since="2026-01-07 23:00:00"), [4, 2]),
+            (Wanted(until="2026-01-07 23:00:00", ip="8.8.8.8"), [3, 1]), (Wanted(node="c"), []),
+        ):  # fmt: skip
+            self.assertEqual([row["id"] for row in outcome(self.queries.recent(wanted)).rows], ids, wanted)
+
+    def test_a_traceroute_where_it_is_asked_for(self) -> None:
+        hops = [{"ttl": 1, "ip": "10.0.0.1", "rtt": 5}, {"ttl": 2, "timeout": True}]
+        self.bench.keep(a_trace(*many_hops(3)), a_trace(*hops), a_result())
+        rows = outcome(self.queries.recent(Wanted(traceroute=True))).rows
+        self.assertIsNone(rows[0]["traceroute"])
+        self.assertEqual(
+            rows[1]["traceroute"],
+            {
+                "method": "icmp", "completed": True, "error": None,
+                "hops": [
+                    {"ttl": 1, "ip": "10.0.0.1", "rtt": 5, "timeout": False},
+                    {"ttl": 2, "ip": None, "rtt": None, "timeout": True},
+                ],
+            },
+        )  # fmt: skip
+        self.assertEqual(len(rows[2]["traceroute"]["hops"]), 3)
+
+
+def read(answer: Table | Rows | None) -> Any:
+    """An answer in JSON."""
+    assert answer is not None
+    text = b"".join(answer.pages("json"))
+    if isinstance(answer, Table):
+        answer.session.close()
+    return json.loads(text)
+
+
+class Asking(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.bench = Bench(Path(self.mktemp()))
+        self.queries = self.bench.queries()
+
+    def fill(self) -> None:
+        for number in range(3):
+            if number:
+                self.bench.outcome(self.bench.store.rotate())
+            for node in ("a", "b"):
+                self.bench.post(*(wild(place) for place in range(30)), node=node)
+
+    def test_a_hop_is_told_alike_from_the_summary_and_from_the_files(self) -> None:
+        self.fill()
+        for ip in ("10.0.0.1", "2001:db8::1"):
+            from_files = read(outcome(self.queries.hop(ip, 1000)))
+            read(outcome(self.queries.targets(Choice(1))))  # brings the summary up to date
+            from_summary = read(outcome(self.queries.hop(ip, 1000)))
+            self.assertEqual(from_files, from_summary)
+            self.assertTrue(from_files["before"] and from_files["after"] and from_files["targets"])
+            self.bench.directory.summary.unlink()
+        self.assertIsNone(outcome(self.queries.hop("192.0.2.200", 10)))
+
+    def test_the_frequent_links_are_found_the_short_way_as_the_long_way(self) -> None:
+        self.fill()
+        long = read(outcome(self.queries.links(Choice(3))))
+        self.patch(links_of, "_MANY_ROWS", 0)
+        self.assertEqual(read(outcome(self.queries.links(Choice(3)))), long)
+        self.assertEqual(len(long["links"]), 3)
+
+    def test_quantiles_are_values_that_were_measured(self) -> None:
+        """Nearest rank, against Python."""
+        rng = random.Random(1)
+        for size in (1, 2, 9, 100):
+            bench = Bench(Path(self.mktemp()))
+            rtts = [rng.randrange(10**9) for _ in range(size)]
+            bench.post(*(a_result(avg_rtt=rtt) for rtt in rtts), a_result(received=0, avg_rtt=0), node="a")
+            span = Span("8.8.8.8", 3600, "2026-01-01 00:00:00", "2026-02-01 00:00:00")
+            (bucket,) = read(outcome(bench.queries().series(span)))["buckets"]
+            rtts.sort()
+            for rank in (10, 25, 50, 75, 90):
+                self.assertEqual(bucket[f"rtt_p{rank}_ns"], rtts[math.ceil(rank * size / 100) - 1])
+            self.assertEqual((bucket["rtt_min_ns"], bucket["rtt_max_ns"]), (rtts[0], rtts[-1]))
+            self.assertEqual(
+                (bucket["count"], bucket["failed"], bucket["start"]), (size + 1, 1, "2026-01-07T22:00:00Z")
+            )
+
+    def test_extremes_are_those_of_the_packets_where_the_node_gave_them(self) -> None:
+        self.bench.post(a_result(avg_rtt=5, min_rtt=1, max_rtt=9), a_result(avg_rtt=4))
+        span = Span("8.8.8.8", 3600, "2026-01-01 00:00:00", "2026-02-01 00:00:00")
+        (bucket,) = read(outcome(self.queries.series(span)))["buckets"]
+        self.assertEqual((bucket["rtt_min_ns"], bucket["rtt_p50_ns"], bucket["rtt_max_ns"]), (1, 4, 9))
+
+    def test_paths_are_told_apart_and_their_changes_are_in_the_timeline(self) -> None:
+        one = a_trace({"ttl": 1, "ip": "10.0.0.1"}, {"ttl": 3, "ip": "8.8.8.8"})
+        other = a_trace({"ttl": 1, "ip": "10.0.0.2"}, {"ttl": 2, "timeout": True}, {"ttl": 3, "ip": "8.8.8.8"})
+        for item in (one, one, other, one):
+            self.bench.post(item, node="a")
+            self.bench.outcome(self.bench.store.rotate())
+        found = read(outcome(self.queries.paths("8.8.8.8", None, None)))
+        self.assertEqual(
+            [(path["hops"], path["count"]) for path in found["paths"]],
+            [(["10.0.0.1", None, "8.8.8.8"], 3), (["10.0.0.2", None, "8.8.8.8"], 1)],
+        )
+        self.assertEqual([place for _, _, place in found["timeline"]], [0, 1, 0, 0])
+
+    def test_hostile_text_comes_back_as_it_was_in_every_form(self) -> None:
+        node, error = '=1+1,"a"', 'a "b",\r\n<script>\x00\u2028é'
+        self.bench.post(a_result(error=error), node=node)
+        (row,) = outcome(self.queries.recent(Wanted())).rows
+        self.assertEqual(row["error"], error)
+        table = outcome(self.queries.nodes(Choice(10)))
+        self.assertEqual(read(table)["nodes"][0]["node"], node)
+        table = outcome(self.queries.nodes(Choice(10)))
+        (_, line) = csv.reader(b"".join(table.pages("csv")).decode().splitlines())
+        self.assertEqual(line[0], node)
+
+    def test_one_result_whole(self) -> None:
+        self.bench.post(a_result(), {"ip": 1}, node="a")
+        self.bench.outcome(self.bench.store.rotate())
+        self.bench.post(a_trace(*many_hops(2), ip="1.1.1.1") | {"min_rtt": 5}, node="b")
+        found = read(outcome(self.queries.result(2)))
+        self.assertEqual((found["node"], found["min_rtt"], len(found["traceroute"]["hops"])), ("b", 5, 2))
+        found = read(outcome(self.queries.result(1)))
+        self.assertEqual((found["node"], found["batch"]), ("a", {"id": 1, "accepted": 1, "rejected": 1}))
+        self.assertIsNone(outcome(self.queries.result(3)))
+
+
+_FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+class Ending(TestCase):
+    """Real threads, and SQL that would go on for ever."""
+
+    def setUp(self) -> None:
+        self.bench = Bench(Path(self.mktemp()))
+        self.threads = Threads(REACTOR, "test", 2)
+        self.addCleanup(self.threads.stop)
+
+    def queries(self, limit_s: float) -> Queries:
+        async def at_once(within_s: float) -> None:
+            pass
+
+        return Queries(
+            lambda: self.bench.store.files, self.bench.directory.summary, at_once, self.threads, REACTOR,
+            self.bench.now, limit_s,
+        )  # fmt: skip
+
+    async def test_a_question_ends_with_its_time(self) -> None:
+        began = time.monotonic()
+        with self.assertRaises(TooLong):
+            await self.queries(0.2)._ask(lambda session: session.value(_FOR_EVER))
+        self.assertLess(time.monotonic() - began, 30)
+
+    async def test_a_stop_ends_all_questions_and_returns_when_no_file_is_open(self) -> None:
+        queries = self.queries(600.0)
+        begun = threading.Event()
+        left = threading.Event()
+
+        def ask(session: Session) -> None:
+            def work(_: object) -> None:
+                begun.set()
+                session.value(_FOR_EVER)
+
+            try:
+                session.over_files(work)
+            finally:
+                left.set()
+
+        asked = Deferred.fromCoroutine(queries._ask(ask))
+        await self.threads(begun.wait)
+        await queries.stop()
+        self.assertTrue(left.is_set())
+        with self.assertRaises(NotReady):
+            await asked
+        with self.assertRaises(NotReady):
+            await queries.recent(Wanted())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from outputd.pools import InThread
 from outputd.queries import hops, paths, results, series, summaries
@@ -49,7 +49,7 @@ class Queries:
         self._reactor = reactor
         self._now = now
         self._limit_s = limit_s
-        self._asking: set[Session] = set()
+        self._asking: dict[Session, IDelayedCall] = {}
         self._stopped: NotReady | None = None
         self._idle: Deferred[None] | None = None
 
@@ -130,12 +130,11 @@ class Queries:
         if len(self._asking) >= _MOST_AT_ONCE:
             raise NotReady("too many questions wait")
         session = Session(list(self._files()), self._summary)
-        self._asking.add(session)
-        late = self._reactor.callLater(self._limit_s, self._end, session)
+        self._asking[session] = self._reactor.callLater(self._limit_s, self._end, session)
         try:
             return await self._in_thread(lambda: _answered(session, lambda: question(session, *args, **kwargs)))
         finally:
-            self._asking.discard(session)
+            late = self._asking.pop(session)
             if late.active():
                 late.cancel()
             if self._idle is not None and not self._asking and not self._idle.called:
@@ -145,7 +144,7 @@ class Queries:
         """End a question that takes too long; again, should the first call have come between two statements."""
         if session in self._asking:
             session.end(TooLong(f"it takes more than {self._limit_s:g} s: ask for less"))
-            self._reactor.callLater(_AGAIN_S, self._end, session)
+            self._asking[session] = self._reactor.callLater(_AGAIN_S, self._end, session)
 
 
 def _answered(session: Session, question: Callable[[], T]) -> T:

@@ -61,20 +61,18 @@ def series(session: Session, span: Span) -> Table:
     session.execute(f"""
         CREATE TEMP TABLE answer AS
         WITH ranked AS (
-          SELECT start, node, rtt, row_number() OVER (PARTITION BY start, node ORDER BY rtt) AS place,
-            count(*) OVER (PARTITION BY start, node) AS total
-          FROM temp.sample WHERE rtt IS NOT NULL
-        ), quantile AS MATERIALIZED (
-          SELECT start, node, {quantiles} FROM ranked GROUP BY start, node
-        ), counted AS MATERIALIZED (
+          SELECT *, row_number() OVER (PARTITION BY start, node ORDER BY rtt IS NULL, rtt) AS place,
+            count(rtt) OVER (PARTITION BY start, node) AS total
+          FROM temp.sample
+        ), counted AS (
           SELECT start, node, count(*) AS count, count(iif(received > 0, NULL, 1)) AS failed,
             CAST(total(sent) AS INTEGER) AS sent, CAST(total(received) AS INTEGER) AS received,
-            min(least) AS rtt_min_ns, max(most) AS rtt_max_ns
-          FROM temp.sample GROUP BY start, node
+            min(least) AS rtt_min_ns, {quantiles}, max(most) AS rtt_max_ns
+          FROM ranked GROUP BY start, node
         )
-        SELECT datetime(c.start, 'unixepoch') AS start, c.node AS node, count, failed, sent, received,
-          {LOSS} AS loss_percent, rtt_min_ns, {", ".join(f"rtt_p{rank}_ns" for rank in QUANTILES)}, rtt_max_ns
-        FROM counted c LEFT JOIN quantile q ON q.start = c.start AND q.node = c.node ORDER BY c.start, c.node
+        SELECT datetime(start, 'unixepoch') AS start, node, count, failed, sent, received, {LOSS} AS loss_percent,
+          rtt_min_ns, {", ".join(f"rtt_p{rank}_ns" for rank in QUANTILES)}, rtt_max_ns
+        FROM counted c ORDER BY c.start, c.node
         """)  # fmt: skip
     before = {
         "ip": span.ip, "bucket_s": span.bucket_s, "since": timestamps.printed(span.since),
