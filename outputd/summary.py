@@ -14,6 +14,7 @@ import os
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -39,6 +40,7 @@ _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 8000
 _NICENESS = 15
 _EVERY_S = 1.0
+_PAUSES = 5
 _GONE = re.compile("unable to open|no such table")
 _TABLES = ("target", "node", "minute", "link", "passage", "file")
 
@@ -418,9 +420,14 @@ class KeepingUp:
     def _work(self, stored: object) -> bool:
         """Take in all that there is; whether that went well."""
         try:
+            began = time.thread_time()
             while self._summary.step():
+                if not self._waiting and not self._stopping:  # nobody asks: leave the machine to the ingest
+                    self._wanted.clear()
+                    self._wanted.wait(_PAUSES * (time.thread_time() - began))
                 if self._stopping:
                     return False
+                began = time.thread_time()
         except (sqlite3.Error, OSError) as error:
             if self.failure is None and not self._stopping:
                 _log.error("the summary cannot be kept up and is tried again: {error!s}", error=error)
