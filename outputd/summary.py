@@ -14,7 +14,6 @@ import os
 import re
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -38,9 +37,8 @@ MOST_PASSAGES = 200_000
 _RESULTS_A_STEP = 4000
 _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 8000
-_NICENESS = 15
 _EVERY_S = 1.0
-_PAUSES = 5
+_LOOKS_EVERY_S = 0.1
 _GONE = re.compile("unable to open|no such table")
 _TABLES = ("target", "node", "minute", "link", "passage", "file")
 
@@ -364,12 +362,20 @@ class UpToDate(Protocol):
 
 
 class KeepingUp:
-    """The thread that keeps a summary up. `stored` changes its value when results are stored or files come and go."""
+    """The thread that keeps a summary up. `stored` changes its value when results are stored or files come and go.
 
-    def __init__(self, summary: Summary, reactor: Any, stored: Callable[[], object], now: Callable[[], float]) -> None:
+    While nobody asks it works only when no POST waits (`is_busy`). A low priority instead would cost the ingest more: a
+    thread that is put to sleep with the GIL in its hands keeps all others waiting.
+    """
+
+    def __init__(
+        self, summary: Summary, reactor: Any, stored: Callable[[], object], is_busy: Callable[[], bool],
+        now: Callable[[], float],
+    ) -> None:  # fmt: skip
         self._summary = summary
         self._reactor = reactor
         self._stored = stored
+        self._is_busy = is_busy
         self._now = now
         self._has: object = None
         self._waiting: dict[Deferred[None], int] = {}
@@ -404,8 +410,6 @@ class KeepingUp:
         self._waiting.pop(waiter, None)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # of this thread alone, where a thread has a priority
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         try:
             while not self._stopping:
                 self._wanted.clear()
@@ -420,14 +424,14 @@ class KeepingUp:
     def _work(self, stored: object) -> bool:
         """Take in all that there is; whether that went well."""
         try:
-            began = time.thread_time()
-            while self._summary.step():
-                if not self._waiting and not self._stopping:  # nobody asks: leave the machine to the ingest
+            while True:
+                while self._is_busy() and not self._waiting and not self._stopping:
                     self._wanted.clear()
-                    self._wanted.wait(_PAUSES * (time.thread_time() - began))
+                    self._wanted.wait(_LOOKS_EVERY_S)
                 if self._stopping:
                     return False
-                began = time.thread_time()
+                if not self._summary.step():
+                    break
         except (sqlite3.Error, OSError) as error:
             if self.failure is None and not self._stopping:
                 _log.error("the summary cannot be kept up and is tried again: {error!s}", error=error)

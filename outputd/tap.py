@@ -247,7 +247,8 @@ class _Parts:
             collector, store, rotation, Copies(directory, self._threads), self._threads, metrics.observe_request,
             reactor.seconds,
         )  # fmt: skip
-        self._summary = KeepingUp(Summary(directory.summary, lambda: store.files), reactor, self._stored, now)
+        summary = Summary(directory.summary, lambda: store.files)
+        self._summary = KeepingUp(summary, reactor, self._stored, lambda: store.waiting > 0, now)
         self._asking = Threads(reactor, "outputd-query", _ASKERS)
         self._queries = Queries(
             lambda: store.files, directory.summary, self._summary.up_to_date, self._asking, reactor, now

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.datadir import DataDir
@@ -330,7 +331,8 @@ class KeepingUpTests(TestCase):
         self.bench = Bench(Path(self.mktemp()))
         self.stored = 0
         self.summary = Summary(self.bench.directory.summary, lambda: self.bench.store.files)
-        self.keeping_up = KeepingUp(self.summary, REACTOR, lambda: self.stored, self.bench.now)
+        self.busy = False
+        self.keeping_up = KeepingUp(self.summary, REACTOR, lambda: self.stored, lambda: self.busy, self.bench.now)
 
     def post(self) -> None:
         self.bench.post(a_result())
@@ -346,6 +348,26 @@ class KeepingUpTests(TestCase):
             self.post()
             await self.keeping_up.up_to_date(30.0)
             self.assertEqual(self.count(), number)
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_it_works_beside_waiting_posts_only_when_somebody_asks(self) -> None:
+        """The ingest comes first."""
+        self.busy = True
+        self.post()
+        self.keeping_up.start()
+        await deferLater(REACTOR, 0.3)
+        self.assertFalse(self.summary.path.exists())
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual(self.count(), 1)
+        self.post()
+        await deferLater(REACTOR, 1.5)
+        self.assertEqual(self.count(), 1)
+        self.busy = False
+        for _ in range(100):
+            await deferLater(REACTOR, 0.1)
+            if self.count() == 2:
+                break
+        self.assertEqual(self.count(), 2)
         await self.keeping_up.stop(self.bench.in_thread)
 
     async def test_nobody_waits_longer_than_he_would(self) -> None:
