@@ -34,11 +34,12 @@ SCHEMA_VERSION = 1
 MOST_LINKS = 100_000
 """Rows of links that are kept for a result file; beyond them, or beyond MOST_PASSAGES, its later hops are left out."""
 MOST_PASSAGES = 200_000
-_RESULTS_A_STEP = 4000
+_RESULTS_A_STEP = 1000
 _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 8000
 _EVERY_S = 1.0
-_LOOKS_EVERY_S = 0.1
+_LOOKS_EVERY_S = 0.01
+_IDLE_LOOKS = 3
 _GONE = re.compile("unable to open|no such table")
 _TABLES = ("target", "node", "minute", "link", "passage", "file")
 
@@ -425,9 +426,7 @@ class KeepingUp:
         """Take in all that there is; whether that went well."""
         try:
             while True:
-                while self._is_busy() and not self._waiting and not self._stopping:
-                    self._wanted.clear()
-                    self._wanted.wait(_LOOKS_EVERY_S)
+                self._let_posts_pass()
                 if self._stopping:
                     return False
                 if not self._summary.step():
@@ -440,6 +439,14 @@ class KeepingUp:
         self.failure = None
         self._has = stored
         return True
+
+    def _let_posts_pass(self) -> None:
+        """Return when no POST was seen to wait for a moment, or when somebody asks."""
+        idle_looks = 0
+        while idle_looks < _IDLE_LOOKS and not self._waiting and not self._stopping:
+            idle_looks = 0 if self._is_busy() else idle_looks + 1
+            self._wanted.clear()
+            self._wanted.wait(_LOOKS_EVERY_S)
 
     def _tell(self, turn: int) -> None:
         """Tell those who have waited since before this turn."""
