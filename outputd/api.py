@@ -14,7 +14,8 @@ from twisted.web.iweb import IRequest
 
 from outputd.access import NODE, OPERATOR
 from outputd.addresses import canonical
-from outputd.collector import Collector, Sender
+from outputd.collector import TOO_MUCH, Collector, Sender
+from outputd.collector import Answer as Collected
 from outputd.decoding import BadCoding, TooLarge, gunzip
 from outputd.dump import Copies, Copy, NoRoom, byte_range, send_part
 from outputd.ledger import NO_ADDRESS
@@ -79,8 +80,7 @@ class Api:
         if request.refusal == 413:
             return send(request, *problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most"))
         if request.refusal:
-            wait_s = request.site.admission.retry_after_s()
-            return send(request, *problem(503, "too much waits for the disk", retry_after_s=wait_s))
+            return send(request, *_answer(self._collector.refused(TOO_MUCH)))
         try:
             sender = _sender(request)
         except BadHeader as error:
@@ -109,7 +109,7 @@ class Api:
             return problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most when decoded")
         admission = request.site.admission
         if not admission.has_room(len(body)):
-            return problem(503, "too much waits for the disk", retry_after_s=admission.retry_after_s())
+            return _answer(self._collector.refused(TOO_MUCH))
         admission.hold(len(body))
         try:
             return await self._collect(body, sender, started)
@@ -119,9 +119,7 @@ class Api:
     async def _collect(self, body: bytes, sender: Sender, started: float) -> Answer:
         answer = await self._collector.collect(body, sender)
         self._observe(self._seconds() - started)
-        if answer.problem is not None:
-            return problem(answer.status, **answer.problem)
-        return answer.status, answer.json, JSON
+        return _answer(answer)
 
     # -- POST /rotate --------------------------------------------------------------------------------
 
@@ -213,6 +211,12 @@ class _Hot(Resource):
 def needs(method: bytes, path: bytes) -> str:
     """The role that a request to this site needs."""
     return NODE if path == b"/results" else OPERATOR
+
+
+def _answer(collected: Collected) -> Answer:
+    if collected.problem is not None:
+        return problem(collected.status, **collected.problem)
+    return collected.status, collected.json, JSON
 
 
 def _sender(request: CappedRequest) -> Sender:

@@ -17,6 +17,7 @@ from outputd.results import MOST_ERRORS, Batch, NotResults, Parser, TooManyResul
 from outputd.stats import Stats
 from outputd.store import Store, StoreFailed
 
+TOO_MUCH = "too much waits for the disk"
 _LARGE_BYTES = 256 * 1024
 _DAY_S = 86_400
 _BYTES_A_CELL = 24
@@ -63,7 +64,7 @@ class Collector:
     async def collect(self, body: bytes, sender: Sender) -> Answer:
         """Store a decoded body's results; a body with a used key is answered as the first time."""
         if self._ledger.failure is not None:
-            return self._unavailable(self._ledger.failure.reason)
+            return self.refused(self._ledger.failure.reason)
         if sender.key is None:
             return await self._store_body(body, sender, None)
         name = key_name(sender.scope, sender.key)
@@ -110,13 +111,13 @@ class Collector:
         rows_bytes = batch.cells * _BYTES_A_CELL
         if not self._admission.has_room(rows_bytes) and self._admission.held_bytes > size_bytes:
             self._stats.refused += items  # alone it would be taken, however much it grew
-            return self._unavailable("too much waits for the disk")
+            return self.refused(TOO_MUCH)
         self._admission.hold(rows_bytes)
         try:
             await self._store.record(batch)
         except StoreFailed as error:
             self._stats.refused += items
-            return self._unavailable(f"the results cannot be stored now: {error}")
+            return self.refused(f"the results cannot be stored now: {error}")
         finally:
             self._admission.let_go(rows_bytes)
         self._admission.drained(size_bytes)
@@ -135,7 +136,9 @@ class Collector:
             return problem(422, "no item of the body is a result", received=0, rejected=items, errors=errors)
         return Answer(200, json)
 
-    def _unavailable(self, detail: str) -> Answer:
+    def refused(self, detail: str) -> Answer:
+        """The answer to a POST of which nothing is stored now, counted: 503, and when to come again."""
+        self._stats.refused_posts += 1
         return problem(503, detail, retry_after_s=self._admission.retry_after_s())
 
 

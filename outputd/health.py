@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -99,7 +100,16 @@ class Health:
 
     async def _text(self, request: CappedRequest) -> Answer:
         await self._learnt()
+        self._metrics.observe_disk(await self._free_bytes())
         return 200, self._metrics.text(), {b"Content-Type": CONTENT_TYPE, **SAFE}
+
+    async def _free_bytes(self) -> float:
+        """Room on the disk; not a number when the directory is gone or its disk does not answer in time."""
+        try:
+            free = Deferred.fromCoroutine(self._in_thread(self._directory.free_bytes))
+            return float(await free.addTimeout(_LEARNT_S, self._clock))
+        except (OSError, DeferredTimeout, CancelledError):
+            return math.nan
 
     async def _counts(self, request: CappedRequest) -> Answer:
         await self._learnt()

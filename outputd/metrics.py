@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +48,8 @@ class Metrics:
             f"{PREFIX}write_duration_seconds", "Time of a whole turn of the writer", buckets=_SECONDS, registry=registry
         )
         self._posts = Histogram(f"{PREFIX}commit_posts", "POSTs in a commit", buckets=_POSTS, registry=registry)
+        self._disk_free = Gauge(f"{PREFIX}disk_free_bytes", "Room left on the disk of --db-dir", registry=registry)
+        self._disk_free.set(math.nan)
         for name, (text, read) in gauges.items():
             Gauge(f"{PREFIX}{name}", text, registry=registry).set_function(read)
         Info(f"{PREFIX}build", "Versions of outputd and what it stands on", registry=registry).info({
@@ -64,6 +67,10 @@ class Metrics:
         self._turns.observe(written.seconds)
         if posts:
             self._posts.observe(posts)
+
+    def observe_disk(self, free_bytes: float) -> None:
+        """So much room is left on the disk; not a number when it cannot be told."""
+        self._disk_free.set(free_bytes)
 
     def text(self) -> bytes:
         """The exposition, format 0.0.4."""
@@ -89,6 +96,7 @@ class _Counts:
         for name, text, value in (
             ("offered_items", "Items of bodies that could be read: stored, rejected or refused", stats.offered),
             ("refused_items", "Items refused since they could not be stored", stats.refused),
+            ("refused_posts", "POSTs answered 503, read or not", stats.refused_posts),
             ("duplicate_posts", "POSTs answered by their Idempotency-Key", stats.duplicate_posts),
             ("hops_over_limit", "New addresses not kept because of --max-hops", stats.hops_over_limit),
         ):

@@ -24,6 +24,7 @@ class Stats:
     offered: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     refused: int = 0
+    refused_posts: int = 0
     latest: str = ""
 
     @property

@@ -445,9 +445,17 @@ class _Parts:
             "file_wal_bytes": ("Size of its WAL", lambda: self._store.wal_bytes),
             "file_age_seconds": ("Age of the current file", lambda: self._store.age_s),
             "files": ("Result files", lambda: len(self._store.files)),
-            "storing": ("1 while results can be stored", lambda: float(self._store.failure is None)),
+            "connections_limit": ("Most connections on that port", lambda: self._options["max-connections"]),
+            "file_size_limit_bytes": ("Size at which a file is rotated", lambda: self._store.limits.max_size_bytes),
+            "file_age_limit_seconds": ("Age at which a file is rotated", lambda: self._store.limits.max_age_s),
+            "files_limit": ("Result files that are kept", lambda: self._store.limits.keep_files),
+            "storing": ("1 while results can be stored", self._is_storing),
+            "feed_enabled": ("0 when the feed is turned off", lambda: float(self._feed is not None)),
             "feed_up": ("1 while input_service takes hops", self._feed_is_up),
         }
+
+    def _is_storing(self) -> float:
+        return float(self._store.failure is None and self._ledger.failure is None)
 
     def _feed_is_up(self) -> float:
         return float(self._feed is not None and self._feed.state.status == "ok")

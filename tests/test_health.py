@@ -1,5 +1,7 @@
 """What the site of --health-port promises; a number is that of a rule of the contract."""
 
+import math
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,10 @@ NOW = "2026-01-07T22:30:45Z"
 class Disk(DataDir):
     """A directory on a disk whose room is told."""
 
-    free = 1 << 40
+    free: int | None = 1 << 40
 
     def free_bytes(self) -> int:
-        return self.free
+        return super().free_bytes() if self.free is None else self.free
 
 
 class HealthTest(SynchronousTestCase):
@@ -348,3 +350,17 @@ class RecentOverHTTP(HealthTest):
         self.assertEqual(
             (reply.status, reply.header("Content-Type")), (200, "text/plain; version=0.0.4; charset=utf-8")
         )
+
+
+class Room(HealthTest):
+    def value(self) -> float:
+        (text,) = re.findall(rb"(?m)^output_service_disk_free_bytes (\S+)$", self.get("/metrics").body)
+        return float(text)
+
+    def test_metrics_tell_the_room_on_the_disk(self) -> None:
+        self.disk.free = 123 << 20
+        self.assertEqual(self.value(), 123 << 20)
+
+    def test_a_directory_that_has_gone_costs_metrics_this_figure_alone(self) -> None:
+        self.disk.free, self.disk.path = None, self.bench.path / "gone"
+        self.assertTrue(math.isnan(self.value()))

@@ -80,6 +80,11 @@ class MetricsTest(SynchronousTestCase):
         """Rule 22."""
         self.assertEqual(self.value("output_service_queue_posts"), 7)
 
+    def test_room_on_the_disk_is_not_a_number_until_it_is_known(self) -> None:
+        self.assertNotEqual(self.value("output_service_disk_free_bytes"), self.value("output_service_disk_free_bytes"))
+        self.metrics.observe_disk(5e9)
+        self.assertEqual(self.value("output_service_disk_free_bytes"), 5e9)
+
     def test_rejects_by_reason(self) -> None:
         """Rule 22: and a thousand hops are one reason."""
         batch = Batch("2026-01-07 22:30:45", accepted=1, successful=1)
