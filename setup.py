@@ -13,6 +13,7 @@ TEST = [
     "hypothesis>=6.100",
     "openapi-schema-validator>=0.9",
     "openapi-spec-validator>=0.9",
+    "PyYAML>=6",
     "schemathesis==4.32.*",  # held fast: each release looks for more
     "setuptools>=64",
     "trustme>=1.1",
