@@ -1,0 +1,55 @@
+"""Code blocks of our documents, so that what is written there can be run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.system.harness import CHECKOUT
+
+RUN_S = 60.0
+_BLOCK = re.compile(
+    r"^(#{1,4}) (?P<heading>[^\n]+)$|^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block: under which heading, in which language, and what."""
+
+    heading: str
+    language: str
+    text: str
+
+
+def blocks(document: str) -> list[Block]:
+    """The code blocks of a document of the checkout, in order."""
+    found, heading = [], ""
+    for match in _BLOCK.finditer((CHECKOUT / document).read_text(encoding="utf-8")):
+        if match["heading"] is not None:
+            heading = match["heading"]
+        else:
+            found.append(Block(heading, match["language"], match["text"]))
+    return found
+
+
+def run(commands: str, cwd: Path, environment: Mapping[str, str] | None = None) -> str:
+    """What commands print, run by bash, which stops at the first that fails; then it is an AssertionError."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands], cwd=cwd, env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=RUN_S,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{commands}\nended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def matches(expected: str, printed: str) -> bool:
+    """Whether a text is as documented, where `...` stands for anything and white space counts as one blank."""
+    pattern = ".*".join(re.escape(" ".join(part.split())) for part in expected.split("..."))
+    pattern = pattern.replace(r"\ .*", r"\ ?.*").replace(r".*\ ", r".*\ ?")
+    return re.fullmatch(pattern.strip(), " ".join(printed.split()), re.DOTALL) is not None
