@@ -323,6 +323,8 @@ def rescue(db: sqlite3.Connection, directory: DataDir, path: Path, over: bool) -
             os.replace(made, path)
             directory.sync()
         else:
+            if not path.exists():  # its WAL is left, with pages that a new file of this name would take for its own
+                directory.remove(path)
             directory.put_back(made, path)
     finally:
         made.unlink(missing_ok=True)
