@@ -445,7 +445,7 @@ class _Parts:
             "file_wal_bytes": ("Size of its WAL", lambda: self._store.wal_bytes),
             "file_age_seconds": ("Age of the current file", lambda: self._store.age_s),
             "files": ("Result files", lambda: len(self._store.files)),
-            "connections_limit": ("Most connections on that port", lambda: self._options["max-connections"]),
+            "connections_limit": ("Most connections on that port", lambda: self._results_site.most_connections),
             "file_size_limit_bytes": ("Size at which a file is rotated", lambda: self._store.limits.max_size_bytes),
             "file_age_limit_seconds": ("Age at which a file is rotated", lambda: self._store.limits.max_age_s),
             "files_limit": ("Result files that are kept", lambda: self._store.limits.keep_files),

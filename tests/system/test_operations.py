@@ -227,9 +227,11 @@ class WellTests(OperationsTest):
         self.start()
         self.post()
         shutil.rmtree(self.directory)
-        self.post(status=503)
         self.follow("The directory was removed")
+        wait_until(self.is_ready, "ready again")
         self.post()
+        self.systemctl("stop")
+        self.assertEqual(40, sum(stored_targets(self.directory).values()))
 
     def test_a_deleted_file(self) -> None:
         self.start()
@@ -275,7 +277,9 @@ class WellTests(OperationsTest):
         self.post(400)
 
     def test_descriptors(self) -> None:
-        """They run out for real; afterwards it accepts again."""
+        """There are too few for --max-connections, then none at all; afterwards it accepts again."""
+        with self.settings.open("a", encoding="utf-8") as file:
+            file.write("ulimit -n 600\n")
         self.start()
         used = len(os.listdir(f"/proc/{self.pid}/fd"))
         soft, hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
