@@ -7,15 +7,17 @@
 #   make bench                      throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"
 #   make bench-smoke                whether benchmarks and counts are right, in 20 seconds
 #   make overload                   ten times too much for a minute, beside idle and slow connections; ARGS="--seconds 10"
+#   make soak MINUTES=30            a long run with kills, outages and full disks, and the account of every result
 #   make check                      all that must pass before a change lands
 #   make clean                      takes away what the above made, never results
 
 PYTHON ?= python3
 ARGS ?=
 TESTS ?= tests
+MINUTES ?= 30
 
 .DEFAULT_GOAL := run
-.PHONY: run demo test lint ruff format mypy bench bench-smoke overload check clean stale
+.PHONY: run demo test lint ruff format mypy bench bench-smoke overload soak check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -82,6 +84,9 @@ bench-smoke: .venv/ready-run
 
 overload: .venv/ready-test
 	@.venv/bin/python -m tests.system.overload $(ARGS)
+
+soak: .venv/ready-test
+	@.venv/bin/python -m tests.system.soak --minutes $(MINUTES) $(ARGS)
 
 check:
 	@.ci/run

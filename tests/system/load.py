@@ -7,9 +7,9 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from tests.system.waiting import wait_until
@@ -27,6 +27,8 @@ class Post:
     body: bytes
     targets: tuple[str, ...]
     key: str
+    bad: tuple[str, ...] = ()
+    """Targets of items that are no results."""
 
     @property
     def results(self) -> list[Result]:
@@ -48,20 +50,29 @@ class Source:
         self._made = 0
         self._lock = threading.Lock()
 
-    def post(self, size: int = 10) -> Post:
-        """A body of so many results."""
+    def post(self, size: int = 10, bad: int = 0) -> Post:
+        """A body of so many items, some of which are no results."""
         with self._lock:
-            results = [self._result() for _ in range(size)]
+            items = [self._result() for _ in range(size)]
             key = f"key {self._made}"
-        return Post(json.dumps(results).encode(), tuple(result["ip"] for result in results), key)
+            spoilt = set(self._random.sample(range(size), bad)) if bad else set()
+        names = [item["ip"] for item in items]
+        for index in spoilt:
+            items[index]["sent"] = -1
+        good = tuple(name for index, name in enumerate(names) if index not in spoilt)
+        return Post(json.dumps(items).encode(), good, key, tuple(names[index] for index in spoilt))
+
+    def _target(self) -> str:
+        self._made += 1
+        return str(IPv6Address(_TARGETS + self._made))
 
     def _result(self) -> Result:
         rng = self._random
-        self._made += 1
+        target = self._target()
         sent = rng.randint(1, 10)
         received = rng.choice((0, sent, sent, rng.randint(0, sent)))
         result: Result = {
-            "ip": str(IPv6Address(_TARGETS + self._made)),
+            "ip": target,
             "sent": sent,
             "received": received,
             "packet_loss": 100 * (sent - received) / sent,
@@ -103,6 +114,30 @@ class Source:
             return f"2001:DB8:0:0:0:0:0:{rng.randint(0, 4000):X}"
         address = str(IPv4Address(rng.choice((0x0A000000, 0x64400000, 0x08080000)) + rng.randint(1, 5000)))
         return f"::ffff:{address}" if kind < 0.3 else address
+
+
+class MixedSource(Source):
+    """Made results and measured ones in turns; the latter get a target of their own in the place of the real one."""
+
+    FIRST = 1 << 20
+    """The number of the first one: nobody else's documentation addresses are that large."""
+
+    def __init__(self, seed: int, measured: Sequence[Result]) -> None:
+        super().__init__(seed)
+        self._made = self.FIRST
+        self._measured = measured
+
+    def _result(self) -> Result:
+        result = super()._result()
+        if self._measured and self._made % 2:
+            return {**self._measured[self._made // 2 % len(self._measured)], "ip": result["ip"]}
+        return result
+
+    @classmethod
+    def number_of(cls, target: str) -> int | None:
+        """The how manieth result it is; None for one from elsewhere."""
+        number = int(ip_address(target)) - _TARGETS - cls.FIRST
+        return number if 0 < number < 2**32 else None
 
 
 @dataclass

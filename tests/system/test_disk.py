@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
 from pathlib import Path
 from typing import Any
 
+from twisted.trial.unittest import SkipTest
+
+from tests.system.disk import CannotMount, Disk
 from tests.system.files import all_faults, feedable_rows, result_files, stored_targets
 from tests.system.harness import Outputd, SystemTest
 from tests.system.load import Post, Source, targets
@@ -24,23 +25,20 @@ class DiskTest(SystemTest):
 
     def setUp(self) -> None:
         super().setUp()
-        self.disk = self.directory.parent / "disk"
-        self.disk.mkdir()
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "outputd-test", self.disk],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if mounted.returncode != 0:
-            self.skipTest(f"a disk of the test's own cannot be mounted: {mounted.stderr.strip()}")
-        self.addCleanup(lambda: subprocess.run(["umount", "--lazy", self.disk], check=True))
-        self.directory = self.disk / "data"
+        self.disk = Disk(self.directory.parent / "disk", _DISK_MIB)
+        try:
+            self.disk.mount()
+        except CannotMount as error:
+            raise SkipTest(str(error)) from None
+        self.addCleanup(self.disk.unmount)
+        self.directory = self.disk.path / "data"
         self.source = Source(11)
         self.stored: list[Post] = []
 
     def outputd(self, *flags: str, input_url: str = "", **more: Any) -> Outputd:
         """See SystemTest; the log is on another disk."""
         outputd = super().outputd(*flags, input_url=input_url, **more)
-        outputd.log_path = self.disk.parent / "outputd.log"
+        outputd.log_path = self.disk.path.parent / "outputd.log"
         return outputd
 
     def post(self, outputd: Outputd, size: int = 50) -> int:
@@ -58,16 +56,6 @@ class DiskTest(SystemTest):
     def post_until(self, outputd: Outputd, status: int) -> None:
         """Post until such an answer comes."""
         wait_until(lambda: self.post(outputd) == status, f"a POST is answered {status}")
-
-    def fill(self, left_bytes: int = 0) -> None:
-        """Take the room on the disk, but for so much."""
-        free = os.statvfs(self.disk)
-        with suppressed(OSError), (self.disk / "filler").open("ab") as filler:  # others write, too
-            filler.write(bytes(max(0, free.f_bavail * free.f_frsize - left_bytes)))
-
-    def make_room(self) -> None:
-        """Give it back."""
-        (self.disk / "filler").unlink()
 
     def check(self, outputd: Outputd, name: str) -> tuple[int, dict[str, Any]]:
         """The status of /health and one of its checks."""
@@ -88,7 +76,7 @@ class FullDisk(DiskTest):
         input_service = self.input_service().open()
         outputd = self.outputd("--max-size-mb=4", "--keep-files=100", input_url=input_service.url).start()
         self.post_until(outputd, 200)
-        self.fill()
+        self.disk.fill()
         self.post_until(outputd, 503)
         for _ in range(20):
             self.post(outputd)
@@ -98,7 +86,7 @@ class FullDisk(DiskTest):
         status, check = self.check(outputd, "disk")
         self.assertEqual((503, "fail"), (status, check["status"]))
         self.assertIn("full", check["reason"])
-        self.make_room()
+        self.disk.make_room()
         wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again", _SOON_S)
         self.assertEqual(200, self.post(outputd))
         self.assertEqual(200, outputd.get("/health").status)
@@ -112,10 +100,10 @@ class FullDisk(DiskTest):
         """And started again there, and then with room."""
         outputd = self.outputd("--max-size-mb=4", "--keep-files=100").start()
         self.post_until(outputd, 200)
-        self.fill()
+        self.disk.fill()
         self.post_until(outputd, 503)
         outputd.kill()
-        self.make_room()
+        self.disk.make_room()
         outputd.start()
         self.assertEqual(200, self.post(outputd))
         self.assertStopped(outputd.stop())
@@ -125,9 +113,9 @@ class FullDisk(DiskTest):
         """Rule 13: with fewer files to keep, the oldest go, and posts are stored again."""
         outputd = self.outputd("--max-size-mb=1").start("--keep-files=100")
         wait_until(lambda: self.post(outputd) and len(result_files(self.directory)) >= 6, "six files", 60)
-        self.fill()
+        self.disk.fill()
         self.assertStopped(outputd.stop())
-        self.fill()
+        self.disk.fill()
         before = {path.name for path in result_files(self.directory)}
         outputd.start("--keep-files=2")
         wait_until(lambda: len(result_files(self.directory)) <= 2, "the oldest files are pruned", _SOON_S)
@@ -140,9 +128,9 @@ class FullDisk(DiskTest):
         """Rule 13: a file too many is deleted, although the rotation that is due fails."""
         outputd = self.outputd("--max-size-mb=1", "--keep-files=3").start()
         wait_until(lambda: self.post(outputd) and len(result_files(self.directory)) == 3, "three files", 60)
-        self.fill()
+        self.disk.fill()
         self.post_until(outputd, 503)
-        self.make_room()
+        self.disk.make_room()
         wait_until(lambda: self.post(outputd) == 200, "posts are stored again", _SOON_S)
         for _ in range(60):
             self.post(outputd)
@@ -154,16 +142,13 @@ class FullDisk(DiskTest):
 class Unwritable(DiskTest):
     """Rules 1, 9, 20 and 21."""
 
-    def remount(self, mode: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{mode}", self.disk], check=True)
-
     def test_no_start_on_a_read_only_disk(self) -> None:
         """Rule 23: one clear line."""
         outputd = self.outputd().start()
         self.assertStopped(outputd.stop())
-        self.remount("ro")
+        self.disk.remount("ro")
         refused = outputd.refused()
-        self.remount("rw")
+        self.disk.remount("rw")
         self.assertEqual(1, refused.returncode)
         self.assertIn("Read-only file system", refused.stderr.splitlines()[-1])
 
