@@ -41,6 +41,8 @@ _PENDING_MIB = 16
 _MOST_RSS_MIB = _PENDING_MIB + 150
 _MOST_DESCRIPTORS = 120
 _FLAGS = (f"--max-pending-mb={_PENDING_MIB}", "--max-size-mb=4", "--keep-files=12", "--max-connections=200")
+_KILLS = 3
+"""How much oftener than any other event it is killed."""
 _SOON_S = 10.0
 _LEDGER_S = 150.0
 _ROWS = 15
@@ -120,11 +122,11 @@ class Soak:
         }  # fmt: skip
         if self.disk is None:
             del events["disk full"]
-        first = list(events)
+        first, often = list(events), [*events, *["kill -9"] * _KILLS]
         self._chance.shuffle(first)
         while first or self._at_s < self.seconds:
             time.sleep(self._chance.uniform(0.2, 4.0 if self.seconds > 60 else 0.5))
-            name = first.pop() if first else self._chance.choice(list(events))
+            name = first.pop() if first else self._chance.choice(often)
             try:
                 events[name]()
             except (AssertionError, OSError, HTTPException, ValueError, KeyError) as error:
