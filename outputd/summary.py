@@ -201,6 +201,8 @@ class Summary:
     def close(self) -> None:
         """Close the file; the next step would open it again."""
         if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("SELECT 1")  # an interrupt that met no statement would end the checkpoint of the close
             self._db.close()
             self._db = None
 
