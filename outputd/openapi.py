@@ -63,6 +63,7 @@ _HEADERS = {
     "Cache-Control": _header("The next answer may be another.", {"const": "no-store"}),
     "Retry-After": _header("Seconds after which to come again.", {"type": "integer", "minimum": 1, "maximum": 60}),
     "Allow": _header("The methods of this path.", _matching(r"^[A-Z]+(, [A-Z]+)*$")),
+    "WWW-Authenticate": _header("How a token is sent.", _matching("^Basic realm=.*, Bearer realm=")),
     "Accept-Encoding": _header("The content coding that is taken.", {"const": "gzip"}),
     "Accept-Ranges": _header("Parts can be asked for; with a closed file.", {"const": "bytes"}, required=False),
     "Content-Length": _header("Bytes of this answer.", {"type": "integer", "minimum": 0}),
@@ -86,6 +87,14 @@ def _problem(what: str, *headers: str, schema: Part | None = None) -> Part:
 
 
 _EVERYWHERE = {"500": _problem("An error in outputd; its log tells more.")}
+_UNKNOWN = {"401": _problem("A token is needed, and none that is known came with the request.", "WWW-Authenticate")}
+_NOT_THEIRS = {"403": _problem("The token is for another role, or a page of another site has sent this.")}
+_OPEN_TO_ALL = ("Health", "Ready")
+_TOKENS: list[Part] = [{}, {"token": []}, {"password": []}]
+_SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer", "description": "Where there is a `--tokens-file`."},
+    "password": {"type": "http", "scheme": "basic", "description": "The token as password, for browsers."},
+}
 _FILE = {"type": "string", "format": "binary", "contentMediaType": "application/vnd.sqlite3"}
 _FILE_HEADERS = ("Content-Length", "Content-Disposition", "Repr-Digest")
 
@@ -101,16 +110,27 @@ def _operation(name: str, summary: str, answers: Part, parameters: Sequence[Part
     operation: Part = {"operationId": name, "summary": summary, **more}
     if parameters:
         operation["parameters"] = list(parameters)
-    operation["responses"] = dict(sorted({**_EVERYWHERE, **answers}.items()))
+    refused = {}
+    if not name.endswith(_OPEN_TO_ALL):
+        operation["security"] = _TOKENS
+        refused = {**_UNKNOWN, **_NOT_THEIRS}
+        if name.startswith("head"):
+            refused = _bare(refused)
+    operation["responses"] = dict(sorted({**_EVERYWHERE, **refused, **answers}.items()))
     return operation
+
+
+def _bare(answers: Part) -> Part:
+    """The same answers without their bodies."""
+    return {
+        status: {key: value for key, value in answer.items() if key != "content"} for status, answer in answers.items()
+    }
 
 
 def _read(name: str, summary: str, answers: Part, parameters: Sequence[Part] = (), **more: Any) -> Part:
     """GET, and HEAD, which is answered without a body, and whole."""
     bare = {
-        status: {key: value for key, value in answer.items() if key != "content"}
-        for status, answer in {**_EVERYWHERE, **answers}.items()
-        if status not in ("206", "416")
+        status: answer for status, answer in _bare({**_EVERYWHERE, **answers}).items() if status not in ("206", "416")
     }
     whole = [parameter for parameter in parameters if parameter["name"] != "Range"]
     return {
@@ -341,6 +361,7 @@ def document() -> Part:
         },
         "components": {
             "schemas": schemas(),
+            "securitySchemes": _SCHEMES,
             "headers": _HEADERS,
             "responses": {
                 "NotFound": _problem("There is nothing at this path."),

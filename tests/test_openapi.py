@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd import openapi
+from outputd.access import NODE, OPERATOR, ROLES, Holder, line_of, new_token
 from outputd.api import MOST_BODY_BYTES
 from outputd.datadir import DataDir
 from outputd.failures import Failure
@@ -181,8 +183,28 @@ class ServiceTests(TestCase):
         await self._files()
         await self._health()
         await self._questions()
+        await self._without_leave()
         documented = {answer for answer in DOCUMENT.answers if answer[2] != BUG}
         self.assertEqual(set(), documented - self.seen)
+
+    def _ask_for(self, tokens: Mapping[str, str]) -> None:
+        access = self.running.parts._access
+        access._path = Path(self.mktemp())
+        access._path.write_text("".join(f"{line_of(Holder(role, 'a'), token)}\n" for role, token in tokens.items()))
+        access.take(access.read())
+
+    async def _without_leave(self) -> None:
+        """With tokens asked for: without one, and with one of the other role."""
+        tokens = {role: new_token() for role in ROLES}
+        self._ask_for(tokens)
+        for (method, template), operation in DOCUMENT.operations.items():
+            if method == "HEAD" or "401" not in operation["responses"]:
+                continue
+            asked = re.sub(r"\{\w+\}", "1", template)
+            other = NODE if template != "/results" else OPERATOR
+            await self.want(401, method, asked)
+            await self.want(403, method, asked, headers={"Authorization": f"Bearer {tokens[other]}"})
+        self.running.parts._access._path = None
 
     async def test_unknown_paths_and_methods_are_the_documented_problems(self) -> None:
         for method, path in (("GET", "/"), ("POST", "/nothing"), ("POST", "/results/")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,13 +26,10 @@ class SoakTests(SynchronousTestCase):
         """Each event comes at least once, then all is accounted for."""
         place = Path(self.mktemp()).absolute()
         place.mkdir(parents=True)
-        disk: Disk | None = Disk(place / "disk", _DISK_MIB)
-        try:
-            disk = disk.mount() if disk is not None else None
-        except CannotMount:
-            disk = None
-        else:
-            self.addCleanup(disk.unmount)
+        disk: Disk | None = None
+        with suppressed(CannotMount):
+            mounted = disk = Disk(place / "disk", _DISK_MIB).mount()
+            self.addCleanup(mounted.unmount)
         said: list[str] = []
         soak = Soak(place, disk, 15.0, 3, 300.0, *shared(), said.append)
         soak.run()
