@@ -112,6 +112,7 @@ class Store:
         self._rotating = DeferredLock()
         self._finishing = DeferredLock()
         self._committed_at: float | None = None
+        self._turn_began_s: float | None = None
         self._is_damaged = False
         self._closing: set[Path] = set()
         self.failure: Failure | None = None
@@ -158,6 +159,11 @@ class Store:
     def waiting(self) -> int:
         """Batches that no commit has taken yet."""
         return self._turns.waiting
+
+    @property
+    def turn_s(self) -> float:
+        """Seconds that the writer's turn has taken so far, 0 when none is under way."""
+        return 0.0 if self._turn_began_s is None else self._reactor.seconds() - self._turn_began_s
 
     @property
     def age_s(self) -> float:
@@ -209,6 +215,7 @@ class Store:
     async def _write(self, items: Sequence[Batch | None]) -> Written:
         current = self.current
         batches = [item for item in items if item is not None]
+        self._turn_began_s = self._reactor.seconds()
         try:
             written = await current.pool.run(current.write, batches)
         except Exception as error:  # every failure is the group's, and each POST of it is told
@@ -219,6 +226,8 @@ class Store:
             if not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("storing {count} batches failed", count=len(batches))
             raise StoreFailed(str(error)) from error
+        finally:
+            self._turn_began_s = None
         if self.failure is not None:
             _log.info("results are stored again, after {seconds:.0f} s", seconds=self.now() - self.failure.since_s)
             self.failure = None

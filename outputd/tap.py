@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import re
 import resource
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
@@ -41,6 +43,7 @@ from outputd.health import Health
 from outputd.health import needs as health_needs
 from outputd.ledger import Learnt, Ledger
 from outputd.metrics import Metrics
+from outputd.notify import READY, Notifier, Pulse
 from outputd.pools import AdbapiPool, OpenPool, Prepare, Threads
 from outputd.queries import Queries
 from outputd.questions import Questions
@@ -59,6 +62,7 @@ _log = Logger()
 _MIB = 1 << 20
 _MOST = 1_000_000_000
 _DAY_S = 86_400.0
+_SOCKETS = {"port": ("results", 0), "health-port": ("health", 1)}
 _READERS = 4
 _ASKERS = 4
 _HEALTH_CONNECTIONS = 200
@@ -210,14 +214,15 @@ def makeService(options: Options, reactor: Any = None) -> OutputService:  # the 
     def open_pool(path: Path, prepare: Prepare) -> AdbapiPool:
         return AdbapiPool(reactor, path, prepare)
 
-    return _Parts(options, reactor, open_pool).service(own_process)
+    return _Parts(options, reactor, open_pool, own_process).service()
 
 
 class _Parts:
     """Every part, in the order in which they know each other."""
 
-    def __init__(self, options: Options, reactor: Any, open_pool: OpenPool) -> None:
+    def __init__(self, options: Options, reactor: Any, open_pool: OpenPool, own_process: bool) -> None:
         now = time.time
+        self._own_process = own_process
         self._options = options
         self._reactor = reactor
         self._now = now
@@ -271,13 +276,17 @@ class _Parts:
             access,
             health_needs,
         )
+        self._notifier = notifier = Notifier(os.environ if own_process else {})
+        self._pulse = Pulse(notifier, reactor, self._status, lambda: store.turn_s > notifier.watchdog_s)
+        self._told: tuple[float, int] = reactor.seconds(), 0
         self._keeping_up = LoopingCall(lambda: Deferred.fromCoroutine(self._keep_up()))
         self._keeping_up.clock = reactor
 
-    def service(self, own_process: bool) -> OutputService:
+    def service(self) -> OutputService:
         """The service of these parts, with its order of starting and stopping."""
         starts = [self._read_settings, self._take, self._listen, self._open, self._begin]
         stops = [
+            Stop("the word to systemd", self._tell_stopping),
             Stop("the port for results", lambda: self._close_port("port", self._results_site, _DRAIN_S)),
             Stop("the rotation", self._rotation.stop),
             Stop("the feed", self._stop_feed),
@@ -289,7 +298,7 @@ class _Parts:
             Stop("the threads", self._stop_threads),
         ]
         self._service = OutputService(self._reactor, starts, stops)
-        if own_process:
+        if self._own_process:
             self._reactor.callWhenRunning(_settle_memory)
             self._reactor.callWhenRunning(self._reactor.callLater, 0, self._take_signals)
         return self._service
@@ -324,7 +333,17 @@ class _Parts:
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._read_again))
 
     def _read_again(self) -> None:
-        Deferred.fromCoroutine(self._reload.again())
+        self._notifier.reloading()
+        Deferred.fromCoroutine(self._reload.again()).addBoth(lambda _: self._notifier.tell(READY))
+
+    def _status(self) -> str:
+        now, results = self._reactor.seconds(), self._stats.results
+        (before, counted), self._told = self._told, (now, results)
+        rate = (results - counted) / (now - before) if now > before else 0.0
+        return f"{rate:,.0f} results/s, {self._ledger.backlog:,} hops wait for input_service"
+
+    async def _tell_stopping(self) -> None:
+        self._pulse.stop()
 
     def _read_settings(self) -> None:
         try:
@@ -362,15 +381,17 @@ class _Parts:
         self._ports["health-port"] = self._listen_on("health-port", self._health_site)
 
     def _listen_on(self, name: str, site: Site) -> IListeningPort:
-        text = self._options[name]
         served = site if self._certificates is None else self._certificates.around(site, self._reactor)
+        text = self._options[name]
         tries = [text]
+        handed = self._handed(name)
         if text.isdecimal():  # IPv4 and IPv6, or IPv4 alone where the machine has no IPv6
             tries = [f"tcp:{text}:interface=\\:\\::backlog={_BACKLOG}", f"tcp:{text}:backlog={_BACKLOG}"]
         for description in tries:
             outcome: list[Any] = []
             try:
-                serverFromString(self._reactor, description).listen(served).addBoth(outcome.append)
+                endpoint = handed or serverFromString(self._reactor, description)
+                endpoint.listen(served).addBoth(outcome.append)
             except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
                 raise CannotStart(f"--{name}={text}: not a port or endpoint: {error}") from None
             if outcome and not isinstance(outcome[0], Failure):
@@ -380,7 +401,23 @@ class _Parts:
         reason = failure.socketError.strerror if isinstance(failure, CannotListenError) else failure
         raise CannotStart(f"cannot listen on --{name}={text}: {reason}")
 
+    def _handed(self, name: str) -> AdoptedStreamServerEndpoint | None:
+        """The socket that systemd holds for a port, so that no connection is refused while we are restarted.
+
+        It is found by its FileDescriptorName, else by its place.
+        """
+        called, place = _SOCKETS[name]
+        for which in (f"name={called}", f"index={place}"):
+            with contextlib.suppress(KeyError, IndexError):
+                handed: Any = serverFromString(self._reactor, f"systemd:domain=INET:{which}")
+                with socket.socket(fileno=os.dup(handed.fileno)) as listening:
+                    handed.addressFamily = listening.family
+                endpoint: AdoptedStreamServerEndpoint = handed
+                return endpoint
+        return None
+
     def _begin(self) -> None:
+        self._pulse.start()
         self._rotation.start()
         self._summary.start()
         self._keeping_up.start(_LEDGER_EVERY_S, now=False)

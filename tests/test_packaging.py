@@ -68,7 +68,7 @@ class UnitTests(SynchronousTestCase):
         directory.mkdir()
         for unit in UNITS:
             with self.subTest(unit=unit.name):
-                copy = (directory / unit.name).resolve()
+                copy = (directory / unit.name.replace("@", "@graz")).resolve()
                 copy.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(encoding="utf-8")))
                 self.assertEqual(_run("systemd-analyze", "verify", "--recursive-errors=no", copy), "")
 
