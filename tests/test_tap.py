@@ -71,8 +71,8 @@ class Flags(SynchronousTestCase):
             "--help": [
                 "--port", "--health-port", "--input-url", "--db-dir", "--max-size-mb", "--rotation-days",
                 "--keep-files", "--verbose", "--version", "--help", "--feed", "--max-hops", "--max-pending-mb",
-                "--max-connections", "--refeed", "--tokens-file", "--tls-cert", "--tls-key", "--client-ca", "--input-ca",
-                "--input-token-file",
+                "--max-connections", "--refeed", "--tokens-file", "--tls-cert", "--tls-key", "--client-ca",
+                "--input-ca", "--input-token-file",
             ],
         }.items():  # fmt: skip
             self.patch(sys, "stdout", said := io.StringIO())
@@ -125,16 +125,16 @@ class Environment(SynchronousTestCase):
             OUTPUTD_PORT="1", OUTPUTD_HEALTH_PORT="2", OUTPUTD_INPUT_URL="http://x/", OUTPUTD_DB_DIR="D",
             OUTPUTD_MAX_SIZE_MB="3", OUTPUTD_ROTATION_DAYS="4.5", OUTPUTD_KEEP_FILES="5", OUTPUTD_VERBOSE="true",
             OUTPUTD_FEED="public", OUTPUTD_MAX_HOPS="6", OUTPUTD_MAX_PENDING_MB="7", OUTPUTD_MAX_CONNECTIONS="8",
-            OUTPUTD_REFEED="1", OUTPUTD_TOKENS_FILE="t", OUTPUTD_TLS_CERT="c", OUTPUTD_TLS_KEY="k", OUTPUTD_CLIENT_CA="a",
-            OUTPUTD_INPUT_CA="i", OUTPUTD_INPUT_TOKEN_FILE="f",
+            OUTPUTD_REFEED="1", OUTPUTD_TOKENS_FILE="t", OUTPUTD_TLS_CERT="c", OUTPUTD_TLS_KEY="k",
+            OUTPUTD_CLIENT_CA="a", OUTPUTD_INPUT_CA="i", OUTPUTD_INPUT_TOKEN_FILE="f",
         )  # fmt: skip
         self.assertEqual(
             dict(found),
             {
                 "port": "1", "health-port": "2", "input-url": "http://x/", "db-dir": "D", "max-size-mb": 3,
                 "rotation-days": 4.5, "keep-files": 5, "verbose": 1, "feed": "public", "max-hops": 6,
-                "max-pending-mb": 7, "max-connections": 8, "refeed": 1, "tokens-file": "t", "tls-cert": "c", "tls-key": "k",
-                "client-ca": "a", "input-ca": "i", "input-token-file": "f",
+                "max-pending-mb": 7, "max-connections": 8, "refeed": 1, "tokens-file": "t", "tls-cert": "c",
+                "tls-key": "k", "client-ca": "a", "input-ca": "i", "input-token-file": "f",
             },
         )  # fmt: skip
 

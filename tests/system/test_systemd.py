@@ -191,7 +191,8 @@ class Activated(SystemTest):
         outputd = Outputd(self.directory)
         process = subprocess.Popen(
             [tool, f"--listen={HOST}:{outputd.port}", f"--listen={HOST}:{outputd.health_port}",
-             "--fdname=results:health", "-E", "PYTHONPATH", "-E", "PATH", sys.executable, "-m", "outputd", f"--db-dir={self.directory}",
+             "--fdname=results:health", "-E", "PYTHONPATH", "-E", "PATH",
+             sys.executable, "-m", "outputd", f"--db-dir={self.directory}",
              "--input-url="],
             cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, stderr=subprocess.DEVNULL,
         )  # fmt: skip
