@@ -32,6 +32,7 @@ DEFAULT_ROWS = 1000
 DEFAULT_RECENT = 100
 USUAL_BUCKETS = 200
 _WEEK_S = 7 * 86_400
+_DIGITS = len(str(2**63))
 _NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 _DAY_S = 86_400
 MEDIA: Mapping[Format, str] = {
@@ -94,9 +95,10 @@ class Questions:
 
     async def _result(self, asked: Parameters) -> _Found:
         name = asked["id"]
-        if not name.isascii() or not name.isdecimal() or len(name) > 18:
+        if not name.isascii() or not name.isdecimal():
             raise BadQuestion("the id of a result is a whole number")
-        return await self._queries.result(int(name)), {}
+        number = int(name) if len(name) < _DIGITS else 0  # there is no such result, nor such a number in SQLite
+        return await self._queries.result(number), {}
 
     async def _targets(self, asked: Parameters) -> _Found:
         return await self._queries.targets(_choice(asked)), {}

@@ -69,7 +69,10 @@ class Rotation:
             pass  # the store has said so
         except Exception as error:
             if self.failure is None:
-                _log.failure("rotation failed and is tried again")
+                if isinstance(error, sqlite3.Error | OSError):
+                    _log.error("rotation failed and is tried again: {error!s}", error=error)
+                else:
+                    _log.failure("rotation failed and is tried again")
                 self.failure = Failure(str(error), self._store.now())
 
     async def _prune(self) -> Failure | None:

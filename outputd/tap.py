@@ -62,6 +62,7 @@ _log = Logger()
 _MIB = 1 << 20
 _MOST = 1_000_000_000
 _DAY_S = 86_400.0
+_UMASK = 0o027  # files 0640, directories 0750, whatever the caller's is
 _SOCKETS = {"port": ("results", 0), "health-port": ("health", 1)}
 _READERS = 4
 _ASKERS = 4
@@ -210,6 +211,7 @@ def makeService(options: Options, reactor: Any = None) -> OutputService:  # the 
         from twisted.internet import reactor  # noqa: PLC0415  # the one place that touches the global reactor
 
         by_monotonic_time(reactor)
+        os.umask(_UMASK)
 
     def open_pool(path: Path, prepare: Prepare) -> AdbapiPool:
         return AdbapiPool(reactor, path, prepare)

@@ -16,7 +16,7 @@ from tests.system.load import Post, Source, targets
 from tests.system.waiting import wait_until
 
 _MIB = 1 << 20
-_DISK_MIB = 32
+_DISK_MIB = 128
 _SOON_S = 6.0
 
 

@@ -26,7 +26,7 @@ class SchemathesisTests(SystemTest):
         for run in runs:
             said, _ = run.communicate(timeout=_DEADLINE_S)
             self.assertEqual(0, run.returncode, said)
-            self.assertIn("No issues found", said)
+            self.assertNotIn("FAILURES", said)
         self.assertGreater(outputd.stats["total_results"], 10)
         self.assertRegex(outputd.get("/metrics").body.decode(), r"(?m)^output_service_rejected_items_total\{.*\} [1-9]")
         self.assertStopped(outputd.stop())
