@@ -216,6 +216,8 @@ class Units(SystemTest):
         place.mkdir()
         for unit in _UNITS.iterdir():
             (place / unit.name).write_text(unit.read_text().replace("/opt/outputd/bin/twistd", "/bin/true"))
+        (place / "outputd.service.d").mkdir()
+        shutil.copy(_UNITS / "credentials.conf", place / "outputd.service.d")
         for name in ("outputd.service", "outputd.socket", "outputd@graz.service"):
             done = subprocess.run(
                 ["systemd-analyze", "verify", "--man=no", str(place / name)],
