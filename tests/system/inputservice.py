@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections import Counter
@@ -36,12 +37,15 @@ class InputService:
     headers: Mapping[str, str] = field(default_factory=dict)
     deliveries: list[Delivery] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
+    authorizations: set[str | None] = field(default_factory=set)
+    """What posts had as their Authorization."""
     _server: ThreadingHTTPServer | None = None
 
     @property
     def url(self) -> str:
         """For --input-url."""
-        return f"http://127.0.0.1:{self.port}/hops"
+        return f"http://127.0.0.1:{self.port}/hops" if self.tls is None else f"https://localhost:{self.port}/hops"
 
     @property
     def taken(self) -> Counter[str]:
@@ -59,6 +63,7 @@ class InputService:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                service.authorizations.add(self.headers["Authorization"])
                 status = service._judge(self.path, body)
                 self.send_response(status)
                 for name, value in service.headers.items():
@@ -70,6 +75,8 @@ class InputService:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 

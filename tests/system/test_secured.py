@@ -1,0 +1,96 @@
+"""The whole way under TLS and with tokens: outputd-send, outputd, input_service; and the reload of a process."""
+
+from __future__ import annotations
+
+import signal
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import trustme
+
+from outputd.access import Holder, line_of, new_token
+from tests.system.files import feedable_rows, stored_targets
+from tests.system.harness import CHECKOUT, Outputd, SystemTest, free_port
+from tests.system.inputservice import InputService
+from tests.system.load import Source, targets
+from tests.system.waiting import wait_until
+
+
+class Secured(SystemTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.place = self.directory.parent
+        self.ca = trustme.CA()
+        self.ca.cert_pem.write_to_path(str(self.place / "ca.pem"))
+        certificate = self.ca.issue_cert("localhost")
+        (self.place / "tls.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+        (self.place / "tls.key").write_bytes(certificate.private_key_pem.bytes())
+        self.node, self.theirs = new_token(), new_token()
+        self.tokens = self.written("tokens", line_of(Holder("node", "graz"), self.node))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        self.input_service_tls = InputService(free_port(), tls=context).open()
+        self.addCleanup(self.input_service_tls.close)
+
+    def written(self, name: str, text: str) -> Path:
+        path = self.place / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def start(self) -> Outputd:
+        outputd = Outputd(
+            self.directory, f"--tls-cert={self.place}/tls.pem", f"--tls-key={self.place}/tls.key",
+            f"--tokens-file={self.tokens}", f"--input-url={self.input_service_tls.url}",
+            f"--input-ca={self.place}/ca.pem", f"--input-token-file={self.written('theirs', self.theirs)}",
+        )  # fmt: skip
+        self.addCleanup(outputd.kill)
+        outputd._is_ready = lambda: "results go to" in outputd.log  # type: ignore[method-assign]  # it asks in plain HTTP
+        return outputd.start()
+
+    def send(self, outputd: Outputd, file: Path, token: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                sys.executable, "-m", "outputd.send", str(file), f"--url=https://localhost:{outputd.port}/results",
+                f"--ca={self.place}/ca.pem", f"--token-file={self.written('token', token)}", "--give-up-after=1",
+            ],
+            cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def test_the_whole_way(self) -> None:
+        """Results go in by a node's token, hops go out by ours, and a stranger's are not stored."""
+        outputd = self.start()
+        post, other = Source(31).post(60), Source(32).post(5)
+        ended = self.send(outputd, self.written("file.jsonl", post.body.decode()), self.node)
+        self.assertEqual(0, ended.returncode, ended.stderr)
+        self.assertNotEqual(
+            0, self.send(outputd, self.written("other.jsonl", other.body.decode()), new_token()).returncode
+        )
+        fed = feedable_rows(self.directory)
+        self.assertGreater(len(fed), 50)
+        wait_until(lambda: self.input_service_tls.taken.keys() >= fed, "every hop has arrived")
+        self.assertEqual({f"Bearer {self.theirs}"}, self.input_service_tls.authorizations)
+        self.assertEqual(0, outputd.stop().code)
+        self.assertEqual(targets([post]), stored_targets(self.directory))
+        for secret in (self.node, self.theirs):
+            self.assertNotIn(secret, outputd.log)
+
+    def test_sighup_lets_in_whom_the_file_names_now(self) -> None:
+        """And the process goes on; a broken file is told by its line."""
+        outputd = self.start()
+        new = new_token()
+        file = self.written("file.jsonl", Source(33).post(5).body.decode())
+        self.assertNotEqual(0, self.send(outputd, file, new).returncode)
+        self.written("tokens", line_of(Holder("node", "linz"), new))
+        outputd.send(signal.SIGHUP)
+        wait_until(lambda: "the tokens file read again" in outputd.log, "it is read")
+        ended = self.send(outputd, file, new)
+        self.assertEqual(0, ended.returncode, ended.stderr)
+        self.written("tokens", "nonsense")
+        outputd.send(signal.SIGHUP)
+        wait_until(lambda: "line 1: expected a role, a name" in outputd.log, "it is refused")
+        self.assertEqual(
+            0, self.send(outputd, self.written("b.jsonl", Source(34).post(5).body.decode()), new).returncode
+        )
+        self.assertEqual(0, outputd.stop().code)
