@@ -48,7 +48,7 @@ def is_name(text: str) -> bool:
 
 
 class Access:
-    """Tells whose token a request bears. Without a file, and without certificates of nodes, all is open."""
+    """Tells whose token a request bears. Without a file all is open, but that nodes may have to show certificates."""
 
     def __init__(self, path: Path | None = None, by_certificate: bool = False) -> None:
         self._path = path
@@ -57,8 +57,12 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether no token is asked for."""
-        return self._path is None and not self._by_certificate
+        """Whether nobody is asked who he is."""
+        return not self.asks_for(NODE)
+
+    def asks_for(self, role: str) -> bool:
+        """Whether a request must come from somebody with this role."""
+        return self._path is not None or (self._by_certificate and role == NODE)
 
     def read(self) -> Holders:
         """What the file says now. Blocking. Raises Unusable with the line and what is wrong."""

@@ -28,7 +28,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from outputd import __version__
-from outputd.access import Access
+from outputd.access import OPERATOR, Access
 from outputd.addresses import FEED_ALL, FEED_PUBLIC, feedable
 from outputd.admission import Admission
 from outputd.api import MOST_BODY_BYTES, Api
@@ -427,8 +427,8 @@ class _Parts:
             self._feed.startService()
         for name, port in self._ports.items():
             _log.info("--{name} listens on {address}", name=name, address=port.getHost())
-        if self._access.is_open and not all(_is_loopback(port) for port in self._ports.values()):
-            _log.warn("whoever can reach these ports may post, read and rotate: --tokens-file lets in whom you name")
+        if not self._access.asks_for(OPERATOR) and not all(_is_loopback(port) for port in self._ports.values()):
+            _log.warn("whoever can reach these ports may read and rotate: --tokens-file lets in whom you name")
         _log.info("results go to {path}", path=str(self._store.current.info.path))
 
     def _make_feed(self, url: str) -> HopFeed | None:

@@ -432,10 +432,10 @@ class Site(server.Site):
         """The answer to a request that may not be answered otherwise: from whom it comes, and what for."""
         if request.method not in _SAFE_METHODS and _is_from_another_site(request):
             return problem(403, "a page of another site may not ask for this")
-        if self.access.is_open:
-            return None
         role = self._needs(request.method, b"/" + b"/".join(request.postpath or ()))
-        if role is None or (request.holder is not None and request.holder.role == role):
+        if role is None or not self.access.asks_for(role):
+            return None
+        if request.holder is not None and request.holder.role == role:
             return None
         if request.holder is None:
             return problem(401, "a token is needed, as Bearer or as the password of Basic", _CHALLENGE)

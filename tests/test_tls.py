@@ -171,8 +171,8 @@ class Serving(TestCase):
         self.assertEqual(status, 200)
         with closing(sqlite3.connect(self.it.parts._store.current.info.path)) as db:
             self.assertEqual(db.execute("SELECT node FROM batches").fetchall(), [("graz",)])
-        self.assertEqual((await self.ask("GET", "/dump", context=self.context(graz)))[0], 403)
         self.assertEqual((await self.ask("POST", "/results", b"[]"))[0], 401)
+        self.assertEqual((await self.ask("GET", "/stats", port="health-port"))[0], 200)  # without tokens it is open
         self.assertEqual((await self.ask("GET", "/health", port="health-port"))[0], 200)
 
     async def test_a_certificate_of_another_ca_or_of_last_year_is_none(self) -> None:
@@ -189,6 +189,8 @@ class Serving(TestCase):
         await self.begin("--client-ca=PLACE/nodes.pem", f"--tokens-file={tokens}")
         graz = self.context(self.nodes.issue_cert("graz.example", common_name="graz"))
         self.assertEqual((await self.ask("POST", "/results", b"[]", context=graz))[0], 200)
+        self.assertEqual((await self.ask("GET", "/dump", context=graz))[0], 403)
+        self.assertEqual((await self.ask("GET", "/stats", port="health-port"))[0], 401)
         self.assertEqual((await self.ask("GET", "/stats", port="health-port", token=token))[0], 200)
 
 
