@@ -19,6 +19,8 @@ SUMMARY = "summary.sqlite3"
 _LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
 DAMAGED = ".damaged"
+COMPANIONS = ("-wal", "-shm", "-journal")
+"""What SQLite puts beside a database."""
 
 
 class DirectoryUnusable(Exception):
@@ -94,15 +96,17 @@ class DataDir:
     def publish(self, made: Path, now_s: float) -> Path:
         """Give a finished file the name of this second, or the next free one, durably and never over another file."""
         for path in self._names(now_s):
+            if wal_of(path).exists() or journal_of(path).exists():  # of a file that was deleted under our feet
+                continue
             with contextlib.suppress(FileExistsError):
                 self.put_back(made, path)
                 return path
         raise AssertionError("unreachable: names never run out")
 
     def remove(self, path: Path) -> None:
-        """Delete a result file with its companions."""
-        for name in (path, wal_of(path), Path(f"{path}-shm"), journal_of(path)):
-            name.unlink(missing_ok=True)
+        """Delete a result file, its companions first: a WAL left alone would be taken for that of a new file."""
+        for ending in (*COMPANIONS, ""):
+            Path(f"{path}{ending}").unlink(missing_ok=True)
         self.sync()
 
     def put_back(self, made: Path, path: Path) -> None:
@@ -167,7 +171,7 @@ def set_aside(path: Path, reason: str) -> None:
     aside = next(
         name for number in count() if not (name := Path(f"{path}{f'.{number}' * bool(number)}{DAMAGED}")).exists()
     )
-    for companion in ("-wal", "-shm", "-journal", ""):
+    for companion in (*COMPANIONS, ""):
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{path}{companion}", f"{aside}{companion}")
     _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name, reason=reason)

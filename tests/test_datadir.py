@@ -61,6 +61,12 @@ class NamesOfFiles(DataDirTest):
         (self.path / "results_2026-01-07_22-30-45.db").mkdir()
         self.assertEqual(self.directory.publish(self.made(), EPOCH).name, "results_2026-01-07_22-30-46.db")
 
+    def test_a_name_whose_wal_was_left_behind_is_taken(self) -> None:
+        """Rule 11: a new file would take the pages of the deleted one for its own."""
+        (self.path / "results_2026-01-07_22-30-45.db-wal").write_text("pages")
+        (self.path / "results_2026-01-07_22-30-46.db-journal").write_text("pages")
+        self.assertEqual(self.directory.publish(self.made(), EPOCH).name, "results_2026-01-07_22-30-47.db")
+
     def test_publishing_leaves_no_second_name(self) -> None:
         path = self.directory.publish(self.made(), EPOCH)
         self.assertEqual(os.listdir(self.path), [path.name])
@@ -90,6 +96,21 @@ class NamesOfFiles(DataDirTest):
             (self.path / name).touch()
         self.directory.remove(self.path / "a.db")
         self.assertEqual(sorted(os.listdir(self.path)), ["a.db.bak", "b.db"])
+
+    def test_a_kill_while_removing_leaves_no_wal_alone(self) -> None:
+        """Rules 11 and 13: a new file of this name would take its pages for its own."""
+        path = self.directory.publish(self.made(), EPOCH)
+        wal_of(path).write_text("pages")
+        gone: list[str] = []
+        unlink = Path.unlink
+
+        def noting(self: Path, missing_ok: bool = False) -> None:
+            gone.append(self.name)
+            unlink(self, missing_ok)
+
+        self.patch(Path, "unlink", noting)
+        self.directory.remove(path)
+        self.assertEqual((gone[-1], wal_of(path).name in gone[:-1]), (path.name, True))
 
     def test_removing_what_is_gone_is_no_error(self) -> None:
         self.directory.remove(self.path / "gone.db")

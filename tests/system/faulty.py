@@ -17,6 +17,7 @@ from outputd import __main__, dump, ledger, resultfile
 from outputd.datadir import DataDir
 from outputd.resultfile import Table, Writer
 from outputd.results import Parser
+from outputd.summary import Summary
 
 Passed = Callable[[], None]
 
@@ -51,11 +52,11 @@ def _inside_insert(into: str) -> Callable[[Passed], None]:
 
 
 def _between_unlinks(passed: Passed) -> None:
-    """A result file is unlinked, its companions are not yet."""
+    """The WAL of a result file is to be unlinked, or the file itself, which is all that is left of it."""
     inner = Path.unlink
 
     def unlink(self: Path, missing_ok: bool = False) -> None:
-        if self.name.endswith(".db-wal"):
+        if self.name.endswith((".db-wal", ".db")):
             passed()
         inner(self, missing_ok)
 
@@ -82,6 +83,7 @@ POINTS: dict[str, Callable[[Passed], None]] = {
     "a file is to be pruned": lambda passed: _around(DataDir, "remove", before=passed),
     "a file is pruned in part": _between_unlinks,
     "a file is pruned": lambda passed: _around(DataDir, "remove", after=passed),
+    "the summary has taken a step": lambda passed: _around(Summary, "step", after=passed),
     "a dump is copied, not sent": lambda passed: _around(dump, "_copy", after=passed),
     "a dump's digest is to be made": lambda passed: _around(dump, "_digest", before=passed),
 }

@@ -19,6 +19,13 @@ _TORN = """
         OR accepted != coalesce(last_id - first_id + 1, 0)
         OR rejected < (SELECT count(*) FROM rejected_results WHERE batch_id = batch.id)
 """
+_OUT_OF_ORDER = """
+    SELECT 'batch ' || id FROM (SELECT id, first_id <= max(last_id) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING
+        AND 1 PRECEDING) AS is_back FROM batches WHERE accepted) WHERE is_back
+    UNION ALL
+    SELECT 'hop ' || id FROM (SELECT id, traceroute_id < lag(traceroute_id) OVER (ORDER BY id) AS is_back
+        FROM traceroute_hops) WHERE is_back
+"""
 _STRAY = "SELECT (SELECT count(*) FROM ping_results) - (SELECT coalesce(sum(accepted), 0) FROM batches)"
 
 
@@ -65,6 +72,7 @@ def faults(path: Path) -> list[str]:
         found = [text for text in column(db, "PRAGMA integrity_check") if text != "ok"]
         found += [f"foreign key: {row}" for row in db.execute("PRAGMA foreign_key_check")]
         found += [f"batch {number} is not whole" for number in column(db, _TORN)]
+        found += [f"{name} is out of order" for name in column(db, _OUT_OF_ORDER)]
         found += [f"{number} results are in no batch" for number in column(db, _STRAY) if number]
     return [f"{path.name}: {text}" for text in found]
 

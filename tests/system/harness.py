@@ -228,9 +228,9 @@ class SystemTest(SynchronousTestCase):
         self.addCleanup(lambda: self.assertEqual([], service.faults))
         return service
 
-    def load(self, outputd: Outputd, source: Source, connections: int, keyed: bool = False) -> Load:
+    def load(self, outputd: Outputd, source: Source, connections: int, keyed: bool = False, bad: int = 0) -> Load:
         """Connections that post what the source makes, from now until stopped."""
-        load = Load(HOST, outputd.port, source, connections, keyed)
+        load = Load(HOST, outputd.port, source, connections, keyed, bad)
         self.addCleanup(load.stop)
         load.start()
         return load

@@ -37,6 +37,13 @@ class Post:
         return results
 
     @property
+    def answer(self) -> Result:
+        """What it must be answered, without the errors."""
+        if not self.bad:
+            return {"status": "ok", "received": len(self.targets)}
+        return {"status": "partial", "received": len(self.targets), "rejected": len(self.bad)}
+
+    @property
     def headers(self) -> dict[str, str]:
         """With its Idempotency-Key."""
         return {"Idempotency-Key": self.key}
@@ -149,6 +156,8 @@ class Load:
     source: Source
     connections: int
     keyed: bool = False
+    bad: int = 0
+    """Items of each body that are no results."""
     answered: list[Post] = field(default_factory=list)
     """Those with the answer 200 and the right count."""
     unanswered: list[Post] = field(default_factory=list)
@@ -181,7 +190,7 @@ class Load:
     def _work(self) -> None:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
         while not self._stopping.is_set():
-            post = self.source.post()
+            post = self.source.post(bad=self.bad)
             try:
                 connection.request("POST", "/results", post.body, post.headers if self.keyed else {})
                 response = connection.getresponse()
@@ -189,7 +198,7 @@ class Load:
             except (OSError, http.client.HTTPException):
                 self.unanswered.append(post)
                 break
-            if response.status == 200 and json.loads(content) == {"status": "ok", "received": len(post.targets)}:
+            if response.status == 200 and {**json.loads(content), "errors": None} == {**post.answer, "errors": None}:
                 self.answered.append(post)
             else:
                 self.refused.append((response.status, content))

@@ -11,13 +11,23 @@ from contextlib import suppress as suppressed  # trial takes a `suppress` here f
 from http.client import HTTPException
 from threading import Thread
 
+from tests.system.account import Account
 from tests.system.faulty import POINTS
-from tests.system.files import all_faults, feedable_rows, is_self_contained, result_files, stored_targets
+from tests.system.files import (
+    all_faults,
+    column,
+    feedable_rows,
+    is_self_contained,
+    merged,
+    result_files,
+    stored_targets,
+)
 from tests.system.harness import Outputd, SystemTest, call
 from tests.system.load import Source, targets
 from tests.system.waiting import wait_until
 
 _CONNECTIONS = 4
+_BAD = 2
 
 
 class FaultyOutputd(Outputd):
@@ -51,7 +61,7 @@ class CrashPoints(SystemTest):
         pruning = "prune" in point
         outputd.point, outputd.times = point, times
         outputd.start(*(["--keep-files=2"] if pruning else []))
-        load = self.load(outputd, Source(times), _CONNECTIONS, keyed=True)
+        load = self.load(outputd, Source(times), _CONNECTIONS, keyed=True, bad=_BAD)
         asking = Thread(target=self._ask_on, args=(outputd,), daemon=True)
         asking.start()
         outputd.process.wait(30)
@@ -64,7 +74,7 @@ class CrashPoints(SystemTest):
         outputd.start()
         for post in load.unanswered:
             answer = call(outputd.port, "POST", "/results", post.body, post.headers).json
-            self.assertEqual(("ok", len(post.targets)), (answer["status"], answer["received"]))
+            self.assertEqual(post.answer, {name: answer[name] for name in post.answer})
         self.assertEqual([], list(self.directory.glob(".*.tmp*")))
         fed = feedable_rows(self.directory) if not pruning else set()
         wait_until(lambda: input_service.taken.keys() >= fed, "every hop has arrived")
@@ -78,8 +88,16 @@ class CrashPoints(SystemTest):
         self.assertEqual({}, stored - sent)
         if not pruning:
             self.assertEqual(sent, stored)
+            posts = len(load.answered + load.unanswered)
+            with merged(self.directory) as db:
+                kept = column(db, "SELECT count(*) FROM batches") + column(db, "SELECT count(*) FROM rejected_results")
+            self.assertEqual([posts, _BAD * posts], kept)
+            account = Account()
+            account.take_rest(self.directory)
+            self.assertEqual([], account.order_faults())
         names = {path.name for path in self.directory.iterdir()}
-        self.assertEqual({"hops.sqlite3", "outputd.lock"}, names - {path.name for path in result_files(self.directory)})
+        names -= {path.name for path in result_files(self.directory)}
+        self.assertEqual({"hops.sqlite3", "outputd.lock", "summary.sqlite3"}, names | {"summary.sqlite3"})
 
     def _ask_on(self, outputd: Outputd) -> None:
         """Rotations and dumps, until it is dead."""
