@@ -59,6 +59,9 @@ _ALWAYS = ("X-Content-Type-Options", "Cache-Control")
 _HEADERS = {
     "Vary": _header("The answer depends on it.", {"const": "Accept"}),
     "Link": _header('The next page, with `rel="next"`.', _matching(r'^<\?.*>; rel="next"$'), required=False),
+    "Unreadable-Files": _header(
+        "Damaged result files that the answer does without.", _matching(r"^[^,]+\.db(, [^,]+\.db)*$"), required=False
+    ),
     "X-Content-Type-Options": _header("The Content-Type is right.", {"const": "nosniff"}),
     "Cache-Control": _header("The next answer may be another.", {"const": "no-store"}),
     "Retry-After": _header("Seconds after which to come again.", {"type": "integer", "minimum": 1, "maximum": 60}),
@@ -247,7 +250,7 @@ def _question(
     refuses: str = "", misses: str = "", description: str = "",
 ) -> Part:  # fmt: skip
     """A question to the files."""
-    answer = _answer(summary, ref(schema), headers=("Vary", *headers))
+    answer = _answer(summary, ref(schema), headers=("Vary", "Unreadable-Files", *headers))
     answer["content"][MEDIA["ndjson"]] = {"schema": ref(row)}
     answer["content"][MEDIA["csv"]] = {"schema": {"type": "string"}}
     answers = {

@@ -15,6 +15,7 @@ from twisted.web.iweb import IRequest
 
 from outputd import timestamps
 from outputd.addresses import canonical
+from outputd.failures import Failure
 from outputd.pools import InThread
 from outputd.queries import MOST_RECENT, Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
 from outputd.queries.answers import Format
@@ -54,6 +55,11 @@ class Questions:
         self._queries = queries
         self._in_thread = in_thread
         self._now = now
+
+    @property
+    def unreadable(self) -> Mapping[str, Failure]:
+        """Damaged result files that a question has met, by name."""
+        return self._queries.unreadable
 
     def add_to(self, app: Klein) -> None:
         """Give the routes to an application."""
@@ -148,6 +154,8 @@ class Questions:
             return problem(404, "there is nothing of this name")
         form = wanted_format(request)
         headers = {b"Content-Type": MEDIA[form].encode(), b"Vary": b"Accept", **headers, **SAFE}
+        if unreadable := self.unreadable:
+            headers[b"Unreadable-Files"] = ", ".join(sorted(unreadable)).encode()
         pages = found.pages(form)
         try:
             first, more = await self._in_thread(_first_two, pages)

@@ -12,7 +12,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
+from outputd.failures import Failure
 from outputd.pools import InThread
 from outputd.queries import hops, paths, results, series, summaries
 from outputd.queries.answers import Rows, Table
@@ -25,6 +27,7 @@ from outputd.summary import UpToDate
 
 __all__ = ["MOST_RECENT", "Choice", "NotReady", "Queries", "Rows", "Span", "Table", "TooLong", "Wanted"]
 
+_log = Logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,6 +55,14 @@ class Queries:
         self._asking: dict[Session, IDelayedCall] = {}
         self._stopped: NotReady | None = None
         self._idle: Deferred[None] | None = None
+        self._unreadable: dict[str, Failure] = {}
+
+    @property
+    def unreadable(self) -> dict[str, Failure]:
+        """Damaged result files that a question has met, by name."""
+        there = {info.path.name for info in self._files()}
+        self._unreadable = {name: failure for name, failure in self._unreadable.items() if name in there}
+        return self._unreadable
 
     # -- questions -----------------------------------------------------------------------------------
 
@@ -134,11 +145,18 @@ class Queries:
         try:
             return await self._in_thread(lambda: _answered(session, lambda: question(session, *args, **kwargs)))
         finally:
+            self._remember(session)
             late = self._asking.pop(session)
             if late.active():
                 late.cancel()
             if self._idle is not None and not self._asking and not self._idle.called:
                 self._idle.callback(None)
+
+    def _remember(self, session: Session) -> None:
+        for name, reason in session.unreadable.items():
+            if name not in self._unreadable:
+                _log.error("{file} cannot be read: {reason}", file=name, reason=reason)
+                self._unreadable[name] = Failure(reason, self._now())
 
     def _end(self, session: Session) -> None:
         """End a question that takes too long; again, should the first call have come between two statements."""

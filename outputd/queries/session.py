@@ -9,11 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import Logger
-
 from outputd.resultfile import FileInfo, uri
 
-_log = Logger()
 _CACHE_KIB = 8 * 1024
 _GONE = re.compile("unable to open|no such table")
 
@@ -31,6 +28,8 @@ class Session:
 
     def __init__(self, files: Sequence[FileInfo], summary: Path) -> None:
         self.files = files
+        self.unreadable: dict[str, str] = {}
+        """Damaged files that were passed over, by name, with what is wrong."""
         self._summary = summary
         self._ended: Exception | None = None
         self._db = sqlite3.connect(":memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=5)
@@ -70,7 +69,7 @@ class Session:
             except sqlite3.DatabaseError as error:
                 if type(error) is not sqlite3.DatabaseError:
                     raise
-                _log.error("{file} cannot be read: {error!s}", file=info.path.name, error=error)
+                self.unreadable[info.path.name] = str(error)
 
     @contextlib.contextmanager
     def summary(self) -> Iterator[None]:
