@@ -116,7 +116,7 @@ def _copy(directory: DataDir, path: Path) -> Copy:
         with reading(path) as source, contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
             size = source.execute("PRAGMA page_count").fetchone()[0] * source.execute("PRAGMA page_size").fetchone()[0]
             if directory.free_bytes() < size + _ROOM_BYTES:
-                raise NoRoom(f"a copy needs {size >> 20} MiB of disk")
+                raise NoRoom(f"a copy needs {(size + _ROOM_BYTES) >> 20} MiB of free disk")
             copy.execute("PRAGMA synchronous=OFF")
             copy.execute("PRAGMA journal_mode=OFF")
             copy.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")  # each page is written once and never read

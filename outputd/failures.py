@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import Final, NamedTuple
+
+FULL: Final = re.compile(r"full|no space|quota", re.IGNORECASE)
+"""What a reason says when there is no room on the disk."""
 
 
 class Failure(NamedTuple):

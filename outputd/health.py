@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from outputd import __version__, openapi, timestamps
 from outputd.access import OPERATOR
 from outputd.datadir import DataDir
-from outputd.failures import Failure
+from outputd.failures import FULL, Failure
 from outputd.feed import FeedState
 from outputd.ledger import Ledger
 from outputd.metrics import CONTENT_TYPE, Metrics
@@ -29,8 +28,6 @@ from outputd.web import JSON, SAFE, Answer, CappedRequest, Resource, answered, a
 
 _PROOF_S = 2.0
 _LEARNT_S = 2.0
-_LOW_DISK = 2
-_FULL = re.compile(r"full|no space|quota", re.IGNORECASE)
 
 Check = dict[str, Any]
 
@@ -148,10 +145,16 @@ class Health:
     def _database(self) -> Check:
         figures = {"waiting_posts": self._store.waiting}
         failure = self._store.failure
-        if failure is not None and not _FULL.search(failure.reason):
+        if failure is not None and not FULL.search(failure.reason):
             return _check("fail", failure, **figures)
         if self._ledger.failure is not None:
             return _check("fail", self._ledger.failure, **figures)
+        if lost := self._store.lost:
+            reason = f"deleted under our feet, and no room yet to write it again: {', '.join(lost)}"
+            return _check("warn", Failure(reason, self._now()), **figures)
+        if unreadable := self._questions.unreadable:
+            name, failure = min(unreadable.items())
+            return _check("warn", failure._replace(reason=f"{name} cannot be read: {failure.reason}"), **figures)
         if damaged := self._directory.damaged():
             return _check(
                 "warn", Failure(f"damaged and set aside: {', '.join(damaged)}", min(damaged.values())), **figures
@@ -164,9 +167,9 @@ class Health:
         except OSError as error:
             return _check("fail", Failure(f"{self._directory.path}: {error.strerror}", self._now()))
         for failure in (self._store.failure, self._ledger.failure):
-            if failure is not None and _FULL.search(failure.reason):
+            if failure is not None and FULL.search(failure.reason):
                 return _check("fail", failure, free_bytes=free)
-        low = _LOW_DISK * self._store.limits.max_size_bytes
+        low = self._store.limits.low_disk_bytes
         if free >= low:
             self._disk_low = None
             return _check("ok", free_bytes=free)

@@ -119,8 +119,8 @@ class Ledger:
         Until it is there no turn begins, and `failure` keeps further POSTs away. When it cannot be made, all is as
         before.
         """
-        if self.failure is None:
-            self.failure = Failure("the hop ledger was deleted and is being made anew", self._now())
+        failure = self.failure or Failure("the hop ledger was deleted and is being made anew", self._now())
+        self.failure = failure
         await self._turns.hold()
         try:
             now = await in_thread(lambda: [describe(info.path) for info in files])
@@ -129,6 +129,9 @@ class Ledger:
             self._attach()
             await ghost.close()
             self.failure = None
+        except (sqlite3.Error, OSError) as error:
+            self.failure = failure._replace(reason=f"the hop ledger was deleted and cannot be made anew: {error}")
+            raise
         finally:
             self._turns.release()
 

@@ -113,7 +113,8 @@ def describe(path: Path) -> FileInfo:
             ).fetchone()
     except (sqlite3.DatabaseError, TypeError) as error:
         if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
-            raise  # locked, or not to be opened: that says nothing of what it holds
+            # locked, or not to be opened: that says nothing of what it holds
+            raise sqlite3.OperationalError(f"{path.name}: {error}") from error
         raise Damaged(str(error)) from None
     result, batch, hop = (max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True))
     return FileInfo(path, sequence, created_at, (result, batch, hop))

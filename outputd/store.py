@@ -44,6 +44,11 @@ class Limits:
         return self.max_size_bytes // 3
 
     @property
+    def low_disk_bytes(self) -> int:
+        """With less room than two files the disk may soon be full."""
+        return 2 * self.max_size_bytes
+
+    @property
     def rejected_bytes(self) -> int:
         """What rejected items may take of a file, a twentieth."""
         return self.max_size_bytes // 20
@@ -115,6 +120,7 @@ class Store:
         self._turn_began_s: float | None = None
         self._is_damaged = False
         self._closing: set[Path] = set()
+        self._lost: list[_Current] = []
         self.failure: Failure | None = None
 
     # -- life ----------------------------------------------------------------------------------------
@@ -137,7 +143,11 @@ class Store:
         """Close the current file and those closed last, without WAL where nobody else reads them."""
         async with self._rotating:
             await self._turns.settle()
-            await self.finish_closed()
+            await self._rescue_lost()
+            for old in self._lost:
+                _log.error("{name} was deleted under our feet and is lost", name=old.info.path.name)
+                await old.pool.close()
+            await self._finish_all()
             current = self.current
             await current.pool.close()
             await self._in_thread(resultfile.finish, current.info.path, analyse=False)
@@ -266,20 +276,45 @@ class Store:
 
     async def _leave(self, old: _Current) -> None:
         """Close a file that is written no more, and see to it that what it holds is not lost."""
-        name = old.info.path.name
-        if old.is_gone():
-            try:
-                await old.pool.run(resultfile.rescue, self._directory, old.info.path, old.has_lost_its_wal)
-                _log.warn("{name} was deleted under our feet, in whole or in part, and is written again", name=name)
-            except (OSError, sqlite3.Error) as error:
-                _log.error("{name} was deleted under our feet and is lost: {error!s}", name=name, error=error)
-                self._files.remove(old.info)
+        path = old.info.path
+        if old.is_gone() and not await self._rescue(old):
+            return
         await old.pool.close()
         if self._is_damaged:
-            await self._set_aside(old.info.path, "it cannot be written")
+            await self._set_aside(path, "it cannot be written")
             self._is_damaged = False
         elif old.info in self._files:
-            self._unfinished.add(old.info.path)
+            self._unfinished.add(path)
+
+    async def _rescue(self, old: _Current) -> bool:
+        """Write a file again that was deleted; False while that must wait for room on the disk."""
+        name = old.info.path.name
+        try:
+            await old.pool.run(resultfile.rescue, self._directory, old.info.path, old.has_lost_its_wal)
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.OperationalError | OSError):
+                if old not in self._lost:
+                    _log.error("{name} was deleted, and waits to be written again: {error!s}", name=name, error=error)
+                    self._lost.append(old)
+                return False
+            _log.error("{name} was deleted under our feet and is lost: {error!s}", name=name, error=error)
+            self._files = [info for info in self._files if info is not old.info]
+        else:
+            _log.warn("{name} was deleted under our feet, in whole or in part, and is written again", name=name)
+        return True
+
+    async def _rescue_lost(self) -> None:
+        for old in list(self._lost):
+            if old.info not in self._files or await self._rescue(old):  # pruned meanwhile, or written again
+                self._lost.remove(old)
+                await old.pool.close()
+                if old.info in self._files:
+                    self._unfinished.add(old.info.path)
+
+    @property
+    def lost(self) -> list[str]:
+        """The names of files that were deleted and wait for room to be written again."""
+        return [old.info.path.name for old in self._lost]
 
     async def _set_aside(self, path: Path, reason: str) -> None:
         """Take a damaged file out of the way, so that it stops nothing."""
@@ -320,7 +355,7 @@ class Store:
                     failure = error
                     continue
                 self._unfinished.discard(info.path)
-                self._files.remove(info)
+                self._files = [other for other in self._files if other is not info]  # one may be set aside meanwhile
                 removed.append(info.path.name)
         if failure is not None:
             raise failure
@@ -337,7 +372,13 @@ class Store:
         return path != self.current.info.path and path not in self._unfinished | self._closing
 
     async def finish_closed(self) -> None:
-        """Finish all closed files; what must wait for its last reader is tried at the next call."""
+        """Finish all closed files; what must wait for its last reader, or for room, is tried at the next call."""
+        if self._lost:
+            async with self._rotating:
+                await self._rescue_lost()
+        await self._finish_all()
+
+    async def _finish_all(self) -> None:
         for path in sorted(self._unfinished):
             await self.finish(path)
 

@@ -22,8 +22,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
-from outputd.datadir import identity_of
-from outputd.failures import Failure
+from outputd.datadir import identity_of, size_of, wal_of
+from outputd.failures import FULL, Failure
 from outputd.places import first_above
 from outputd.pools import InThread
 from outputd.resultfile import FileInfo, uri
@@ -36,7 +36,8 @@ MOST_LINKS = 100_000
 MOST_PASSAGES = 200_000
 _RESULTS_A_STEP = 1000
 _CACHE_KIB = 32 * 1024
-_CHECKPOINT_PAGES = 8000
+_PAGE_BYTES = 4096
+_WAL_BYTES = 32 << 20
 _EVERY_S = 1.0
 _LOOKS_EVERY_S = 0.01
 _IDLE_LOOKS = 3
@@ -171,10 +172,11 @@ class Summary:
 
     def __init__(
         self, path: Path, files: Callable[[], Sequence[FileInfo]], most_links: int = MOST_LINKS,
-        most_passages: int = MOST_PASSAGES,
+        most_passages: int = MOST_PASSAGES, wal_bytes: int = _WAL_BYTES,
     ) -> None:  # fmt: skip
         self.path = path
         self._files = files
+        self._wal_bytes = min(wal_bytes, _WAL_BYTES)
         self._most = (most_links, most_passages)
         self._db: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -221,8 +223,8 @@ class Summary:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        db.execute(f"PRAGMA journal_size_limit={2 * _CHECKPOINT_PAGES * 4096}")
+        db.execute(f"PRAGMA wal_autocheckpoint={max(64, self._wal_bytes // _PAGE_BYTES)}")
+        db.execute(f"PRAGMA journal_size_limit={2 * self._wal_bytes}")
         db.execute("PRAGMA temp_store=MEMORY")
         marks = tuple(db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         if marks != (APPLICATION_ID, SCHEMA_VERSION):
@@ -234,11 +236,20 @@ class Summary:
         db.executescript(_SCRATCH)
         return db
 
-    def _start_anew(self, reason: str) -> None:
-        _log.warn("{file} is made anew from the result files: {reason}", file=self.path.name, reason=reason)
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of the disk."""
+        return size_of(self.path) + size_of(wal_of(self.path))
+
+    def remove(self) -> None:
+        """Give its room back; the next step makes it anew."""
         self.close()
         for companion in ("-wal", "-shm", "-journal", ""):
             Path(f"{self.path}{companion}").unlink(missing_ok=True)
+
+    def _start_anew(self, reason: str) -> None:
+        _log.warn("{file} is made anew from the result files: {reason}", file=self.path.name, reason=reason)
+        self.remove()
 
     def _step(self, db: sqlite3.Connection) -> bool:
         files = list(self._files())
@@ -369,13 +380,18 @@ class KeepingUp:
 
     While nobody asks it works only when no POST waits (`is_busy`). A low priority instead would cost the ingest more: a
     thread that is put to sleep with the GIL in its hands keeps all others waiting.
+
+    Results come first on the disk, too: it rests while less than `least_free_bytes` is free, and a summary that finds
+    no room gives its own back, and is made anew when there is enough for all of it.
     """
 
     def __init__(
         self, summary: Summary, reactor: Any, stored: Callable[[], object], is_busy: Callable[[], bool],
-        now: Callable[[], float],
+        now: Callable[[], float], free_bytes: Callable[[], int], least_free_bytes: int,
     ) -> None:  # fmt: skip
         self._summary = summary
+        self._free_bytes = free_bytes
+        self._needs_bytes = self._least_free_bytes = least_free_bytes
         self._reactor = reactor
         self._stored = stored
         self._is_busy = is_busy
@@ -431,16 +447,26 @@ class KeepingUp:
                 self._let_posts_pass()
                 if self._stopping:
                     return False
+                if self._free_bytes() < self._needs_bytes:
+                    return self._fail(f"less than {self._needs_bytes >> 20} MiB are free")
+                self._needs_bytes = self._least_free_bytes
                 if not self._summary.step():
                     break
         except (sqlite3.Error, OSError) as error:
-            if self.failure is None and not self._stopping:
-                _log.error("the summary cannot be kept up and is tried again: {error!s}", error=error)
-                self.failure = Failure(str(error), self._now())
-            return False
+            if FULL.search(str(error)):
+                self._needs_bytes = self._least_free_bytes + 2 * self._summary.size_bytes
+                with contextlib.suppress(OSError):
+                    self._summary.remove()
+            return self._fail(str(error))
         self.failure = None
         self._has = stored
         return True
+
+    def _fail(self, reason: str) -> bool:
+        if self.failure is None and not self._stopping:
+            _log.error("the summary cannot be kept up and is tried again: {reason}", reason=reason)
+            self.failure = Failure(reason, self._now())
+        return False
 
     def _let_posts_pass(self) -> None:
         """Return when no POST was seen to wait for a moment, or when somebody asks."""

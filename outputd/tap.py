@@ -72,7 +72,7 @@ _FILES = 100  # databases, their WALs, copies, threads, the feed
 _BACKLOG = 511
 _DRAIN_S = 5.0
 _HEALTH_DRAIN_S = 0.5
-_LEDGER_EVERY_S = 5.0
+_LEDGER_EVERY_S = 1.0
 _GC_EVERY = 20_000
 
 
@@ -254,8 +254,10 @@ class _Parts:
             collector, store, rotation, Copies(directory, self._threads), self._threads, metrics.observe_request,
             reactor.seconds,
         )  # fmt: skip
-        summary = Summary(directory.summary, lambda: store.files)
-        self._summary = KeepingUp(summary, reactor, self._stored, lambda: store.waiting > 0, now)
+        summary = Summary(directory.summary, lambda: store.files, wal_bytes=limits.wal_bytes)
+        self._summary = KeepingUp(
+            summary, reactor, self._stored, lambda: store.waiting > 0, now, directory.free_bytes, limits.low_disk_bytes
+        )
         self._asking = Threads(reactor, "outputd-query", _ASKERS)
         self._queries = Queries(
             lambda: store.files, directory.summary, self._summary.up_to_date, self._asking, reactor, now
@@ -281,6 +283,7 @@ class _Parts:
         self._notifier = notifier = Notifier(os.environ if own_process else {})
         self._pulse = Pulse(notifier, reactor, self._status, lambda: store.turn_s > notifier.watchdog_s)
         self._told: tuple[float, int] = reactor.seconds(), 0
+        self._trouble = ""
         self._keeping_up = LoopingCall(lambda: Deferred.fromCoroutine(self._keep_up()))
         self._keeping_up.clock = reactor
 
@@ -464,9 +467,15 @@ class _Parts:
     async def _keep_up(self) -> None:
         try:
             if self._ledger.is_gone():
-                _log.error("the hop ledger was deleted under our feet, and is made anew from the result files")
+                if not self._trouble:
+                    _log.error("the hop ledger was deleted under our feet, and is made anew from the result files")
                 await self._ledger.reopen(self._store.files, self._feedable, self._threads)
             await self._ledger.keep_up()
+            self._trouble = ""
+        except (sqlite3.Error, OSError) as error:
+            if str(error) != self._trouble:
+                _log.error("the hop ledger cannot be kept up and is tried again: {error!s}", error=error)
+            self._trouble = str(error)
         except Exception:
             _log.failure("keeping the hop ledger failed and is tried again")
 

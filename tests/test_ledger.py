@@ -562,7 +562,7 @@ class MadeAnew(LedgerTest):
         (failure,) = self.reopen(full)
         failure.trap(sqlite3.OperationalError)
         self.assertTrue(self.bench.ledger.is_gone())
-        self.assertIsNotNone(self.bench.ledger.failure)
+        self.assertIn("full", str(self.bench.ledger.failure))
         self.assertEqual(self.reopen(self.bench.in_thread), [None])
         self.assertEqual(self.bench.post(a_trace(hop("10.0.0.3"))).status, 200)
         self.assertEqual(sorted(self.waiting()), ["10.0.0.1", "10.0.0.3"])

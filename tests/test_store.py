@@ -759,6 +759,26 @@ class Retention(StoreTest):
         self.bench.outcome(self.bench.store.prune())
         self.assertEqual(self.names(), [current])
 
+    def test_one_that_is_set_aside_meanwhile_is_no_error(self) -> None:
+        """Rule 11: a damaged file is met while the oldest is being deleted."""
+        self.rotate_times(3)
+        self.restart(keep_files=1)
+        store, in_thread = self.bench.store, self.bench.store._in_thread
+        damaged = store.files[0].path
+        with damaged.open("r+b") as file:
+            file.truncate(20_000)
+
+        async def meeting_it(work: Any, *args: Any, **kwargs: Any) -> Any:
+            store._in_thread = in_thread
+            await store.finish(damaged)
+            return await in_thread(work, *args, **kwargs)
+
+        store._in_thread = meeting_it
+        pruned = self.bench.outcome(store.prune())
+        self.assertEqual(len(pruned), 3)
+        self.assertEqual([info.path for info in store.files], [store.current.info.path])
+        self.assertEqual(len(list(self.path.glob("*.damaged"))), 1)
+
     def test_one_that_cannot_be_deleted_does_not_keep_the_others(self) -> None:
         """Rule 11: and is tried again."""
         self.rotate_times(3)

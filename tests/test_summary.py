@@ -332,10 +332,13 @@ class KeepingUpTests(TestCase):
         self.stored = 0
         self.summary = Summary(self.bench.directory.summary, lambda: self.bench.store.files)
         self.busy = False
-        self.keeping_up = KeepingUp(self.summary, REACTOR, lambda: self.stored, lambda: self.busy, self.bench.now)
+        self.free_bytes = 1000
+        self.keeping_up = KeepingUp(
+            self.summary, REACTOR, lambda: self.stored, lambda: self.busy, self.bench.now, lambda: self.free_bytes, 1000
+        )
 
-    def post(self) -> None:
-        self.bench.post(a_result())
+    def post(self, *hops: Any) -> None:
+        self.bench.post(a_trace(*hops))
         self.stored += 1
 
     def count(self) -> int:
@@ -374,7 +377,48 @@ class KeepingUpTests(TestCase):
         self.post()
         await self.keeping_up.up_to_date(0.01)  # it has not begun
 
-    async def test_a_full_disk_is_told_and_survived(self) -> None:
+    async def test_it_rests_while_little_room_is_left(self) -> None:
+        """The results come first."""
+        self.post()
+        self.free_bytes = 999
+        self.keeping_up.start()
+        await self.keeping_up.up_to_date(0.3)
+        self.assertFalse(self.summary.path.exists())
+        self.assertIn("are free", str(self.keeping_up.failure))
+        self.free_bytes = 1000
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual((self.count(), self.keeping_up.failure), (1, None))
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_a_full_disk_gets_its_room_back(self) -> None:
+        """And is made anew when there is enough for all of it."""
+        self.post()
+        self.keeping_up.start()
+        await self.keeping_up.up_to_date(30.0)
+        self.assertTrue(self.summary.path.exists())
+        step = self.summary.step
+
+        def step_on_a_full_disk() -> bool:
+            db = self.summary._opened()
+            db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0]}").fetchone()
+            return step()
+
+        self.summary.step = step_on_a_full_disk  # type: ignore[method-assign]
+        self.post(*many_hops(1000))
+        size = self.summary.size_bytes
+        await self.keeping_up.up_to_date(0.5)
+        self.assertFalse(self.summary.path.exists())
+        self.assertIn("full", str(self.keeping_up.failure))
+        self.summary.step = step  # type: ignore[method-assign]
+        self.free_bytes = 1000 + size
+        await self.keeping_up.up_to_date(1.3)
+        self.assertFalse(self.summary.path.exists())
+        self.free_bytes = 1000 + 4 * size
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual((self.count(), self.keeping_up.failure), (2, None))
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_a_disk_that_fails_is_told_and_survived(self) -> None:
         self.post()
         self.summary.path.mkdir()  # nothing can be made there
         self.keeping_up.start()

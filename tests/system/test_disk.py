@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from tests.system.disk import CannotMount, Disk
-from tests.system.files import all_faults, feedable_rows, result_files, stored_targets
+from tests.system.files import all_faults, feedable_rows, is_self_contained, result_files, stored_targets
 from tests.system.harness import Outputd, SystemTest
 from tests.system.load import Post, Source, targets
 from tests.system.waiting import wait_until
@@ -165,6 +165,28 @@ class Unwritable(DiskTest):
         self.assertStopped(outputd.stop())
         self.assertAllStored()
 
+    def test_the_ledger_deleted_on_a_full_disk_is_made_anew_with_room(self) -> None:
+        """Rule 18: from the result files; no hop is lost, and the log has a line for it, not one a second."""
+        input_service = self.input_service().open()
+        outputd = self.outputd("--keep-files=100", input_url=input_service.url).start()
+        self.post_until(outputd, 200)
+        self.disk.fill()
+        for path in self.directory.glob("hops.sqlite3*"):
+            path.unlink()
+        self.disk.fill()
+        wait_until(lambda: outputd.get("/ready").status == 503, "it is not ready", _SOON_S)
+        status, check = self.check(outputd, "database")
+        self.assertEqual((503, "fail"), (status, check["status"]))
+        wait_until(lambda: "cannot be kept up" in outputd.log, "it is tried", _SOON_S)
+        self.disk.make_room()
+        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again", _SOON_S)
+        self.assertEqual(200, self.post(outputd))
+        self.assertEqual(1, outputd.log.count("the hop ledger was deleted under our feet"))
+        fed = wait_until(lambda: feedable_rows(self.directory), "rows")
+        wait_until(lambda: input_service.taken.keys() >= fed, "every hop has arrived")
+        self.assertStopped(outputd.stop())
+        self.assertAllStored()
+
 
 class Damaged(DiskTest):
     """Rules 11 and 13."""
@@ -207,6 +229,45 @@ class Damaged(DiskTest):
         self.assertIn(old.name, self.check(outputd, "database")[1]["reason"])
         self.assertStopped(outputd.stop())
         self.assertFalse(old.exists())
+        self.assertAllStored()
+
+    def test_a_closed_file_damaged_long_after_is_told_by_whoever_meets_it(self) -> None:
+        """/recent answers from the others and names it, /health warns, and the log has one line for it."""
+        outputd = self.outputd().start()
+        self.post_until(outputd, 200)
+        self.assertEqual(200, outputd.rotate().status)
+        old = result_files(self.directory)[0]
+        wait_until(lambda: is_self_contained(old), "the closed file stands alone")
+        self.damage(old)
+        self.assertEqual(200, self.post(outputd))
+        for _ in range(3):
+            recent = outputd.get("/recent?limit=1000")
+            self.assertEqual((200, 50), (recent.status, len(recent.json)))
+            self.assertEqual(old.name, recent.headers["Unreadable-Files"])
+        status, check = self.check(outputd, "database")
+        self.assertEqual((200, "warn"), (status, check["status"]))
+        self.assertIn(old.name, check["reason"])
+        self.assertEqual(1, outputd.log.count(f"{old.name} cannot be read"))
+        self.assertStopped(outputd.stop())
+
+    def test_a_file_deleted_on_a_full_disk_is_written_again_with_room(self) -> None:
+        """Whoever still has it open keeps it until then; posts go on into a new file meanwhile, while they fit."""
+        outputd = self.outputd("--keep-files=100").start()
+        for _ in range(6):
+            self.assertEqual(200, self.post(outputd, 500))
+        (path,) = result_files(self.directory)
+        self.disk.fill(left_bytes=1 << 20)
+        for victim in self.directory.glob("results_*"):
+            victim.unlink()
+        wait_until(lambda: "waits to be written again" in outputd.log, "there is no room to write it again", _SOON_S)
+        status, check = self.check(outputd, "database")
+        self.assertEqual((200, "warn"), (status, check["status"]))
+        self.assertIn(path.name, check["reason"])
+        self.disk.make_room()
+        wait_until(lambda: "is written again" in outputd.log, "the file is written again", _SOON_S)
+        wait_until(lambda: self.post(outputd) == 200, "posts are stored again", _SOON_S)
+        self.assertEqual("ok", self.check(outputd, "database")[1]["status"])
+        self.assertStopped(outputd.stop())
         self.assertAllStored()
 
     def test_a_deleted_newest_file_is_written_again(self) -> None:
