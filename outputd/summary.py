@@ -41,6 +41,7 @@ _WAL_BYTES = 32 << 20
 _EVERY_S = 1.0
 _LOOKS_EVERY_S = 0.01
 _IDLE_LOOKS = 3
+_STEP_ENDS_S = 3.0
 _GONE = re.compile("unable to open|no such table")
 _TABLES = ("target", "node", "minute", "link", "passage", "file")
 
@@ -413,8 +414,10 @@ class KeepingUp:
         self._stopping = True
         self._wanted.set()
         if self._thread.is_alive():
-            self._summary.interrupt()
-            await in_thread(self._thread.join)
+            await in_thread(self._thread.join, _STEP_ENDS_S)  # an interrupt that comes late leaves a WAL
+            if self._thread.is_alive():
+                self._summary.interrupt()
+                await in_thread(self._thread.join)
         self._tell(self._turns + 1)
 
     async def up_to_date(self, within_s: float) -> None:
