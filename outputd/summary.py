@@ -209,6 +209,13 @@ class Summary:
             self._db.close()
             self._db = None
 
+    def leave(self) -> None:
+        """Close the file without WAL, the one that a crash left and no step has met included."""
+        if self._db is None and wal_of(self.path).exists():
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self._opened()
+        self.close()
+
     def _opened(self) -> sqlite3.Connection:
         if self._db is not None and identity_of(self.path) == self._identity:
             return self._db
@@ -441,7 +448,7 @@ class KeepingUp:
                     self._reactor.callFromThread(self._tell, self._turns)
                 self._wanted.wait(_EVERY_S)
         finally:
-            self._summary.close()
+            self._summary.leave()
 
     def _work(self, stored: object) -> bool:
         """Take in all that there is; whether that went well."""
