@@ -11,13 +11,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
-from twisted.logger import Logger
+from outputd.log import Logger
 
 _log = Logger()
 LEDGER = "hops.sqlite3"
 SUMMARY = "summary.sqlite3"
 _LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
+_FILE_MODE = 0o640
+_DIRECTORY_MODE = 0o750
 DAMAGED = ".damaged"
 COMPANIONS = ("-wal", "-shm", "-journal")
 """What SQLite puts beside a database."""
@@ -37,8 +39,12 @@ class DataDir:
     def take(self) -> None:
         """Make the directory if need be, lock it for this process and clear what a crash left half made."""
         try:
-            self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
-            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            for missing in [path for path in (self.path, *self.path.parents) if not path.exists()][::-1]:
+                missing.mkdir(_DIRECTORY_MODE, exist_ok=True)
+                _set_mode(missing, _DIRECTORY_MODE)
+            with contextlib.suppress(FileExistsError):
+                make_empty(self.path / _LOCK)
+            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise DirectoryUnusable(f"cannot write to {self.path}: {error.strerror}") from None
         try:
@@ -137,6 +143,23 @@ class DataDir:
         while True:
             yield self.path / f"results_{moment:%Y-%m-%d_%H-%M-%S}.db"
             moment += timedelta(seconds=1)
+
+
+def make_empty(path: Path) -> None:
+    """Make an empty file for its owner, whose group may read it, whatever the umask. Raises FileExistsError.
+
+    What SQLite puts beside a database (-wal, -shm, -journal) takes the mode of the database.
+    """
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        _set_mode(handle, _FILE_MODE)
+    finally:
+        os.close(handle)
+
+
+def _set_mode(place: Path | int, mode: int) -> None:
+    with contextlib.suppress(PermissionError):  # not every file system knows modes
+        os.chmod(place, mode)
 
 
 def wal_of(path: Path) -> Path:

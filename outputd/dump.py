@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
-from outputd.datadir import DataDir
+from outputd.datadir import DataDir, make_empty
+from outputd.log import Logger
 from outputd.pools import InThread
 from outputd.resultfile import reading
 from outputd.streaming import Streaming
@@ -112,7 +112,7 @@ class Copies:
 def _copy(directory: DataDir, path: Path) -> Copy:
     target = directory.temporary("dump")
     try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
+        make_empty(target)
         with reading(path) as source, contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
             size = source.execute("PRAGMA page_count").fetchone()[0] * source.execute("PRAGMA page_size").fetchone()[0]
             if directory.free_bytes() < size + _ROOM_BYTES:

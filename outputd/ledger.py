@@ -18,12 +18,12 @@ from typing import Concatenate
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from outputd import timestamps
 from outputd.addresses import canonical, packed, unpacked
-from outputd.datadir import identity_of, set_aside
+from outputd.datadir import identity_of, make_empty, set_aside
 from outputd.failures import Failure
+from outputd.log import Logger
 from outputd.pools import InThread, OpenPool, P, Pool, T
 from outputd.resultfile import FileInfo, NewerFile, Table, describe, reading, transaction
 from outputd.results import MOST_ERRORS
@@ -142,7 +142,8 @@ class Ledger:
 
     def _take_in(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> Learnt:
         new = over_limit = 0
-        self._path.touch(mode=0o640)
+        with contextlib.suppress(FileExistsError):
+            make_empty(self._path)
         with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as db:
             self._prepare(db)
             last = max((info.next_ids[1] for info in files), default=1) - 1

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import DeferredLock
-from twisted.logger import Logger
 
 from outputd.failures import Unusable
+from outputd.log import Logger
 from outputd.pools import InThread
 
 _log = Logger()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from outputd.datadir import DataDir, journal_of
+from outputd.datadir import DataDir, journal_of, make_empty
 from outputd.results import Batch, Rejected
 
 APPLICATION_ID = 0x6F757470  # "outp"
@@ -150,7 +150,7 @@ def create(directory: DataDir, sequence: int, next_ids: tuple[int, int, int], cr
     made = directory.temporary("new")
     schema = importlib.resources.files("outputd").joinpath("schema.sql").read_text()
     try:
-        os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
+        make_empty(made)
         with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as db:
             db.executescript(
                 f"PRAGMA page_size={_PAGE_BYTES}; PRAGMA application_id={APPLICATION_ID};"
@@ -319,6 +319,7 @@ def rescue(db: sqlite3.Connection, directory: DataDir, path: Path, over: bool) -
     """
     made = directory.temporary("rescued")
     try:
+        make_empty(made)
         db.execute("VACUUM INTO ?", (str(made),))
         if over:
             os.replace(made, path)

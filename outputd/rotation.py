@@ -9,9 +9,9 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 
 from outputd.failures import Failure
+from outputd.log import Logger
 from outputd.store import Store, StoreFailed
 
 _log = Logger()

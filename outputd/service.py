@@ -12,7 +12,8 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+
+from outputd.log import Logger
 
 _log = Logger()
 STOP_S = 10.0

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from outputd import resultfile, timestamps
 from outputd.datadir import DataDir, identity_of, set_aside, size_of, wal_of
 from outputd.failures import Failure
+from outputd.log import Logger
 from outputd.pools import InThread, OpenPool
 from outputd.resultfile import FileInfo, Writer, Written
 from outputd.results import Batch

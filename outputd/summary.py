@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
-import os
 import re
 import sqlite3
 import threading
@@ -20,10 +19,10 @@ from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.logger import Logger
 
-from outputd.datadir import identity_of, size_of, wal_of
+from outputd.datadir import identity_of, make_empty, size_of, wal_of
 from outputd.failures import FULL, Failure
+from outputd.log import Logger
 from outputd.places import first_above
 from outputd.pools import InThread
 from outputd.resultfile import FileInfo, uri
@@ -221,7 +220,8 @@ class Summary:
             return self._db
         self.close()
         self._whole.clear()
-        os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o640))
+        with contextlib.suppress(FileExistsError):
+            make_empty(self.path)
         db = sqlite3.connect(
             uri(self.path, "rw"), uri=True, isolation_level=None, check_same_thread=False, cached_statements=64
         )  # fmt: skip

@@ -23,7 +23,6 @@ from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromSt
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -42,6 +41,7 @@ from outputd.feed import HopFeed, http_client
 from outputd.health import Health
 from outputd.health import needs as health_needs
 from outputd.ledger import Learnt, Ledger
+from outputd.log import Logger
 from outputd.metrics import Metrics
 from outputd.notify import READY, Notifier, Pulse
 from outputd.pools import AdbapiPool, OpenPool, Prepare, Threads

@@ -22,7 +22,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.web import http, server
@@ -33,6 +32,7 @@ from werkzeug.exceptions import HTTPException
 
 from outputd.access import Access, Holder
 from outputd.admission import Admission
+from outputd.log import Logger
 from outputd.tls import node_of
 
 _log = Logger()

@@ -1,13 +1,14 @@
 """What `outputd.datadir` promises; a number is that of a rule of the contract."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.datadir import DataDir, DirectoryUnusable, size_of, wal_of
+from outputd.datadir import DataDir, DirectoryUnusable, make_empty, size_of, wal_of
 from tests.fakes import EPOCH
 
 HOLD = "import sys, pathlib; from outputd.datadir import DataDir; DataDir(pathlib.Path(sys.argv[1])).take(); "
@@ -199,3 +200,35 @@ class Lock(DataDirTest):
         self.assertAlmostEqual(
             self.directory.free_bytes(), room.f_bavail * room.f_frsize, delta=room.f_blocks * room.f_frsize / 10
         )
+
+
+class ModesOfFiles(SynchronousTestCase):
+    """Nobody but the owner writes, the group reads, others nothing; the operator's umask changes none of it."""
+
+    def test_of_a_new_directory_and_what_is_in_it(self) -> None:
+        for umask in (0, 0o022, 0o077, 0o777):
+            top = Path(self.mktemp())
+            path = top / "a" / "b"
+            before = os.umask(umask)
+            try:
+                directory = DataDir(path)
+                directory.take()
+                make_empty(made := directory.temporary("new"))
+            finally:
+                os.umask(before)
+            self.addCleanup(directory.release)
+            self.assertEqual([0o750] * 3, [mode_of(place) for place in (top, path.parent, path)])
+            self.assertEqual([0o640] * 2, [mode_of(file) for file in (made, path / "outputd.lock")])
+            self.assertRaises(FileExistsError, make_empty, made)
+
+    def test_a_directory_that_is_there_stays_as_it_was_made(self) -> None:
+        path = Path(self.mktemp())
+        path.mkdir(0o700)
+        directory = DataDir(path)
+        directory.take()
+        self.addCleanup(directory.release)
+        self.assertEqual(0o700, mode_of(path))
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
