@@ -150,6 +150,8 @@ class Options(usage.Options):
             raise usage.UsageError("--client-ca needs --tls-cert and --tls-key")
         for name in ("port", "health-port"):
             text = self.opts[name]
+            if self.opts["tls-cert"] and text.startswith("ssl:"):
+                raise usage.UsageError(f"--{name} speaks TLS by ssl: or by --tls-cert, not by both")
             if text.isdecimal() and int(text) > 65_535:
                 raise usage.UsageError(f"--{name} must be a port number up to 65535, not {text}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
+    KeyPair,
     PrivateCertificate,
     TLSVersion,
     optionsForClientTLS,
@@ -22,7 +24,9 @@ from zope.interface import implementer
 
 from outputd.access import NODE, Holder, is_name
 from outputd.failures import Unusable
+from outputd.log import Logger
 
+_log = Logger()
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -40,12 +44,17 @@ class Certificates:
         self._context: SSL.Context | None = None
 
     def read(self) -> SSL.Context:
-        """What the files say now. Blocking. Raises Unusable."""
-        chain = _certificates(self._certificate)
-        try:
-            key = crypto.load_privatekey(crypto.FILETYPE_PEM, _bytes(self._key))
-        except crypto.Error:
-            raise Unusable(f"{self._key}: no private key in PEM without a passphrase") from None
+        """What the files say now. Blocking. Raises Unusable.
+
+        A certificate that has expired replaces none that is shown. At the start it is better than no service.
+        """
+        chain, key = _certificates(self._certificate), _key(self._key)
+        expiry = chain[0].original.to_cryptography().not_valid_after_utc
+        if expiry < datetime.now(UTC):
+            expired = f"{self._certificate} has expired on {expiry:%Y-%m-%d %H:%M} UTC"
+            if self._context is not None:
+                raise Unusable(expired)
+            _log.warn("{what}: clients will not believe it", what=expired)
         options = CertificateOptions(
             privateKey=key, certificate=chain[0].original, extraCertChain=[each.original for each in chain[1:]],
             raiseMinimumTo=TLSVersion.TLSv1_2,
@@ -53,13 +62,14 @@ class Certificates:
         try:
             context = options.getContext()
             context.check_privatekey()
-        except SSL.Error:
-            raise Unusable(f"{self._key} is not the key of {self._certificate}") from None
+        except SSL.Error as error:
+            raise Unusable(f"{self._certificate} cannot be shown with {self._key}: {_reason(error)}") from None
         if self._client_ca is not None:
             store = context.get_cert_store()
             assert store is not None
             for authority in _certificates(self._client_ca):
                 store.add_cert(authority.original)
+                context.add_client_ca(authority.original)
             context.set_session_id(b"outputd")
             context.set_verify(SSL.VERIFY_PEER, lambda *seen: bool(seen[-1]))
         return context
@@ -93,15 +103,19 @@ class Policy:
         """Blocking. Raises Unusable."""
         self._trust = platformTrust() if ca is None else trustRootFromCertificates(_certificates(ca))
         self._ours: PrivateCertificate | None = None
+        self._chain: list[crypto.X509] = []
         if certificate is not None:
-            try:
-                self._ours = PrivateCertificate.loadPEM(_bytes(certificate) + _bytes(key or certificate))
-            except (crypto.Error, SSL.Error):
-                raise Unusable(f"{certificate}: no certificate with its private key, in PEM") from None
+            ours, *chain = _certificates(certificate)
+            pair = KeyPair(_key(key or certificate))
+            if not pair.matches(ours.getPublicKey()):
+                raise Unusable(f"{key or certificate} is not the key of {certificate}")
+            self._ours = PrivateCertificate.fromCertificateAndKeyPair(ours, pair)
+            self._chain = [each.original for each in chain]
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
         """See IPolicyForHTTPS."""
-        return optionsForClientTLS(hostname.decode("ascii"), self._trust, self._ours)
+        more = {"extraCertChain": self._chain} if self._chain else {}
+        return optionsForClientTLS(hostname.decode("ascii"), self._trust, self._ours, extraCertificateOptions=more)
 
 
 def token_of(path: Path) -> str:
@@ -121,6 +135,18 @@ def _certificates(path: Path) -> list[Certificate]:
     if not found:
         raise Unusable(f"{path}: no certificate in PEM")
     return found
+
+
+def _key(path: Path) -> crypto.PKey:
+    try:
+        return crypto.load_privatekey(crypto.FILETYPE_PEM, _bytes(path), b"")  # without b"" a terminal is asked
+    except crypto.Error:
+        raise Unusable(f"{path}: no private key in PEM without a passphrase") from None
+
+
+def _reason(error: SSL.Error) -> str:
+    """What OpenSSL says last of all that it says."""
+    return str(error.args[0][-1][-1]) if error.args and error.args[0] else "unknown"
 
 
 def _bytes(path: Path) -> bytes:

@@ -409,6 +409,10 @@ class Site(server.Site):
         """Begin to drop connections that make no progress. No access log: it costs as much as the answer."""
         self._sweeping.start(_SWEEP_S, now=False)
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """The one that the channel speaks: twisted.web would offer HTTP/2 to TLS clients where its parts are there."""
+        return [b"http/1.1"]
+
     def stopFactory(self) -> None:
         """See startFactory; the sweep goes on while there are connections."""
 

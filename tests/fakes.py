@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import treq
+import trustme
 from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
@@ -125,6 +126,14 @@ def rows_of(directory: Path, query: str, *parameters: object) -> list[tuple[Any,
         with reading(path) as db:
             found += db.execute(query, parameters).fetchall()
     return found
+
+
+def write_certificate(place: Path, name: str, certificate: trustme.LeafCert) -> tuple[Path, Path]:
+    """The chain and the key of a certificate, in two files."""
+    chain, key = place / f"{name}.pem", place / f"{name}.key"
+    chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    key.write_bytes(certificate.private_key_pem.bytes())
+    return chain, key
 
 
 # -- the whole service -----------------------------------------------------------------------------

@@ -13,6 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import trustme
+import twisted.web.http
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -22,18 +34,10 @@ from outputd.access import Holder, line_of, new_token
 from outputd.failures import Unusable
 from outputd.feed import http_client, in_words
 from outputd.tls import Certificates, Policy, token_of
-from tests.fakes import Running, a_result, body_of, said
+from tests.fakes import Running, a_result, body_of, said, write_certificate
 
 REACTOR: Any = _reactor
 EXPIRED = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-
-
-def written(place: Path, name: str, certificate: trustme.LeafCert) -> tuple[Path, Path]:
-    """The chain and the key of a certificate, in two files."""
-    chain, key = place / f"{name}.pem", place / f"{name}.key"
-    chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    key.write_bytes(certificate.private_key_pem.bytes())
-    return chain, key
 
 
 class Reading(SynchronousTestCase):
@@ -43,7 +47,7 @@ class Reading(SynchronousTestCase):
         self.place = Path(self.mktemp())
         self.place.mkdir()
         self.ca = trustme.CA()
-        self.chain, self.key = written(self.place, "ours", self.ca.issue_cert("localhost"))
+        self.chain, self.key = write_certificate(self.place, "ours", self.ca.issue_cert("localhost"))
 
     def refused(self, *paths: Path | None) -> str:
         certificate, key, ca = paths
@@ -51,17 +55,29 @@ class Reading(SynchronousTestCase):
         return str(self.assertRaises(Unusable, Certificates(certificate, key, ca).read))
 
     def test_what_is_wrong(self) -> None:
-        _, other = written(self.place, "other", self.ca.issue_cert("localhost"))
+        _, other = write_certificate(self.place, "other", self.ca.issue_cert("localhost"))
         nonsense = self.place / "nonsense"
         nonsense.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n")
         missing = self.place / "missing"
-        self.assertIn("is not the key of", self.refused(self.chain, other, None))
+        self.assertIn("key values mismatch", self.refused(self.chain, other, None))
+        locked = self.place / "locked"
+        locked.write_bytes(_locked_key())
+        self.assertIn("without a passphrase", self.refused(self.chain, locked, None))
         self.assertIn("no certificate in PEM", self.refused(nonsense, self.key, None))
         self.assertIn("no private key", self.refused(self.chain, nonsense, None))
         self.assertIn("No such file", self.refused(missing, self.key, None))
         self.assertIn("no certificate in PEM", self.refused(self.chain, self.key, self.key))
         self.assertRaises(Unusable, Policy, nonsense)
-        self.assertRaises(Unusable, Policy, None, self.chain, nonsense)
+        for key in (nonsense, locked, other):
+            self.assertRaises(Unusable, Policy, None, self.chain, key)
+
+    def test_an_expired_certificate_is_shown_from_the_start_but_replaces_none(self) -> None:
+        old, old_key = write_certificate(self.place, "old", self.ca.issue_cert("localhost", not_after=EXPIRED))
+        certificates = Certificates(old, old_key, None)
+        with said() as log:
+            certificates.take(certificates.read())
+        self.assertEqual([f"{old} has expired on 2020-01-01 00:00 UTC: clients will not believe it"], log)
+        self.assertIn("has expired on", str(self.assertRaises(Unusable, certificates.read)))
 
     def test_a_token_file(self) -> None:
         path = self.place / "token"
@@ -76,10 +92,9 @@ class Serving(TestCase):
     """Both ports speak TLS, with the newest certificate, and take nodes' certificates if asked to."""
 
     async def begin(self, *flags: str, tokens: bool = False) -> None:
-        self.place = Path(self.mktemp())
-        self.place.mkdir()
+        self.place = self.new_place()
         self.ca, self.nodes = trustme.CA(), trustme.CA()
-        self.chain, self.key = written(self.place, "ours", self.ca.issue_cert("localhost"))
+        self.chain, self.key = write_certificate(self.place, "ours", self.ca.issue_cert("localhost"))
         self.ca.cert_pem.write_to_path(str(self.place / "ca.pem"))
         self.nodes.cert_pem.write_to_path(str(self.place / "nodes.pem"))
         self.it = Running(
@@ -87,6 +102,17 @@ class Serving(TestCase):
             *(flag.replace("PLACE", str(self.place)) for flag in flags),
         ).start()  # fmt: skip
         self.addCleanup(lambda: Deferred.fromCoroutine(self.it.stop()))
+
+    def new_place(self) -> Path:
+        place = Path(self.mktemp())
+        place.mkdir()
+        return place
+
+    def old_context(self) -> ssl.SSLContext:
+        context = self.context()
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        return context
 
     def file_of(self, text: str) -> Path:
         path = Path(self.mktemp())
@@ -126,10 +152,7 @@ class Serving(TestCase):
 
     async def test_nothing_older_than_1_2(self) -> None:
         await self.begin()
-        old = self.context()
-        old.minimum_version = ssl.TLSVersion.TLSv1
-        old.maximum_version = ssl.TLSVersion.TLSv1_1
-        old.set_ciphers("ALL:@SECLEVEL=0")
+        old = self.old_context()
         await self.assertFailure(Deferred.fromCoroutine(self.ask("GET", "/stats", context=old)), ssl.SSLError, OSError)
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             context = self.context()
@@ -142,7 +165,7 @@ class Serving(TestCase):
         shown = [await self.shown()]
         for renewed in (True, False):
             if renewed:
-                written(self.place, "ours", self.ca.issue_cert("localhost"))
+                write_certificate(self.place, "ours", self.ca.issue_cert("localhost"))
             else:
                 self.key.write_text("nonsense")
             with said() as log:
@@ -151,6 +174,56 @@ class Serving(TestCase):
             shown.append(await self.shown())
         self.assertNotEqual(shown[0], shown[1])
         self.assertEqual(shown[1], shown[2])
+
+    async def test_who_is_connected_stays_connected_when_the_certificate_is_renewed(self) -> None:
+        await self.begin()
+        before, number = await self.shown(), self.it.port("health-port")
+        connection = http.client.HTTPSConnection("localhost", number, timeout=10, context=self.context())
+        self.addCleanup(connection.close)
+
+        def ask() -> tuple[int, Any]:
+            connection.request("GET", "/ready")
+            response = connection.getresponse()
+            response.read()
+            return response.status, connection.sock.getpeercert(True)
+
+        self.assertEqual((200, before), await deferToThread(ask))
+        socket_before = connection.sock
+        write_certificate(self.place, "ours", self.ca.issue_cert("localhost"))
+        await self.it.parts._reload.again()
+        self.assertNotEqual(before, await self.shown())
+        self.assertEqual((200, before), await deferToThread(ask))
+        self.assertIs(socket_before, connection.sock)
+
+    async def test_an_endpoint_string(self) -> None:
+        """`ssl:`, of one port alone; nothing older than TLS 1.2 there either."""
+        self.ca = trustme.CA()
+        chain, key = write_certificate(self.new_place(), "ours", self.ca.issue_cert("localhost"))
+        flag = f"--port=ssl:0:privateKey={key}:certKey={chain}:interface=127.0.0.1"
+        self.it = Running(Path(self.mktemp()), flag).start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.it.stop()))
+        self.assertEqual(
+            (200, {"status": "ok", "received": 1}), await self.ask("POST", "/results", body_of(a_result()))
+        )
+        old = self.context()
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        await self.assertFailure(Deferred.fromCoroutine(self.ask("GET", "/dump", context=old)), ssl.SSLError, OSError)
+        self.assertEqual(200, (await self.it.ask("GET", "/ready", port="health-port")).status)
+
+    async def test_http_1_1_alone_is_offered(self) -> None:
+        """By ALPN, also where the parts that speak HTTP/2 are installed."""
+        self.patch(twisted.web.http, "H2_ENABLED", True)
+        await self.begin()
+        context = self.context()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        number = self.it.port()
+
+        def work() -> str | None:
+            with context.wrap_socket(socket.create_connection(("localhost", number)), server_hostname="localhost") as s:
+                return s.selected_alpn_protocol()
+
+        self.assertEqual("http/1.1", await deferToThread(work))
 
     async def shown(self) -> bytes:
         """The certificate that a new connection sees."""
@@ -183,6 +256,24 @@ class Serving(TestCase):
             asked = Deferred.fromCoroutine(self.ask("POST", "/results", b"[]", context=self.context(certificate)))
             await self.assertFailure(asked, ssl.SSLError, OSError)
 
+    async def test_a_certificate_that_is_for_servers_alone_is_no_node_s(self) -> None:
+        """As each node's own web server has one."""
+        await self.begin("--client-ca=PLACE/nodes.pem")
+        web = _for_servers_alone(self.nodes, "graz")
+        asked = Deferred.fromCoroutine(self.ask("POST", "/results", b"[]", context=self.context(web)))
+        await self.assertFailure(asked, ssl.SSLError, OSError)
+
+    async def test_a_certificate_below_another_and_the_name_of_the_ca_that_is_asked_for(self) -> None:
+        """A node shows the whole chain, as outputd-send does."""
+        await self.begin("--client-ca=PLACE/nodes.pem")
+        below = self.nodes.create_child_ca()
+        chain, key = write_certificate(self.place, "graz", below.issue_cert(common_name="graz"))
+        client = http_client(REACTOR, Policy(self.place / "ca.pem", chain, key))
+        response = await client.post(f"https://localhost:{self.it.port()}/results", data=body_of(a_result()))
+        self.assertEqual(200, response.code)
+        with closing(sqlite3.connect(self.it.parts._store.current.info.path)) as db:
+            self.assertEqual([("graz",)], db.execute("SELECT node FROM batches").fetchall())
+
     async def test_certificates_beside_tokens(self) -> None:
         token = new_token()
         tokens = self.file_of(line_of(Holder("operator", "anna"), token))
@@ -192,6 +283,32 @@ class Serving(TestCase):
         self.assertEqual((await self.ask("GET", "/dump", context=graz))[0], 403)
         self.assertEqual((await self.ask("GET", "/stats", port="health-port"))[0], 401)
         self.assertEqual((await self.ask("GET", "/stats", port="health-port", token=token))[0], 200)
+
+
+def _for_servers_alone(ca: trustme.CA, name: str) -> trustme.LeafCert:
+    """A certificate that may not be a client's."""
+    issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes())
+    signer: Any = load_pem_private_key(ca.private_key_pem.bytes(), None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(issuer.not_valid_before_utc)
+        .not_valid_after(issuer.not_valid_after_utc)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=True)
+    )
+    certificate = builder.sign(signer, SHA256()).public_bytes(Encoding.PEM)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return trustme.LeafCert(private, certificate, [])
+
+
+def _locked_key() -> bytes:
+    """A key that nobody can read without its passphrase."""
+    how = (Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(*how)
 
 
 class Asking(TestCase):
@@ -204,7 +321,7 @@ class Asking(TestCase):
 
     async def reason(self, certificate: trustme.LeafCert, policy: Policy | None) -> str | None:
         """Why a server with this certificate is not talked to, None if it is."""
-        chain, key = written(self.place(), "theirs", certificate)
+        chain, key = write_certificate(self.place(), "theirs", certificate)
         it = Running(Path(self.mktemp()), f"--tls-cert={chain}", f"--tls-key={key}").start()
         try:
             client = http_client(REACTOR, policy)

@@ -2,21 +2,36 @@
 
 import json
 import socket
+import ssl
 from pathlib import Path
 from typing import Any, cast
 
+import trustme
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.access import Access
 from outputd.admission import Admission
+from outputd.tls import Certificates
 from outputd.web import Answer, CappedRequest, Resource, Site, answered, as_json, route, with_problems
-from tests.fakes import REACTOR, Reply, Running, Wire, a_result, body_of, eventually, over_the_wire, parsed
+from tests.fakes import (
+    REACTOR,
+    Reply,
+    Running,
+    Wire,
+    a_result,
+    body_of,
+    eventually,
+    over_the_wire,
+    parsed,
+    write_certificate,
+)
 
 GET = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -328,16 +343,21 @@ class SlowReaders(TestCase):
         self.site = Site(
             self.work.resource, self.clock, Admission(1000, self.clock.seconds), 100, 10, Access(), lambda *_: None
         )
-        self.port = REACTOR.listenTCP(0, self.site, interface="127.0.0.1")
+        self.port = REACTOR.listenTCP(0, self.served(), interface="127.0.0.1")
         self.client = socket.socket()
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.client.setblocking(False)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.close()))
 
+    def served(self) -> Any:
+        return self.site
+
+    def ask(self) -> None:
+        self.client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+
     async def connected(self) -> None:
-        self.client.connect_ex(("127.0.0.1", self.port.getHost().port))
-        await eventually(lambda: self.site.channels)
-        self.client.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        await deferToThread(self.ask)
+        self.client.setblocking(False)
         await eventually(self.readable)
         await self.quiet()
 
@@ -397,6 +417,32 @@ class SlowReaders(TestCase):
                 await self.tick()
             await self.quiet()
         self.assertEqual(len(self.site.channels), 1)
+
+
+class SlowReadersBehindTls(SlowReaders):
+    """The same, where the socket carries what TLS makes of the answer."""
+
+    def served(self) -> Any:
+        place = Path(self.mktemp())
+        place.mkdir()
+        certificates = Certificates(*write_certificate(place, "ours", trustme.CA().issue_cert("localhost")), None)
+        certificates.take(certificates.read())
+        return certificates.around(self.site, REACTOR)
+
+    def ask(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        wrapped = context.wrap_socket(self.client)
+        wrapped.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.client = socket.socket(fileno=wrapped.detach())
+
+    async def test_one_who_says_nothing_is_dropped(self) -> None:
+        """Not even the first word of TLS."""
+        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        self.client.setblocking(False)
+        await eventually(lambda: self.site.channels)
+        self.clock.pump([1.0] * 70)
+        await eventually(lambda: not self.site.channels)
 
 
 class TheLastAnswer(TestCase):
