@@ -62,7 +62,6 @@ _log = Logger()
 _MIB = 1 << 20
 _MOST = 1_000_000_000
 _DAY_S = 86_400.0
-_UMASK = 0o027  # files 0640, directories 0750, whatever the caller's is
 _SOCKETS = {"port": ("results", 0), "health-port": ("health", 1)}
 _READERS = 4
 _ASKERS = 4
@@ -213,7 +212,6 @@ def makeService(options: Options, reactor: Any = None) -> OutputService:  # the 
         from twisted.internet import reactor  # noqa: PLC0415  # the one place that touches the global reactor
 
         by_monotonic_time(reactor)
-        os.umask(_UMASK)
 
     def open_pool(path: Path, prepare: Prepare) -> AdbapiPool:
         return AdbapiPool(reactor, path, prepare)
@@ -306,8 +304,10 @@ class _Parts:
         ]
         self._service = OutputService(self._reactor, starts, stops)
         if self._own_process:
+            # At once: systemd may ask for it as soon as we are ready, and it ends a process that has no handler.
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._read_again))
             self._reactor.callWhenRunning(_settle_memory)
-            self._reactor.callWhenRunning(self._reactor.callLater, 0, self._take_signals)
+            self._reactor.callWhenRunning(self._reactor.callLater, 0, self._service.end_by_signals)
         return self._service
 
     # -- settings in files ---------------------------------------------------------------------------
@@ -333,11 +333,6 @@ class _Parts:
         self._input_token = token
 
     # -- starting ------------------------------------------------------------------------------------
-
-    def _take_signals(self) -> None:
-        assert self._service is not None
-        self._service.end_by_signals()
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._read_again))
 
     def _read_again(self) -> None:
         self._notifier.reloading()

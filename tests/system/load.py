@@ -7,7 +7,7 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
@@ -158,6 +158,7 @@ class Load:
     keyed: bool = False
     bad: int = 0
     """Items of each body that are no results."""
+    headers: Mapping[str, str] = field(default_factory=dict)
     answered: list[Post] = field(default_factory=list)
     """Those with the answer 200 and the right count."""
     unanswered: list[Post] = field(default_factory=list)
@@ -192,7 +193,8 @@ class Load:
         while not self._stopping.is_set():
             post = self.source.post(bad=self.bad)
             try:
-                connection.request("POST", "/results", post.body, post.headers if self.keyed else {})
+                keys = post.headers if self.keyed else {}
+                connection.request("POST", "/results", post.body, {**self.headers, **keys})
                 response = connection.getresponse()
                 content = response.read()
             except (OSError, http.client.HTTPException):

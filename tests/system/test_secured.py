@@ -12,9 +12,9 @@ import trustme
 
 from outputd.access import Holder, line_of, new_token
 from tests.system.files import feedable_rows, stored_targets
-from tests.system.harness import CHECKOUT, Outputd, SystemTest, free_port
+from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest, free_port
 from tests.system.inputservice import InputService
-from tests.system.load import Source, targets
+from tests.system.load import Load, Source, targets
 from tests.system.waiting import wait_until
 
 
@@ -75,6 +75,32 @@ class Secured(SystemTest):
         self.assertEqual(targets([post]), stored_targets(self.directory))
         for secret in (self.node, self.theirs):
             self.assertNotIn(secret, outputd.log)
+
+    def read_again(self, outputd: Outputd, tokens: str, told: str) -> None:
+        """Return when the file is judged once more, in these words."""
+        before = outputd.log.count(told)
+        self.written("tokens", tokens)
+        outputd.send(signal.SIGHUP)
+        wait_until(lambda: outputd.log.count(told) > before, told)
+
+    def test_sighup_costs_no_request(self) -> None:
+        """Neither when it comes before the first one, nor when the file is broken by turns."""
+        good = line_of(Holder("node", "graz"), self.node)
+        outputd = self.outputd(f"--tokens-file={self.tokens}")
+        outputd._is_ready = lambda: "results go to" in outputd.log  # type: ignore[method-assign]  # /stats wants a token
+        outputd.start()
+        outputd.send(signal.SIGHUP)
+        load = Load(HOST, outputd.port, Source(35), 4, headers={"Authorization": f"Bearer {self.node}"})
+        self.addCleanup(load.stop)
+        load.start()
+        for _ in range(10):
+            for text, told in (("nonsense", "the old one stays"), (good, "the tokens file read again")):
+                self.read_again(outputd, text, told)
+                load.go_on(4)
+        load.stop()
+        self.assertUndisturbed(load)
+        self.assertStopped(outputd.stop())
+        self.assertEqual(targets(load.answered), stored_targets(self.directory))
 
     def test_sighup_lets_in_whom_the_file_names_now(self) -> None:
         """And the process goes on; a broken file is told by its line."""
