@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any, Final, Literal, Protocol
 
 from hyperlink import URL
+from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -45,6 +46,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPoli
 from zope.interface import implementer
 
 from outputd.log import Logger
+from outputd.tls import reason_of
 
 _log = Logger()
 
@@ -364,7 +366,7 @@ def in_words(error: Exception) -> str:
     """An error as one short line, whatever the peer has put into it."""
     reasons = getattr(error, "reasons", None)  # of twisted.web.client's ResponseFailed and its like
     cause = reasons[0].value if reasons and isinstance(reasons[0], Failure) else error
-    text = f"{type(cause).__name__}: {cause}"[:200]
+    text = f"TLS: {reason_of(cause)}" if isinstance(cause, SSL.Error) else f"{type(cause).__name__}: {cause}"[:200]
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

@@ -106,6 +106,8 @@ def parse(arguments: Sequence[str]) -> Options:
 def _fault(options: Options) -> str:
     if not 1 <= options.connections <= _MOST_CONNECTIONS:
         return f"--connections must be 1 to {_MOST_CONNECTIONS}"
+    if options.key is not None and options.cert is None:
+        return "--key is the key of --cert, which is missing"
     if not options.give_up_after >= 0:
         return "--give-up-after must be a number of seconds"
     if len(options.node) > 64 or not (options.node.isascii() and options.node.isprintable()):

@@ -63,7 +63,7 @@ class Certificates:
             context = options.getContext()
             context.check_privatekey()
         except SSL.Error as error:
-            raise Unusable(f"{self._certificate} cannot be shown with {self._key}: {_reason(error)}") from None
+            raise Unusable(f"{self._certificate} cannot be shown with {self._key}: {reason_of(error)}") from None
         if self._client_ca is not None:
             store = context.get_cert_store()
             assert store is not None
@@ -118,6 +118,12 @@ class Policy:
         return optionsForClientTLS(hostname.decode("ascii"), self._trust, self._ours, extraCertificateOptions=more)
 
 
+def reason_of(error: SSL.Error) -> str:
+    """Why TLS failed, in OpenSSL's last words."""
+    words = error.args[0] if error.args else ()
+    return str(words[-1][-1]) if words and isinstance(words, list) else "the connection was closed"
+
+
 def token_of(path: Path) -> str:
     """The token that is all a file holds. Blocking. Raises Unusable."""
     words = _bytes(path).split()
@@ -142,11 +148,6 @@ def _key(path: Path) -> crypto.PKey:
         return crypto.load_privatekey(crypto.FILETYPE_PEM, _bytes(path), b"")  # without b"" a terminal is asked
     except crypto.Error:
         raise Unusable(f"{path}: no private key in PEM without a passphrase") from None
-
-
-def _reason(error: SSL.Error) -> str:
-    """What OpenSSL says last of all that it says."""
-    return str(error.args[0][-1][-1]) if error.args and error.args[0] else "unknown"
 
 
 def _bytes(path: Path) -> bytes:

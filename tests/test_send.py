@@ -552,7 +552,7 @@ class ParseTests(SynchronousTestCase):
     def test_a_wrong_flag_is_one_line(self) -> None:
         wrong: list[list[str]] = [
             ["--connections=0"], ["--url=localhost:8081"], ["--url=http://"], ["--node=ä"], ["--node=" + 65 * "x"],
-            ["--give-up-after=-1"], ["--give-up-after=nan"], ["b/f.json", "--state=s"],
+            ["--give-up-after=-1"], ["--give-up-after=nan"], ["b/f.json", "--state=s"], ["--key=k"],
         ]  # fmt: skip
         for flags in wrong:
             said = io.StringIO()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -582,6 +583,7 @@ class TakenAway(StoreTest):
         self.bench.keep(a_result())
         left = self.bench.crashed(Path(self.mktemp()))
         self.assertEqual(len(rows_of(left.path, "SELECT id FROM ping_results")), 2)
+        self.assertEqual({0o640}, {stat.S_IMODE(file.stat().st_mode) for file in self.bench.path.glob("*.db*")})
 
     def test_the_file(self) -> None:
         """Rule 1."""

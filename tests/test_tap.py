@@ -91,7 +91,10 @@ class Flags(SynchronousTestCase):
             self.assertIn(flag.partition("=")[0], str(self.assertRaises(SystemExit, options, flag).code), flag)
 
     def test_tls_is_whole_or_not_there(self) -> None:
-        for flags in (("--tls-cert=a",), ("--tls-key=a",), ("--client-ca=a",)):
+        both = ("--tls-cert=a", "--tls-key=a")
+        for flags in (
+            both[:1], both[1:], ("--client-ca=a",), (*both, "--port=ssl:1"), (*both, "--health-port=ssl:1"),
+        ):  # fmt: skip
             self.assertIn("--tls-cert", self.refusal(*flags))
 
     def test_numbers_are_above_0_and_days_may_be_a_fraction(self) -> None:

@@ -12,9 +12,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 
 from outputd.failures import Failure
+from outputd.log import Logger
 from outputd.pools import InThread
 from outputd.queries import hops, paths, results, series, summaries
 from outputd.queries.answers import Rows, Table
