@@ -24,6 +24,9 @@ from tests.system.waiting import wait_until
 
 PAGE = "docs/operations.md"
 PROGRAMS = ("curl", "jq", "sqlite3", "findmnt")
+BARE = b"[%s]" % b",".join(
+    [b'{"ip":"192.0.2.1","sent":4,"received":4,"avg_rtt":15000000,"timestamp":"2026-01-07T22:30:00.123Z"}'] * 1000
+)
 _SYSTEMCTL = """\
 #!/usr/bin/env bash
 # Stands in for systemd: starts and stops the service as the unit does, with the settings of its file.
@@ -118,10 +121,10 @@ class OperationsTest(SystemTest):
         self.assertEqual(200, call(self.port, "POST", "/rotate").status)
 
     def fill_until_refused(self) -> None:
-        """Post until the disk takes no more."""
+        """Post until the disk takes no more; no hop, so that it is the result file that finds no room."""
 
         def is_refused() -> bool:
-            return call(self.port, "POST", "/results", self.source.post(200).body).status == 503
+            return call(self.port, "POST", "/results", BARE).status == 503
 
         wait_until(is_refused, "a POST refused", 60)
 
@@ -194,10 +197,8 @@ class PageTests(OperationsTest):
             self.post(200)
         with_hops = self._size(4000)
         self.rotate()
-        bare = b"[%s]" % b",".join([b'{"ip":"192.0.2.1","sent":4,"received":4,"avg_rtt":15000000,'
-                                    b'"timestamp":"2026-01-07T22:30:00.123Z"}'] * 1000)  # fmt: skip
         for _ in range(4):
-            self.assertEqual(200, call(self.port, "POST", "/results", bare).status)
+            self.assertEqual(200, call(self.port, "POST", "/results", BARE).status)
         hops = self.source.post(200).body.count(b'"ttl"') / 200
         self.assertTrue(600 * hops / 12 < with_hops < 1000 * hops / 12 + 150, (with_hops, hops))
         self.assertTrue(110 < self._size(4000) < 200, self._size(4000))
@@ -353,7 +354,7 @@ class DiskTests(OperationsTest):
     def setUp(self) -> None:
         super().setUp()
         self.directory.mkdir()
-        self.mount("-t", "tmpfs", "-o", "size=24m", "none", self.directory)
+        self.mount("-t", "tmpfs", "-o", "size=40m", "none", self.directory)
         self.addCleanup(lambda: subprocess.run(["umount", "--lazy", self.directory], check=True))
 
     def mount(self, *arguments: str | Path) -> None:
@@ -366,7 +367,7 @@ class DiskTests(OperationsTest):
             for _ in range(5):
                 self.post(200)
             self.rotate()
-        self.hog.write_bytes(bytes(4 << 20))
+        self.hog.write_bytes(bytes(16 << 20))
         self.fill_until_refused()
         self.follow("The disk is full")
         wait_until(self.is_ready, "ready")
