@@ -48,7 +48,7 @@ setup(
     packages=[*find_packages(include=["outputd", "outputd.*"]), "twisted.plugins"],
     # Without this line an editable install leaves twisted/plugins off the path, and twistd does not know outputd.
     package_dir={"": "."},
-    package_data={"": ["*.sql"]},
+    package_data={"": ["*.sql", "*.xml"], "outputd.pages": ["static/*"]},
     entry_points={
         "console_scripts": [
             "outputd = outputd.__main__:main",

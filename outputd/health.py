@@ -1,4 +1,4 @@
-"""The site of --health-port: is it well, what has it done, what came in last."""
+"""The site of --health-port: is it well, what has it done, what came in last; and the pages for people."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from outputd.failures import FULL, Failure
 from outputd.feed import FeedState
 from outputd.ledger import Ledger
 from outputd.metrics import CONTENT_TYPE, Metrics
+from outputd.pages import Pages
 from outputd.pools import InThread
 from outputd.questions import Questions, WithForms
 from outputd.rotation import Rotation
@@ -28,6 +29,7 @@ from outputd.web import JSON, SAFE, Answer, CappedRequest, Resource, answered, a
 
 _PROOF_S = 2.0
 _LEARNT_S = 2.0
+_HEALTHY = "healthy"
 
 Check = dict[str, Any]
 
@@ -37,8 +39,8 @@ class Health:
 
     def __init__(
         self, store: Store, ledger: Ledger, rotation: Rotation, stats: Stats, metrics: Metrics, questions: Questions,
-        directory: DataDir, feed: Callable[[], FeedState | None], in_thread: InThread, clock: IReactorTime,
-        now: Callable[[], float], stopping: Callable[[], bool],
+        pages: Pages, directory: DataDir, feed: Callable[[], FeedState | None], in_thread: InThread,
+        clock: IReactorTime, now: Callable[[], float], stopping: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._store = store
         self._ledger = ledger
@@ -46,6 +48,7 @@ class Health:
         self._stats = stats
         self._metrics = metrics
         self._questions = questions
+        self._pages = pages
         self._directory = directory
         self._feed = feed
         self._in_thread = in_thread
@@ -64,23 +67,26 @@ class Health:
         _get(app, "/stats", self._counts)
         _get(app, "/openapi.json", self._openapi)
         self._questions.add_to(app)
+        self._pages.add_to(app, self.report)
         with_problems(app)
         return WithForms(app)
 
-    async def _health(self, request: CappedRequest) -> Answer:
+    async def report(self) -> dict[str, Any]:
+        """How it stands with the service."""
         await self._learnt()
         checks = await self._checks()
         well = all(checks[name]["status"] != "fail" for name in ("database", "disk"))
-        return as_json(
-            {
-                "status": "healthy" if well else "unhealthy",
-                "version": __version__,
-                "uptime": go_duration(self._clock.seconds() - self._started),
-                "stats": self._figures(),
-                "checks": checks,
-            },
-            200 if well else 503,
-        )
+        return {
+            "status": _HEALTHY if well else "unhealthy",
+            "version": __version__,
+            "uptime": go_duration(self._clock.seconds() - self._started),
+            "stats": self._figures(),
+            "checks": checks,
+        }
+
+    async def _health(self, request: CappedRequest) -> Answer:
+        report = await self.report()
+        return as_json(report, 200 if report["status"] == _HEALTHY else 503)
 
     async def _ready(self, request: CappedRequest) -> Answer:
         if self._stopping():

@@ -300,10 +300,24 @@ _RESULT = _question(
     misses="No file has a result of this id.", description="In CSV the hops of its traceroute.",
 )  # fmt: skip
 _TARGETS = _question(
-    "Targets", "All targets", "Targets", "Target", [_limit(DEFAULT_ROWS, MOST_ROWS), _NODE, _SINCE],
+    "Targets", "All targets", "Targets", "Target",
+    [_limit(DEFAULT_ROWS, MOST_ROWS), _query("ip", "Only this target, in any spelling.", ADDRESS), _NODE, _SINCE],
     description="The busiest first. `since` chooses targets; the counts are those of all files.",
 )  # fmt: skip
 _NODES = _question("Nodes", "All nodes", "Nodes", "Node", [_limit(DEFAULT_ROWS, MOST_ROWS)], description="By name.")
+_ARRIVALS = _question(
+    "Arrivals", "What arrived over time", "Arrivals", "Arrival",
+    [
+        _query(
+            "bucket", f"Seconds, made whole minutes; made longer where there would be over {MOST_BUCKETS}.",
+            {"type": "integer", "minimum": 1, "default": 60},
+        ),
+        {**_SINCE, "description": "The beginning, by arrival; absent: a day before the end."},
+        {**_UNTIL, "description": "The end, not included; absent: now."},
+        _NODE,
+    ],
+    description="By time of arrival. A bucket without results is left out.",
+)  # fmt: skip
 _LINKS = _question(
     "Links", "The links between addresses", "Links", "Link",
     [
@@ -351,7 +365,8 @@ def document() -> Part:
     results = {"/results": _RESULTS, "/rotate": _ROTATE, "/dump": _DUMP}
     health = {
         "/health": _HEALTH, "/ready": _READY, "/metrics": _METRICS, "/stats": _STATS, "/recent": _RECENT,
-        "/results/{id}": _RESULT, "/targets": _TARGETS, "/nodes": _NODES, "/links": _LINKS, "/hops/{ip}": _HOP,
+        "/results/{id}": _RESULT, "/targets": _TARGETS, "/nodes": _NODES,
+        "/arrivals": _ARRIVALS, "/links": _LINKS, "/hops/{ip}": _HOP,
         "/paths": _PATHS, "/series": _SERIES, "/openapi.json": _OPENAPI,
     }  # fmt: skip
     return {

@@ -17,7 +17,7 @@ from outputd import timestamps
 from outputd.addresses import canonical
 from outputd.failures import Failure
 from outputd.pools import InThread
-from outputd.queries import MOST_RECENT, Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
+from outputd.queries import MOST_RECENT, Arrivals, Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
 from outputd.queries.answers import Format
 from outputd.streaming import Streaming
 from outputd.web import SAFE, Answer, CappedRequest, Resource, answered, problem, put_head, send
@@ -67,6 +67,7 @@ class Questions:
         self._route(app, "/results/<id>", self._result)
         self._route(app, "/targets", self._targets)
         self._route(app, "/nodes", self._nodes)
+        self._route(app, "/arrivals", self._arrivals)
         self._route(app, "/links", self._links)
         self._route(app, "/hops/<ip>", self._hop)
         self._route(app, "/paths", self._paths)
@@ -111,6 +112,14 @@ class Questions:
 
     async def _nodes(self, asked: Parameters) -> _Found:
         return await self._queries.nodes(_choice(asked)), {}
+
+    async def _arrivals(self, asked: Parameters) -> _Found:
+        until = _time(asked, "until") or timestamps.at(self._now())
+        since = _time(asked, "since") or _earlier(until, _DAY_S)
+        lasts_s = max(0.0, timestamps.seconds(until) - timestamps.seconds(since))
+        bucket_s = _whole(asked["bucket"], "bucket") if "bucket" in asked else 60
+        minutes = min(MOST_BUCKET_S // 60, max(math.ceil(bucket_s / 60), math.ceil(lasts_s / MOST_BUCKETS / 60)))
+        return await self._queries.arrivals(Arrivals(minutes, since, until, asked.get("node"))), {}
 
     async def _links(self, asked: Parameters) -> _Found:
         return await self._queries.links(_choice(asked)), {}
@@ -214,7 +223,7 @@ class WithForms(Resource):
         return super().render(request)
 
 
-_ROOTS = (b"recent", b"results", b"targets", b"nodes", b"links", b"hops", b"paths", b"series")
+_ROOTS = (b"recent", b"results", b"targets", b"nodes", b"arrivals", b"links", b"hops", b"paths", b"series")
 
 
 def wanted_format(request: CappedRequest) -> Format:

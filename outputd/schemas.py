@@ -288,6 +288,20 @@ _QUESTIONS: dict[str, Schema] = {
         },
     ),
     "Nodes": record("Nodes by name.", {"nodes": _listed("Node", "the nodes"), "complete_until": _COMPLETE_UNTIL}),
+    "Arrival": record(
+        "What arrived in one bucket of time.",
+        {"start": _instant("its beginning"), **_MEASURED},
+    ),
+    "Arrivals": record(
+        "Results by time of arrival.",
+        {
+            "bucket_s": {**_count("length of a bucket, seconds", least=60), "multipleOf": 60},
+            "since": _instant("the beginning"),
+            "until": _instant("the end, which is not included"),
+            "buckets": _listed("Arrival", "those that have results, by time"),
+            "complete_until": _COMPLETE_UNTIL,
+        },
+    ),
     "Link": record(
         "Two addresses that answered at consecutive TTLs of a traceroute.",
         {

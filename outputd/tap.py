@@ -44,6 +44,7 @@ from outputd.ledger import Learnt, Ledger
 from outputd.log import Logger
 from outputd.metrics import Metrics
 from outputd.notify import READY, Notifier, Pulse
+from outputd.pages import Pages, Surroundings
 from outputd.pools import AdbapiPool, OpenPool, Prepare, Threads
 from outputd.queries import Queries
 from outputd.questions import Questions
@@ -262,8 +263,11 @@ class _Parts:
         self._queries = Queries(
             lambda: store.files, directory.summary, self._summary.up_to_date, self._asking, reactor, now
         )
+        surroundings = Surroundings(self._results_port, not access.is_open)
+        self._pages = Pages(stats, lambda: store.files, surroundings, self._threads, reactor, now)
         health = Health(
-            store, ledger, rotation, stats, metrics, Questions(self._queries, self._asking, now), directory,
+            store, ledger, rotation, stats, metrics, Questions(self._queries, self._asking, now), self._pages,
+            directory,
             lambda: None if self._feed is None else self._feed.state, self._threads, reactor, now,
             lambda: self._service is not None and self._service.stopping,
         )  # fmt: skip
@@ -299,6 +303,7 @@ class _Parts:
             Stop("the summary", lambda: self._summary.stop(self._threads)),
             Stop("the store", self._close_store),
             Stop("the hop ledger", self._ledger.close),
+            Stop("the pages", self._stop_pages),
             Stop("the health port", lambda: self._close_port("health-port", self._health_site, _HEALTH_DRAIN_S)),
             Stop("the threads", self._stop_threads),
         ]
@@ -443,6 +448,10 @@ class _Parts:
             token=lambda: self._input_token, now=self._now,
         )  # fmt: skip
 
+    def _results_port(self) -> int | None:
+        number: int | None = getattr(self._ports["port"].getHost(), "port", None) if "port" in self._ports else None
+        return number
+
     # -- running -------------------------------------------------------------------------------------
 
     def _discovered(self, learnt: Learnt) -> None:
@@ -518,6 +527,9 @@ class _Parts:
     async def _stop_feed(self) -> None:
         if self._feed is not None:
             await self._feed.stopService()
+
+    async def _stop_pages(self) -> None:
+        self._pages.stop()
 
     async def _close_store(self) -> None:
         if self._keeping_up.running:

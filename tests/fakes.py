@@ -38,6 +38,7 @@ from outputd.collector import Answer as CollectorAnswer
 from outputd.collector import Collector, Sender
 from outputd.datadir import DataDir
 from outputd.ledger import Learnt, Ledger
+from outputd.pages import Pages, Surroundings
 from outputd.pools import InThread
 from outputd.queries import Queries
 from outputd.questions import Questions
@@ -366,6 +367,11 @@ class Bench:
     def questions(self) -> Questions:
         """The routes that ask them."""
         return Questions(self.queries(), self.in_thread, self.now)
+
+    def pages(self) -> Pages:
+        """The routes of what a person looks at."""
+        surroundings = Surroundings(lambda: 8081, False)
+        return Pages(self.stats, lambda: self.store.files, surroundings, self.in_thread, self.clock, self.now)
 
     def stop(self) -> None:
         """The end of a process, in order."""

@@ -40,7 +40,7 @@ class HealthTest(SynchronousTestCase):
         bench = self.bench
         health = Health(
             bench.store, bench.ledger, bench.rotation, bench.stats, Metrics(bench.stats, {}),
-            bench.questions(), self.disk, lambda: self.state, inline, bench.clock, bench.now,
+            bench.questions(), bench.pages(), self.disk, lambda: self.state, inline, bench.clock, bench.now,
             lambda: self.stopping,
         )  # fmt: skip
         self.site = Site(

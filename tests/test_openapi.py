@@ -22,6 +22,7 @@ from outputd.access import NODE, OPERATOR, ROLES, Holder, line_of, new_token
 from outputd.api import MOST_BODY_BYTES
 from outputd.datadir import DataDir
 from outputd.failures import Failure
+from outputd.pages import PATHS
 from outputd.queries import NotReady, TooLong
 from outputd.results import Parser
 from tests.document import Document
@@ -171,6 +172,7 @@ class ServiceTests(TestCase):
             for flag, site in (("port", parts._results_site), ("health-port", parts._health_site))
             for rule in site.resource._app.url_map.iter_rules()
             for method in rule.methods
+            if rule.rule not in PATHS
         }
         self.assertEqual(routed, {(method, path, port_of(path)) for method, path in DOCUMENT.operations})
 
@@ -207,7 +209,7 @@ class ServiceTests(TestCase):
         self.running.parts._access._path = None
 
     async def test_unknown_paths_and_methods_are_the_documented_problems(self) -> None:
-        for method, path in (("GET", "/"), ("POST", "/nothing"), ("POST", "/results/")):
+        for method, path in (("GET", "/nothing"), ("POST", "/nothing"), ("POST", "/results/")):
             await self.want(404, method, path)
         for path, item in DOCUMENT.raw["paths"].items():
             allowed = {method.upper() for method in item} - {"SERVERS"}
@@ -310,6 +312,7 @@ class ServiceTests(TestCase):
         week = "since=2026-01-01T00:00:00Z&until=2026-01-08T00:00:00%2B01:00&bucket=3600"
         questions = (
             "/recent", f"/results/{newest}", f"/results/{newest - 1}", "/targets", "/nodes", "/links", "/hops/10.0.0.1",
+            "/arrivals", "/arrivals?bucket=90&since=2026-01-01T00:00:00Z&node=n%2C1", "/targets?ip=8.8.8.8",
             "/paths?ip=8.8.8.8", f"/series?ip=8.8.8.8&{week}", "/series?ip=9.9.9.9", "/links?ip=10.0.0.2&min_count=1",
             "/targets?since=2026-01-01T00:00:00Z", "/links?since=2030-01-01T00:00:00Z", "/paths?ip=9.9.9.9",
         )  # fmt: skip
@@ -322,8 +325,8 @@ class ServiceTests(TestCase):
                 again = await self.want(200, "GET", f"{path}.{suffix}{mark}{query}", headers={"Accept": "image/png"})
                 self.assertEqual(reply.header("Content-Type"), again.header("Content-Type"))
         for question in (
-            "/results/x", "/targets?limit=0", "/nodes?limit=x", "/links?min_count=0", "/hops/x", "/paths",
-            "/series?ip=x", "/series?ip=8.8.8.8&bucket=0",
+            "/results/x", "/targets?limit=0", "/nodes?limit=x", "/arrivals?bucket=x", "/links?min_count=0", "/hops/x",
+            "/paths", "/series?ip=x", "/series?ip=8.8.8.8&bucket=0",
         ):  # fmt: skip
             await self.want(400, "GET", question)
         for question in ("/results/999999", "/hops/192.0.2.1"):

@@ -21,11 +21,11 @@ from outputd.queries.answers import Rows, Table
 from outputd.queries.results import MOST_RECENT, Wanted
 from outputd.queries.series import Span
 from outputd.queries.session import NotReady, Session, TooLong
-from outputd.queries.summaries import Choice
+from outputd.queries.summaries import Arrivals, Choice
 from outputd.resultfile import FileInfo
 from outputd.summary import UpToDate
 
-__all__ = ["MOST_RECENT", "Choice", "NotReady", "Queries", "Rows", "Span", "Table", "TooLong", "Wanted"]
+__all__ = ["MOST_RECENT", "Arrivals", "Choice", "NotReady", "Queries", "Rows", "Span", "Table", "TooLong", "Wanted"]
 
 _log = Logger()
 P = ParamSpec("P")
@@ -88,6 +88,11 @@ class Queries:
         """Each node with what it has sent."""
         await self._up_to_date(_PATIENCE_S)
         return await self._ask(summaries.nodes, choice, self._now())
+
+    async def arrivals(self, asked: Arrivals) -> Table:
+        """Results and losses by time of arrival."""
+        await self._up_to_date(_PATIENCE_S)
+        return await self._ask(summaries.arrivals, asked)
 
     async def links(self, choice: Choice) -> Table:
         """The edges of the topology."""

@@ -23,10 +23,24 @@ NODE_COLUMNS = (
     Column("node"), Column("batches"), Column("results"), Column("rejected"), Column("first_heard", "time"),
     Column("last_heard", "time"), Column("results_per_s"), Column("clock_offset_s"),
 )  # fmt: skip
+ARRIVAL_COLUMNS = (
+    Column("start", "time"), Column("results"), Column("failed"), Column("sent"), Column("received"),
+    Column("loss_percent"),
+)  # fmt: skip
 LINK_COLUMNS = (
     Column("from"), Column("to"), Column("count"), Column("rtt_difference_ns"), Column("first_seen", "time"),
     Column("last_seen", "time"), Column("nodes", "json"),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """A time of arrival (in the stored form, its end not included), and how many minutes are taken together."""
+
+    minutes: int
+    since: str
+    until: str
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ def complete_until(session: Session) -> dict[str, Any]:
 
 def targets(session: Session, choice: Choice) -> Table:
     """Each target with its counts, the busiest first."""
-    where = choice.where(node="node = :node")
+    where = choice.where(node="node = :node", ip="ip = :ip")
     with session.summary():
         session.execute(
             f"""
@@ -101,6 +115,32 @@ def nodes(session: Session, choice: Choice, now_s: float) -> Table:
             {**choice.parameters, "begin": timestamps.at(begin_of_minute)[:16], "seconds": now_s - begin_of_minute},
         )
         return Table(session, "nodes", NODE_COLUMNS, after=complete_until(session))
+
+
+def arrivals(session: Session, asked: Arrivals) -> Table:
+    """What arrived, a bucket of whole minutes after the other; one without results has no row."""
+    bucket_s = 60 * asked.minutes
+    with session.summary():
+        session.execute(
+            f"""
+            CREATE TEMP TABLE answer AS
+            SELECT datetime(bucket, 'unixepoch') AS start, results, failed, sent, received, {LOSS} AS loss_percent
+            FROM (
+              SELECT CAST(strftime('%s', minute || ':00') AS INTEGER) / :bucket * :bucket AS bucket,
+                sum(results) AS results, sum(failed) AS failed, CAST(total(sent) AS INTEGER) AS sent,
+                CAST(total(received) AS INTEGER) AS received
+              FROM s.file f CROSS JOIN s.minute m
+              WHERE m.file = f.sequence AND m.minute >= :since AND m.minute < :until
+                AND (:node IS NULL OR m.node = :node)
+              GROUP BY 1 ORDER BY 1
+            )
+            """,
+            {"bucket": bucket_s, "since": asked.since[:16], "until": asked.until, "node": asked.node},
+        )
+        before = {
+            "bucket_s": bucket_s, "since": timestamps.printed(asked.since), "until": timestamps.printed(asked.until)
+        }  # fmt: skip
+        return Table(session, "buckets", ARRIVAL_COLUMNS, before, complete_until(session))
 
 
 def links(session: Session, choice: Choice) -> Table:

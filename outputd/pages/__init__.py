@@ -1,0 +1,149 @@
+"""What a person looks at: three pages, the files that they load, and the news that keeps them up to date.
+
+The pages are shells: they ask the same questions as everybody, and draw the answers in the browser.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from outputd import timestamps
+from outputd.addresses import canonical
+from outputd.pages.assets import Assets
+from outputd.pages.events import Events
+from outputd.pages.templates import page
+from outputd.pools import InThread
+from outputd.resultfile import FileInfo
+from outputd.stats import Stats
+from outputd.web import CappedRequest, Handler, problem, route, send
+
+_log = Logger()
+PATHS = ("/", "/topology", "/targets/<ip>", "/static/<name>", "/events")
+"""The routes; they are for browsers, and no part of the API that the OpenAPI document describes."""
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
+    " worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    b"Content-Type": b"text/html; charset=utf-8",
+    b"Content-Security-Policy": _CSP.encode(),
+    b"Referrer-Policy": b"no-referrer",
+    b"X-Content-Type-Options": b"nosniff",
+    b"Cache-Control": b"no-store",
+}
+
+Report = Callable[[], Awaitable[Mapping[str, Any]]]
+"""Makes what /health says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a page tells of the port for results: its number, None for none, and whether it asks for tokens."""
+
+    results_port: Callable[[], int | None]
+    asks_for_tokens: bool
+
+
+class Pages:
+    """The routes of the pages, for an application of the health site."""
+
+    def __init__(
+        self, stats: Stats, files: Callable[[], list[FileInfo]], surroundings: Surroundings, in_thread: InThread,
+        clock: IReactorTime, now: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self._stats = stats
+        self._files = files
+        self._surroundings = surroundings
+        self._in_thread = in_thread
+        self._now = now
+        self._assets = Assets()
+        self._report: Report | None = None
+        self._started_at = timestamps.printed(timestamps.at(now()))
+        self._events = Events(self._news, clock)
+
+    def add_to(self, app: Klein, report: Report) -> None:
+        """Give the routes to an application; `report` makes what /health says."""
+        self._report = report
+        route(app, "/", "GET", self._page("overview", "Overview"))
+        route(app, "/topology", "GET", self._page("topology", "Topology"))
+        route(app, "/events", "GET", self._events.listen)
+        _route_named(app, "/targets/<ip>", self._target)
+        _route_named(app, "/static/<name>", self._assets.send)
+
+    def stop(self) -> None:
+        """End the news, so that nothing is in flight that would not end by itself."""
+        self._events.stop()
+
+    def _page(self, name: str, title: str) -> Handler:
+        return lambda request: self._send_page(request, name, title)
+
+    def _target(self, request: CappedRequest, text: str) -> None:
+        ip = canonical(text)
+        if ip is None:
+            send(request, *problem(400, "a target is an IPv4 or IPv6 address"))
+        else:
+            self._send_page(request, "target", ip, ip=ip)
+
+    def _send_page(self, request: CappedRequest, name: str, title: str, ip: str = "") -> None:
+        port = self._surroundings.results_port()
+        facts = {
+            "ip": ip,
+            "results-port": "" if port is None else str(port),
+            "tokens": "asked" if self._surroundings.asks_for_tokens else "",
+        }
+        send(request, 200, page(name, title, facts), _HEADERS)
+
+    async def _news(self) -> bytes:
+        """The state of the service in JSON: what /health says, the rejects by reason, and the files."""
+        assert self._report is not None, "add_to comes first"
+        report = await self._report()
+        files = self._files()
+        sizes = await self._in_thread(_sizes, files)
+        return msgspec.json.encode(
+            {
+                **report,
+                "now": timestamps.printed(timestamps.at(self._now())),
+                "started": self._started_at,
+                "rejected": dict(self._stats.rejected.most_common(_MOST_REASONS)),
+                "duplicate_posts": self._stats.duplicate_posts,
+                "files": [
+                    {"name": info.path.name, "created": timestamps.printed(info.created_at), "size_bytes": size}
+                    for info, size in zip(files, sizes, strict=True)
+                ],
+            }
+        )
+
+
+_MOST_REASONS = 20
+
+
+def _sizes(files: list[FileInfo]) -> list[int | None]:
+    """Bytes of each file; None for one that is gone by now."""
+    sizes: list[int | None] = []
+    for info in files:
+        try:
+            sizes.append(info.path.stat().st_size)
+        except OSError:
+            sizes.append(None)
+    return sizes
+
+
+def _route_named(app: Klein, path: str, handler: Callable[[CappedRequest, str], None]) -> None:
+    """As web.route, for a path with a part that has a name."""
+
+    def endpoint(request: CappedRequest, **named: str) -> Deferred[None]:
+        finished: Deferred[None] = Deferred()
+        request.notifyFinish().addBoth(lambda _: finished.callback(None))
+        handler(request, *named.values())
+        return finished
+
+    app.route(path, methods=["GET"], endpoint=f"GET {path}")(endpoint)

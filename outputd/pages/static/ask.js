@@ -1,0 +1,53 @@
+/** Questions to the service. */
+
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The answer to a question, null when there is none of this name; asked again while the service cannot answer now. */
+export async function ask(path, parameters = {}, tries = 4) {
+  const chosen = Object.entries(parameters).filter(([, value]) => value != null);
+  const query = new URLSearchParams(chosen).toString();
+  const url = query ? `${path}?${query}` : path;
+  for (let left = tries; ; left -= 1) {
+    let response;
+    try {
+      response = await fetch(url, { headers: { Accept: "application/json" } });
+    } catch (error) {
+      if (left <= 1) throw new Problem(0, "the service does not answer");
+      await pause(2000);
+      continue;
+    }
+    if (response.ok) return response.json();
+    if (response.status === 404) return null;
+    const problem = await response.json().catch(() => ({ detail: response.statusText }));
+    if (response.status !== 503 || left <= 1) throw new Problem(response.status, problem.detail);
+    await pause(1000 * Number(response.headers.get("Retry-After") ?? 1));
+  }
+}
+
+/** Runs `work` now and again when told so, never twice at once, and with a rest between. */
+export function refreshing(work, restMs) {
+  let running = false;
+  let wanted = false;
+  return async function refresh() {
+    wanted = true;
+    if (running) return;
+    running = true;
+    while (wanted) {
+      wanted = false;
+      try {
+        await work();
+      } catch (error) {
+        if (!(error instanceof Problem)) console.error(error);
+      }
+      await pause(restMs);
+    }
+    running = false;
+  };
+}

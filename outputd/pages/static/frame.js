@@ -1,0 +1,71 @@
+/** What every page has: the search, the zone, and the news of the service. */
+
+import { $, h, put, say } from "./dom.js";
+import { setClock, zone } from "./units.js";
+
+const QUIET_MS = 10_000;
+const AGAIN_MS = 5000;
+const listeners = new Set();
+let source = null;
+let heardAt = 0;
+let again = 0;
+
+/** Call `hear` with each state of the service. */
+export function onNews(hear) {
+  listeners.add(hear);
+}
+
+function show(state, words) {
+  const live = $("live");
+  live.dataset.state = state;
+  say(live.querySelector(".words"), words);
+}
+
+function connect() {
+  clearTimeout(again);
+  source?.close();
+  source = null;
+  if (document.hidden) return; // a browser has few connections for a host, and each page would hold one
+  source = new EventSource("/events");
+  source.addEventListener("message", (event) => {
+    heardAt = Date.now();
+    show("live", "live");
+    const news = JSON.parse(event.data);
+    setClock(news.now);
+    for (const hear of listeners) hear(news);
+  });
+  source.addEventListener("error", () => {
+    show("away", "no connection, trying again");
+    if (source?.readyState === EventSource.CLOSED) again = setTimeout(connect, AGAIN_MS);
+  });
+}
+
+setInterval(() => {
+  if (!document.hidden && heardAt && Date.now() - heardAt > QUIET_MS && source?.readyState === EventSource.OPEN) {
+    heardAt = Date.now();
+    connect(); // the other side went without a word
+  }
+}, 2000);
+
+document.addEventListener("visibilitychange", connect);
+addEventListener("pagehide", () => source?.close());
+addEventListener("pageshow", (event) => event.persisted && connect());
+
+/** Offer these addresses in the search. */
+export function suggest(addresses) {
+  put($("known-targets"), addresses.slice(0, 200).map((ip) => h("option", { value: ip })));
+}
+
+$("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const input = event.target.elements.ip;
+  const ip = input.value.trim();
+  const looksRight = /^[0-9.]+$/.test(ip) ? ip.split(".").length === 4 : /^[0-9a-f:.]+$/i.test(ip) && ip.includes(":");
+  input.setCustomValidity(looksRight ? "" : "An IPv4 or IPv6 address");
+  if (looksRight) location.assign(`/targets/${encodeURIComponent(ip)}`);
+  else input.reportValidity();
+});
+$("search").addEventListener("input", (event) => event.target.setCustomValidity(""));
+
+put($("zone"), `Times are those of ${zone()}; point at one for UTC.`);
+connect();

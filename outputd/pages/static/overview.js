@@ -1,0 +1,219 @@
+/** The overview: is all well, what comes in, from whom, about whom, into which files. */
+
+import { drawArrivals } from "./arrivals.js";
+import { ask, refreshing } from "./ask.js";
+import { $, choice, drawn, h, put, say, since, table, targetLink, time } from "./dom.js";
+import { onNews, suggest } from "./frame.js";
+import { bytes, compact, count, iso, now, percent, rate, rtt, span } from "./units.js";
+
+const CHECKS = { database: "Storing", disk: "Disk", rotation: "Rotation", input_service: "Hop feed" };
+const MOST_TARGETS = 1000;
+const SHOWN = 15;
+const facts = document.body.dataset;
+const samples = [];
+let stored = -1;
+let totals = { results: 0 };
+let week = null;
+
+// -- where results go, as a person would write it
+
+const resultsUrl = `${location.protocol}//${location.hostname}:${facts.resultsPort || "8081"}`;
+
+/** A shell command that sends one result to this instance. */
+function firstCommand() {
+  const result = (stamp) =>
+    `[{"ip":"192.0.2.1","sent":4,"received":4,"avg_rtt":15000000,"timestamp":"${stamp}",` +
+    `"traceroute":{"method":"icmp","completed":true,"hops":[{"ttl":1,"ip":"198.51.100.1","rtt":2000000},{"ttl":2,"ip":"192.0.2.1","rtt":15000000}]}}]`;
+  const token = facts.tokens ? ` -H "Authorization: Bearer $TOKEN"` : "";
+  return `curl -H "X-Ping-Node: my-node"${token} -d '${result(`'$(date -u +%Y-%m-%dT%H:%M:%SZ)'`)}' ${resultsUrl}/results`;
+}
+
+$("first-command").textContent = firstCommand();
+$("node-setting").textContent = `output_file: "${resultsUrl}/results"`;
+$("copy").addEventListener("click", async (event) => {
+  const button = event.target;
+  try {
+    await navigator.clipboard.writeText($("first-command").textContent);
+    button.textContent = "Copied";
+  } catch (error) {
+    getSelection().selectAllChildren($("first-command"));
+    button.textContent = "Selected";
+  }
+  setTimeout(() => (button.textContent = "Copy"), 2000);
+});
+
+// -- the state
+
+function verdict(news) {
+  const ill = Object.entries(news.checks).filter(([, check]) => check.status !== "ok");
+  const failed = news.status !== "healthy";
+  $("verdict").dataset.state = failed ? "fail" : ill.length ? "warn" : "ok";
+  say($("verdict-words"), failed ? "Results are not being stored" : ill.length ? "Results are stored, with a warning" : "All is well");
+  say($("verdict-more"), `Up ${span((now() - Date.parse(news.started)) / 1000)}, version ${news.version}.`);
+  const lines = Object.entries(news.checks).map(([name, check]) => {
+    const line = h("li", { "data-state": check.status }, h("span", { class: "mark", "aria-hidden": "true" }),
+      h("span", { class: "name" }, CHECKS[name] ?? name), h("span", { class: "unseen" }, ": "),
+      h("span", { class: "reason" }, check.reason ?? check.status));
+    if (check.since) line.append(h("span", { class: "quiet" }, " ", since(check.since)));
+    return line;
+  });
+  const key = JSON.stringify(Object.values(news.checks).map((check) => [check.status, check.reason]));
+  if ($("checks").dataset.key !== key) {
+    $("checks").dataset.key = key;
+    put($("checks"), lines);
+  }
+}
+
+/** A figure with its name, and a bar of how much of a limit it takes. */
+function tile(name, value, more, part) {
+  return h("div", { class: "tile" }, h("h3", null, name), h("p", { class: "figure" }, value),
+    part == null ? null : h("meter", { min: 0, max: 1, high: 0.9, value: Math.min(1, part), "aria-label": `${name}: part of the limit` }),
+    h("p", { class: "quiet" }, more));
+}
+
+function ratePerSecond(news) {
+  const at = Date.parse(news.now);
+  const total = news.stats.total_results;
+  if (samples.length && total < samples.at(-1).total) samples.length = 0; // another process
+  samples.push({ at, total });
+  while (samples.length > 2 && at - samples[0].at > 10_000) samples.shift();
+  const seconds = (at - samples[0].at) / 1000;
+  return seconds > 0.5 ? (total - samples[0].total) / seconds : null;
+}
+
+function tiles(news) {
+  const { rotation, disk, database, input_service: feed } = news.checks;
+  const age = rotation.age_seconds / rotation.max_age_seconds;
+  const size = rotation.size_bytes / rotation.max_size_bytes;
+  const rejects = Object.values(news.rejected).reduce((sum, value) => sum + value, 0);
+  put($("tiles"),
+    tile("Arriving", rate(ratePerSecond(news)), database.waiting_posts ? `${count(database.waiting_posts)} POSTs wait for the disk` : "no POST waits for the disk"),
+    tile("Results in all files", compact(totals.results), `${count(news.stats.total_results)} since the start`),
+    tile("Loss, last hour", week ? percent(week.loss) : "–", week ? `${count(week.failed)} of ${count(week.results)} without any reply` : "nothing arrived"),
+    tile("Hops found", compact(news.stats.hops_discovered), feed.reason === "turned off" ? "the feed is turned off" : `${count(feed.waiting_hops)} wait for input_service`),
+    tile("Current file", bytes(rotation.size_bytes), `a new one after ${bytes(Math.max(0, rotation.max_size_bytes - rotation.size_bytes))} more, or in ${span(Math.max(0, rotation.max_age_seconds - rotation.age_seconds))}`, Math.max(age, size)),
+    tile("Free on disk", bytes(disk.free_bytes), `${count(rotation.files)} of ${count(rotation.keep_files)} files kept`),
+    tile("Rejected items", compact(rejects), rejects ? "by reason below" : "none since the start"),
+  );
+}
+
+function files(news) {
+  const current = news.stats.current_db_file;
+  put($("files"), table("Result files, newest first", [
+    ["File", (file) => [h("code", null, file.name), file.name === current ? h("span", { class: "badge" }, "current") : null]],
+    ["Made", (file) => time(file.created)],
+    ["Size", (file) => bytes(file.size_bytes), "number"],
+    ["", (file) => h("a", { href: `${resultsUrl}/dump${file.name === current ? "" : `?file=${encodeURIComponent(file.name)}`}`, "aria-label": `Download ${file.name}` }, "Download")],
+  ], [...news.files].reverse()));
+}
+
+function rejected(news) {
+  const reasons = Object.entries(news.rejected);
+  put($("rejected"), reasons.length
+    ? table("Rejected items by field, since the start", [["Field", ([field]) => h("code", null, field)], ["Items", ([, items]) => count(items), "number"]], reasons)
+    : h("p", { class: "quiet" }, "Every item was a result."));
+}
+
+// -- what the files say
+
+const arrivals = { span: 3600, answer: null };
+const redraw = drawn($("arrivals"), (width) => arrivals.answer && drawArrivals($("arrivals"), arrivals.answer, width));
+
+async function askArrivals() {
+  const until = now();
+  arrivals.answer = await ask("/arrivals", {
+    since: iso(until - arrivals.span * 1000), until: iso(until), bucket: arrivals.span > 3600 ? 600 : 60,
+  });
+  redraw();
+  const hour = arrivals.span === 3600 ? arrivals.answer : await ask("/arrivals", { since: iso(until - 3_600_000), until: iso(until) });
+  const sum = (name) => hour.buckets.reduce((total, bucket) => total + bucket[name], 0);
+  week = hour.buckets.length
+    ? { results: sum("results"), failed: sum("failed"), loss: sum("sent") ? Math.max(0, 100 * (1 - sum("received") / sum("sent"))) : 100 }
+    : null;
+}
+choice($("span"), (seconds) => {
+  arrivals.span = Number(seconds);
+  refresh();
+});
+
+function clockOffset(seconds) {
+  if (seconds == null) return "–";
+  const text = Math.abs(seconds) < 0.005 ? "0 s" : `${seconds > 0 ? "+" : ""}${span(seconds)}`;
+  return Math.abs(seconds) > 60 ? h("span", { class: "warned", title: "its clock is wrong, or its results waited" }, text) : text;
+}
+
+async function askNodes() {
+  const { nodes } = await ask("/nodes");
+  totals = { results: nodes.reduce((sum, node) => sum + node.results, 0) };
+  $("welcome").hidden = totals.results > 0 || stored > 0;
+  nodes.sort((one, other) => (one.last_heard < other.last_heard ? 1 : -1));
+  put($("nodes"), nodes.length
+    ? table("Nodes, the last heard first", [
+        ["Node", (node) => h("span", { class: "name" }, node.node)],
+        ["Last heard", (node) => since(node.last_heard)],
+        ["Rate", (node) => rate(node.results_per_s), "number"],
+        ["Results", (node) => count(node.results), "number"],
+        ["Rejected", (node) => count(node.rejected), "number"],
+        ["Clock", (node) => clockOffset(node.clock_offset_s), "number"],
+      ], nodes)
+    : h("p", { class: "quiet" }, "None has been heard yet."));
+}
+
+async function askFailures() {
+  const failures = await ask("/recent", { failed: true, limit: 8 });
+  put($("failures"), failures.length
+    ? table("Newest results without any reply", [
+        ["Target", (result) => targetLink(result.ip)],
+        ["Measured", (result) => since(result.timestamp)],
+        ["Why", (result) => h("span", { class: "text" }, result.error ?? `${count(result.sent)} sent, none came back`), "wide"],
+      ], failures)
+    : h("p", { class: "quiet" }, "None: every target has answered."));
+}
+
+let targets = [];
+function showTargets() {
+  const wanted = $("target-filter").value.trim().toLowerCase();
+  const chosen = wanted ? targets.filter((target) => target.ip.includes(wanted)) : targets;
+  const shown = chosen.slice(0, SHOWN);
+  const all = targets.length < MOST_TARGETS ? "" : ` of the ${count(MOST_TARGETS)} busiest`;
+  const address = /^[0-9a-f.:]{3,}$/.test(wanted) ? h("p", null, "Perhaps ", targetLink(wanted), " is not among the busiest.") : null;
+  put($("targets"), shown.length
+    ? [table("Targets, the busiest first", [
+        ["Target", (target) => targetLink(target.ip)],
+        ["Results", (target) => count(target.results), "number"],
+        ["Loss", (target) => h("span", { class: target.loss_percent >= 50 ? "warned" : null }, percent(target.loss_percent)), "number"],
+        ["Last RTT", (target) => rtt(target.last_rtt_ns), "number"],
+        ["Last seen", (target) => since(target.last_seen)],
+        ["Nodes", (target) => h("span", { class: "text", title: target.nodes.join(", ") }, target.nodes.length > 3 ? `${target.nodes.slice(0, 3).join(", ")} and ${target.nodes.length - 3} more` : target.nodes.join(", ")), "wide"],
+      ], shown),
+      chosen.length > SHOWN ? h("p", { class: "quiet" }, `${SHOWN} of ${count(chosen.length)}${all}. `, h("a", { href: "/targets.csv?limit=100000" }, "All as CSV")) : null]
+    : targets.length ? [h("p", { class: "quiet" }, "No target has this in its address."), address] : h("p", { class: "quiet" }, "Nothing has been measured yet."));
+}
+$("target-filter").addEventListener("input", showTargets);
+
+async function askTargets() {
+  ({ targets } = await ask("/targets", { limit: MOST_TARGETS }));
+  suggest(targets.map((target) => target.ip));
+  showTargets();
+}
+
+const refresh = refreshing(() => Promise.all([askArrivals(), askNodes(), askFailures(), askTargets()]), 3000);
+refresh();
+setInterval(() => document.hidden || refresh(), 30_000); // the hour goes on even when nothing comes in
+
+onNews((news) => {
+  if (news.stats.total_results !== stored) {
+    const first = stored === 0 || (stored < 0 && news.stats.total_results > 0);
+    stored = news.stats.total_results;
+    if (first && stored > 0) $("welcome").hidden = true;
+    refresh();
+  }
+  verdict(news);
+  tiles(news);
+  const key = JSON.stringify([news.files, news.rejected]);
+  if ($("files").dataset.key !== key) {
+    $("files").dataset.key = key;
+    files(news);
+    rejected(news);
+  }
+});

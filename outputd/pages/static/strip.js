@@ -1,0 +1,45 @@
+/** Routes over time: a strip for each node, in which every distinct path has its colour, so that a change is an edge. */
+
+import { scale, timeAxis } from "./axes.js";
+import { cursor } from "./cursor.js";
+import { h, put, s } from "./dom.js";
+import { at, count, local } from "./units.js";
+
+const TALL = 26;
+const HUES = 8;
+
+/** A name and a colour for each path of a node, in the order in which they were seen last. */
+export const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : `${String.fromCharCode(64 + Math.floor(place / 26))}${String.fromCharCode(65 + (place % 26))}`);
+export const hue = (place) => `route-${place % HUES}`;
+
+/** Draw one node's traceroutes, [time, place of the path among the node's] in rising order. */
+export function drawStrip(element, traces, view, width, name) {
+  const box = { left: 64, right: width - 10, top: 2, bottom: TALL };
+  const x = scale(view.since, view.until, box.left, box.right);
+  const gaps = traces.slice(1).map((trace, index) => at(trace[0]) - at(traces[index][0])).sort((a, b) => a - b);
+  const usual = Math.max(gaps[Math.floor(gaps.length / 2)] ?? 0, view.bucketMs);
+  const rows = traces.map(([text, place], index) => {
+    const start = at(text);
+    const next = index + 1 < traces.length ? at(traces[index + 1][0]) : Infinity;
+    const left = Math.max(box.left, x(start));
+    return { start, place, left, right: Math.min(box.right, Math.max(left + 2.5, x(Math.min(next, start + 3 * usual)))) };
+  }).filter((row) => row.start >= view.since && row.start <= view.until);
+  const changes = rows.filter((row, index) => index && row.place !== rows[index - 1].place).length;
+  const svg = s(
+    "svg",
+    {
+      width, height: TALL + 22, role: "img",
+      "aria-label": `Routes of ${name}: ${count(rows.length)} traceroutes, ${count(changes)} changes; arrow keys read them out`,
+    },
+    timeAxis(view.since, view.until, box),
+    rows.map((row) => s("rect", { class: hue(row.place), x: row.left, y: box.top, width: Math.max(1, row.right - row.left), height: TALL - 4 })),
+    rows.filter((row, index) => row.right - row.left > 14 && (!index || row.place !== rows[index - 1].place)).map((row) =>
+      s("text", { class: "letter", x: row.left + 4, y: box.top + 15, "aria-hidden": "true" }, letter(row.place))),
+  );
+  put(element, svg);
+  cursor(svg, rows.map((row) => row.left + 1), box.top, TALL - 2, (index) => [local(rows[index].start), `path ${letter(rows[index].place)}`]);
+  return changes;
+}
+
+/** The mark of a path, as its columns and legends show it. */
+export const routeMark = (place) => h("span", { class: `route ${hue(place)}` }, letter(place));

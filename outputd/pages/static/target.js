@@ -1,0 +1,229 @@
+/** A target: round-trip times, losses and routes over time, by node. */
+
+import { ask, refreshing } from "./ask.js";
+import { aligned, differs } from "./compare.js";
+import { $, choice, drawn, h, put, say, since, table, targetLink, time } from "./dom.js";
+import { onNews } from "./frame.js";
+import { ceiling, drawSmoke, smokeLegend } from "./smoke.js";
+import { drawStrip, routeMark } from "./strip.js";
+import { at, count, iso, now, percent, rtt, span } from "./units.js";
+
+const { ip } = document.body.dataset;
+const SPANS = [3600, 21_600, 86_400, 604_800, 2_592_000];
+const MOST_PANELS = 6;
+const MOST_SIDE_BY_SIDE = 4;
+const state = { spanS: null, node: null, allPanels: false, target: null, series: null, paths: null, newest: null, stored: -1 };
+
+$("ip").textContent = ip;
+$("on-map").href = `/topology#${encodeURIComponent(ip)}`;
+put($("smoke-legend"), smokeLegend());
+
+// -- figures
+
+function tile(name, value, more) {
+  return h("div", { class: "tile" }, h("h3", null, name), h("p", { class: "figure" }, value), h("p", { class: "quiet" }, more));
+}
+
+function showFigures() {
+  const target = state.target;
+  $("nothing").hidden = Boolean(target);
+  if (!target) {
+    put($("nothing"), h("strong", null, "This address has not been measured yet."),
+      " The page fills as soon as a node posts a result about it. It may still be known as a hop: ", h("a", { href: `/topology#${encodeURIComponent(ip)}` }, "look in the topology"), ".");
+    put($("tiles"));
+    return;
+  }
+  put($("tiles"),
+    tile("Last round-trip time", rtt(target.last_rtt_ns), ["last measured ", since(target.last_seen)]),
+    tile("Loss", percent(target.loss_percent), `${count(target.received)} of ${count(target.sent)} packets came back`),
+    tile("Results", count(target.results), `${count(target.failed)} without any reply`),
+    tile("First measured", since(target.first_seen), time(target.first_seen)),
+    tile("Nodes", count(target.nodes.length), h("span", { class: "text" }, target.nodes.slice(0, 5).join(", ") + (target.nodes.length > 5 ? "…" : ""))),
+  );
+}
+
+// -- over time
+
+/** The end of what is shown: now while results come, else the last one. */
+function view() {
+  const last = at(state.target.last_seen);
+  const until = now() - last < 2 * 86_400_000 ? Math.max(now(), last + 1000) : last + 1000;
+  const first = at(state.target.first_seen);
+  if (state.spanS == null) {
+    state.spanS = SPANS.find((seconds) => until - seconds * 1000 <= Math.max(first, until - 604_800_000)) ?? 604_800;
+  }
+  const spanMs = state.spanS ? state.spanS * 1000 : Math.max(60_000, (until - first) * 1.02);
+  return { since: until - spanMs, until };
+}
+
+function showChoices() {
+  for (const button of $("span").querySelectorAll("button")) button.setAttribute("aria-pressed", Number(button.dataset.span) === state.spanS);
+  const nodes = state.target?.nodes ?? [];
+  $("chosen-nodes").hidden = nodes.length < 2;
+  const key = JSON.stringify(nodes);
+  if ($("chosen-nodes").dataset.key === key) return;
+  $("chosen-nodes").dataset.key = key;
+  put($("chosen-nodes"), [null, ...nodes].map((node) =>
+    h("button", { type: "button", "aria-pressed": node === state.node, onclick: (event) => chooseNode(node, event.currentTarget) }, node ?? "All nodes")));
+}
+
+function chooseNode(node, button) {
+  state.node = node;
+  for (const other of $("chosen-nodes").children) other.setAttribute("aria-pressed", other === button);
+  refresh();
+}
+
+choice($("span"), (seconds) => {
+  state.spanS = Number(seconds);
+  refresh();
+});
+
+function byNode(buckets) {
+  const found = new Map();
+  for (const bucket of buckets) {
+    if (!found.has(bucket.node)) found.set(bucket.node, []);
+    found.get(bucket.node).push(bucket);
+  }
+  return [...found].sort(([, one], [, other]) => other.length - one.length || (one[0].node < other[0].node ? -1 : 1));
+}
+
+function drawSeries(width) {
+  if (!state.series) return;
+  const { series } = state;
+  const panels = byNode(series.buckets);
+  const shown = state.allPanels ? panels : panels.slice(0, MOST_PANELS);
+  const frame = {
+    since: at(series.since), until: at(series.until), bucketMs: series.bucket_s * 1000,
+    most: ceiling(shown.flatMap(([, buckets]) => buckets)),
+  };
+  if (!panels.length) {
+    put($("smoke"), h("p", { class: "empty" }, "No result in this time. Choose a longer one."));
+    return;
+  }
+  const places = shown.map(([node]) => h("div", { class: "picture" }));
+  put($("smoke"), shown.map(([node, buckets], index) => h("figure", null,
+    h("figcaption", null, h("span", { class: "text" }, node), h("span", { class: "quiet" }, ` · ${count(buckets.reduce((sum, bucket) => sum + bucket.count, 0))} results, buckets of ${span(series.bucket_s)}`)),
+    places[index])),
+    panels.length > shown.length ? h("button", { type: "button", onclick: () => { state.allPanels = true; drawSeries(width); } }, `Show ${panels.length - shown.length} more nodes`) : null,
+    h("details", null, h("summary", null, "As a table"), seriesTable(series.buckets)));
+  shown.forEach(([node, buckets], index) => drawSmoke(places[index], buckets, frame, width, node));
+}
+
+function seriesTable(buckets) {
+  const shown = buckets.slice(-500).reverse();
+  return table("Round-trip times and losses, newest first", [
+    ["From", (bucket) => time(bucket.start)], ["Node", (bucket) => bucket.node], ["Results", (bucket) => count(bucket.count), "number"],
+    ["Loss", (bucket) => percent(bucket.loss_percent), "number"], ["Least", (bucket) => rtt(bucket.rtt_min_ns), "number"],
+    ["Median", (bucket) => rtt(bucket.rtt_p50_ns), "number"], ["90 %", (bucket) => rtt(bucket.rtt_p90_ns), "number"], ["Most", (bucket) => rtt(bucket.rtt_max_ns), "number"],
+  ], shown);
+}
+
+// -- routes
+
+/** The paths of each node in the order in which they were seen last, and each path's place among its node's. */
+function routes() {
+  const nodes = new Map();
+  const places = state.paths.paths.map((path) => {
+    if (!nodes.has(path.node)) nodes.set(path.node, { node: path.node, paths: [], traces: [] });
+    return nodes.get(path.node).paths.push(path) - 1;
+  });
+  for (const [text, node, index] of state.paths.timeline) nodes.get(node).traces.push([text, places[index]]);
+  for (const route of nodes.values()) route.traces.sort(([one], [other]) => at(one) - at(other));
+  return [...nodes.values()].sort((one, other) => other.traces.length - one.traces.length || (one.node < other.node ? -1 : 1));
+}
+
+function drawRoutes(width) {
+  if (!state.paths || !state.series) return;
+  const all = routes();
+  const shown = state.allPanels ? all : all.slice(0, MOST_PANELS);
+  if (!all.length) {
+    put($("strips"), h("p", { class: "empty" }, "No traceroute to this target has been stored."));
+    say($("routes-words"), "");
+    put($("paths"), h("p", { class: "empty" }, "There is no path to compare."));
+    return;
+  }
+  const frame = { since: at(state.series.since), until: at(state.series.until), bucketMs: state.series.bucket_s * 1000 };
+  const places = shown.map(() => h("div", { class: "picture" }));
+  put($("strips"), shown.map((route, index) => h("figure", null,
+    h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${count(route.paths.length)} distinct ${route.paths.length === 1 ? "path" : "paths"}`)), places[index])));
+  const changes = shown.map((route, index) => drawStrip(places[index], route.traces, frame, width, route.node)).reduce((sum, value) => sum + value, 0);
+  say($("routes-words"), `${count(changes)} route ${changes === 1 ? "change" : "changes"} in this time. A colour and a letter stand for a path; where they change, the route did.`);
+  drawPaths(all);
+}
+
+function drawPaths(all) {
+  put($("paths"), all.slice(0, state.allPanels ? 100 : MOST_PANELS).map((route, index) => {
+    const paths = route.paths.slice(0, MOST_SIDE_BY_SIDE);
+    const rows = aligned(paths.map((path) => path.hops));
+    const label = `Last ${paths.length} paths of ${route.node}`;
+    return h("details", { open: index === 0 },
+      h("summary", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${count(route.paths.length)} ${route.paths.length === 1 ? "path" : "paths"}, ${count(route.paths.reduce((sum, path) => sum + path.count, 0))} traceroutes`)),
+      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+        h("table", { class: "paths" }, h("caption", { class: "unseen" }, label),
+          h("thead", null, h("tr", null, h("td", null), paths.map((path, place) => h("th", { scope: "col" }, routeMark(place), h("span", null, ` ${count(path.count)} ×`),
+            h("br"), h("span", { class: "quiet" }, "last ", since(path.last_seen), path.completed === false ? ", not completed" : ""))))),
+          h("tbody", null, rows.map((row, number) => {
+            const marked = paths.length > 1 && differs(row);
+            return h("tr", { class: marked ? "differs" : null }, h("th", { scope: "row" }, marked ? h("span", { class: "mark", title: "differs" }, "≠") : null, marked ? h("span", { class: "unseen" }, "differs, ") : null, String(number + 1)),
+              paths.map((path, place) => hopCell(row[place])));
+          })))));
+  }));
+}
+
+function hopCell(cell) {
+  if (cell == null) return h("td", { class: "quiet" }, h("span", { class: "unseen" }, "no such hop"));
+  if (cell.hop == null) return h("td", { class: "quiet" }, h("span", { "aria-hidden": "true" }, "∗ "), "no answer");
+  return h("td", null, /^[0-9a-f.:]+$/.test(cell.hop) ? targetLink(cell.hop) : h("span", { class: "text" }, cell.hop));
+}
+
+// -- newest
+
+function showRecent(results) {
+  put($("recent"), results.length
+    ? [table("Newest results, by arrival", [
+        ["Measured", (result) => since(result.timestamp)], ["RTT", (result) => rtt(result.avg_rtt), "number"],
+        ["Loss", (result) => percent(result.packet_loss), "number"], ["Replies", (result) => `${count(result.received)} of ${count(result.sent)}`, "number"],
+        ["Error", (result) => h("span", { class: "text" }, result.error ?? ""), "wide"],
+        ["", (result) => h("a", { href: `/results/${result.id}`, "aria-label": `Result ${result.id} whole, as JSON` }, "JSON")],
+      ], results)]
+    : h("p", { class: "quiet" }, "None yet."));
+}
+
+const redrawSeries = drawn($("smoke"), drawSeries);
+const redrawRoutes = drawn($("strips"), drawRoutes);
+
+const refresh = refreshing(async () => {
+  const { targets } = await ask("/targets", { ip, limit: 1 });
+  state.target = targets[0] ?? null;
+  showFigures();
+  showChoices();
+  if (!state.target) {
+    showRecent([]);
+    return;
+  }
+  const { since: from, until } = view();
+  showChoices();
+  const chosen = state.node ? { node: state.node } : {};
+  const [series, paths, recent] = await Promise.all([
+    ask("/series", { ip, since: iso(from), until: iso(until), ...chosen }), ask("/paths", { ip, ...chosen }), ask("/recent", { ip, limit: 10, ...chosen }),
+  ]);
+  Object.assign(state, { series, paths, newest: recent[0]?.id ?? null });
+  showRecent(recent);
+  redrawSeries();
+  redrawRoutes();
+}, 2000);
+
+/** Ask for all again only when a result about this target has come. */
+const look = refreshing(async () => {
+  const [newest] = await ask("/recent", { ip, limit: 1, ...(state.node ? { node: state.node } : {}) });
+  if ((newest?.id ?? null) !== state.newest) refresh();
+}, 1500);
+
+refresh();
+setInterval(() => document.hidden || refresh(), 60_000);
+onNews((news) => {
+  if (news.stats.total_results !== state.stored) {
+    if (state.stored >= 0) look();
+    state.stored = news.stats.total_results;
+  }
+});
