@@ -19,6 +19,8 @@ _FIRST_V6 = int(IPv6Address("2001:db8::1"))  # RFC 3849: for documentation
 _MS_NS = 1_000_000
 _MOST_TTL = 30
 _PROBES = 4
+_OUTAGE_S = 600
+_OUT = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,9 @@ class World:
     links: dict[int, list[int]] = field(default_factory=dict)
     owners: dict[str, int] = field(default_factory=dict)
     """Whose address it is."""
+
+    _period: int = -1
+    _links_out: frozenset[frozenset[int]] = frozenset()
 
     def __post_init__(self) -> None:
         rng = self._random = random.Random(self.seed)
@@ -83,7 +88,7 @@ class World:
     def measure(self, vantage_point: str, target: str, when: float) -> Result:
         """Ping and trace a target, as of `when` (seconds since 1970)."""
         owner = self.owners.get(target)
-        path = [] if owner is None else self._path(self._entries[vantage_point], owner)
+        path = [] if owner is None else self._path(self._entries[vantage_point], owner, when)
         is_up = owner is not None and bool(path) and not self.routers[owner].is_down
         rtts = [self._rtt_ns(path) for _ in range(_PROBES) if is_up and not self._is_lost(path)]
         result: Result = {
@@ -118,16 +123,18 @@ class World:
             hops += [{"ttl": ttl, "timeout": True} for ttl in range(len(hops) + 1, min(len(hops) + 5, _MOST_TTL))]
         return {"method": self._random.choice(("icmp", "icmp", "tcp")), "completed": is_up, "hops": hops}
 
-    def _path(self, start: int, end: int) -> list[int]:
-        """One of the shortest ways: routers share load, and now and then a link is out."""
+    def _path(self, start: int, end: int, when: float) -> list[int]:
+        """One of the shortest ways over the links that are not out; which one stays the same while they do."""
+        out = self._out(int(when // _OUTAGE_S))
+        rng = random.Random(f"{self.seed} {start} {end}")
         before = {start: start}
         queue = deque([start])
         while queue and end not in before:
             number = queue.popleft()
             others = self.links[number][:]
-            self._random.shuffle(others)
+            rng.shuffle(others)
             for other in others:
-                if other not in before and self._random.random() < 0.9:
+                if other not in before and frozenset((number, other)) not in out:
                     before[other] = number
                     queue.append(other)
         if end not in before:
@@ -136,6 +143,14 @@ class World:
         while path[-1] != start:
             path.append(before[path[-1]])
         return path[::-1]
+
+    def _out(self, period: int) -> frozenset[frozenset[int]]:
+        """The links that are out for a while."""
+        if period != self._period:
+            rng = random.Random(f"{self.seed} {period}")
+            links = (frozenset((number, other)) for number, others in self.links.items() for other in others)
+            self._period, self._links_out = period, frozenset(link for link in links if rng.random() < _OUT)
+        return self._links_out
 
     def _rtt_ns(self, path: list[int]) -> int:
         """There and back: what the way is long, and some waiting in queues."""

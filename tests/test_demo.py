@@ -40,7 +40,7 @@ class WorldTests(SynchronousTestCase):
 
     def test_it_has_what_real_results_have(self) -> None:
         world = World(1)
-        results = [world.measure(point, ip, EPOCH) for ip in list(world.owners)[:400] for point in VANTAGE_POINTS]
+        results = [world.measure(point, ip, EPOCH) for ip in list(world.owners)[::17] for point in VANTAGE_POINTS]
         hops = [hop for result in results for hop in result["traceroute"]["hops"]]
         self.assertTrue(any(0 < result["received"] < result["sent"] for result in results), "loss")
         self.assertTrue(any(result["received"] == 0 and result["error"] for result in results), "no answer")

@@ -46,7 +46,7 @@ function label(at, step, span) {
 /** The axis of time under a picture, with lines upwards. */
 export function timeAxis(since, until, box) {
   const x = scale(since, until, box.left, box.right);
-  const { step, found } = timeTicks(since, until, Math.max(2, (box.right - box.left) / 90));
+  const { step, found } = timeTicks(since, until, Math.max(2, (box.right - box.left) / 76));
   return s(
     "g",
     { class: "axis" },

@@ -74,9 +74,9 @@ export class Picture {
     const [left, right] = spread("x");
     const [top, bottom] = spread("y");
     const edge = addresses.length > FEW ? 24 : 70;
-    const head = 64;
-    this.zoom = Math.min(2.5, (width - 2 * edge) / (right - left || 1), (height - 2 * edge - head) / (bottom - top || 1));
-    this.shift = [width / 2 - ((left + right) / 2) * this.zoom, (height + head / 2) / 2 - ((top + bottom) / 2) * this.zoom];
+    const [head, foot] = width < 600 ? [120, 90] : [52, 56]; // where tools and legend lie
+    this.zoom = Math.min(2.5, (width - 2 * edge) / (right - left || 1), (height - edge - head - foot) / (bottom - top || 1));
+    this.shift = [width / 2 - ((left + right) / 2) * this.zoom, (height + head - foot) / 2 - ((top + bottom) / 2) * this.zoom];
   }
 
   radius(address) {

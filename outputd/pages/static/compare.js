@@ -1,5 +1,45 @@
 /** Paths side by side: hops that are the same stand in one row, and what differs is marked. */
 
+/** Whether two paths may be one route: where both answered it was the same address, and one that was cut short began alike. */
+function alike(one, other) {
+  const whole = (path) => path.completed !== false;
+  const last = (hops) => hops.findLastIndex((hop) => hop != null) + 1;
+  const size = Math.min(whole(one) ? one.hops.length : last(one.hops), whole(other) ? other.hops.length : last(other.hops));
+  if (whole(one) && whole(other) && one.hops.length !== other.hops.length) return false;
+  let common = 0;
+  for (let place = 0; place < size; place += 1) {
+    const [near, far] = [one.hops[place], other.hops[place]];
+    if (near != null && far != null && near !== far) return false;
+    if (near != null && near === far) common += 1;
+  }
+  return common > 0;
+}
+
+/**
+ * Paths of one node as routes: those that differ only by silence are one. A route has the hops that its members know,
+ * their counts together, and `members`.
+ */
+export function merged(paths) {
+  const routes = [];
+  for (const path of paths) {
+    const route = routes.find((known) => alike(known, path));
+    if (!route) {
+      routes.push({ ...path, hops: [...path.hops], members: [path] });
+      continue;
+    }
+    if (path.completed !== false && route.completed === false) {
+      route.hops = path.hops.map((hop, place) => hop ?? route.hops[place] ?? null);
+      route.completed = path.completed;
+    } else {
+      route.hops = route.hops.map((hop, place) => hop ?? path.hops[place] ?? null);
+    }
+    route.members.push(path);
+    route.count += path.count;
+    if (path.last_seen > route.last_seen) route.last_seen = path.last_seen;
+  }
+  return routes;
+}
+
 /** Rows of hops, one for each path, null where it has none: paths are laid beside the first by their common hops. */
 export function aligned(paths) {
   let rows = (paths[0] ?? []).map((hop, place) => [{ hop, ttl: place + 1 }]);

@@ -102,7 +102,7 @@ function files(news) {
   put($("files"), table("Result files, newest first", [
     ["File", (file) => [h("code", null, file.name), file.name === current ? h("span", { class: "badge" }, "current") : null]],
     ["Made", (file) => time(file.created)],
-    ["Size", (file) => bytes(file.size_bytes), "number"],
+    ["Size", (file) => bytes(file.name === current ? news.stats.current_db_size : file.size_bytes), "number"],
     ["", (file) => h("a", { href: `${resultsUrl}/dump${file.name === current ? "" : `?file=${encodeURIComponent(file.name)}`}`, "aria-label": `Download ${file.name}` }, "Download")],
   ], [...news.files].reverse()));
 }
@@ -210,7 +210,7 @@ onNews((news) => {
   }
   verdict(news);
   tiles(news);
-  const key = JSON.stringify([news.files, news.rejected]);
+  const key = JSON.stringify([news.files, news.rejected, news.stats.current_db_size]);
   if ($("files").dataset.key !== key) {
     $("files").dataset.key = key;
     files(news);

@@ -1,4 +1,4 @@
-/** Routes over time: a strip for each node, in which every distinct path has its colour, so that a change is an edge. */
+/** Routes over time: a strip for each node, in which every route has its colour, so that a change is an edge. */
 
 import { scale, timeAxis } from "./axes.js";
 import { cursor } from "./cursor.js";
@@ -8,11 +8,11 @@ import { at, count, local } from "./units.js";
 const TALL = 26;
 const HUES = 8;
 
-/** A name and a colour for each path of a node, in the order in which they were seen last. */
+/** A name and a colour for each route of a node, in the order in which they were seen last. */
 export const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : `${String.fromCharCode(64 + Math.floor(place / 26))}${String.fromCharCode(65 + (place % 26))}`);
 export const hue = (place) => `route-${place % HUES}`;
 
-/** Draw one node's traceroutes, [time, place of the path among the node's] in rising order. */
+/** Draw one node's traceroutes, [time, place of the route among the node's] in rising order. */
 export function drawStrip(element, traces, view, width, name) {
   const box = { left: 64, right: width - 10, top: 2, bottom: TALL };
   const x = scale(view.since, view.until, box.left, box.right);
@@ -37,9 +37,9 @@ export function drawStrip(element, traces, view, width, name) {
       s("text", { class: "letter", x: row.left + 4, y: box.top + 15, "aria-hidden": "true" }, letter(row.place))),
   );
   put(element, svg);
-  cursor(svg, rows.map((row) => row.left + 1), box.top, TALL - 2, (index) => [local(rows[index].start), `path ${letter(rows[index].place)}`]);
+  cursor(svg, rows.map((row) => row.left + 1), box.top, TALL - 2, (index) => [local(rows[index].start), `route ${letter(rows[index].place)}`]);
   return changes;
 }
 
-/** The mark of a path, as its columns and legends show it. */
+/** The mark of a route, as its columns and legends show it. */
 export const routeMark = (place) => h("span", { class: `route ${hue(place)}` }, letter(place));

@@ -1,7 +1,7 @@
 /** A target: round-trip times, losses and routes over time, by node. */
 
 import { ask, refreshing } from "./ask.js";
-import { aligned, differs } from "./compare.js";
+import { aligned, differs, merged } from "./compare.js";
 import { $, choice, drawn, h, put, say, since, table, targetLink, time } from "./dom.js";
 import { onNews } from "./frame.js";
 import { ceiling, drawSmoke, smokeLegend } from "./smoke.js";
@@ -9,7 +9,7 @@ import { drawStrip, routeMark } from "./strip.js";
 import { at, count, iso, now, percent, rtt, span } from "./units.js";
 
 const { ip } = document.body.dataset;
-const SPANS = [3600, 21_600, 86_400, 604_800, 2_592_000];
+const WEEK_S = 604_800;
 const MOST_PANELS = 6;
 const MOST_SIDE_BY_SIDE = 4;
 const state = { spanS: null, node: null, allPanels: false, target: null, series: null, paths: null, newest: null, stored: -1 };
@@ -49,9 +49,7 @@ function view() {
   const last = at(state.target.last_seen);
   const until = now() - last < 2 * 86_400_000 ? Math.max(now(), last + 1000) : last + 1000;
   const first = at(state.target.first_seen);
-  if (state.spanS == null) {
-    state.spanS = SPANS.find((seconds) => until - seconds * 1000 <= Math.max(first, until - 604_800_000)) ?? 604_800;
-  }
+  if (state.spanS == null) state.spanS = until - first > WEEK_S * 1000 ? WEEK_S : 0;
   const spanMs = state.spanS ? state.spanS * 1000 : Math.max(60_000, (until - first) * 1.02);
   return { since: until - spanMs, until };
 }
@@ -64,7 +62,7 @@ function showChoices() {
   if ($("chosen-nodes").dataset.key === key) return;
   $("chosen-nodes").dataset.key = key;
   put($("chosen-nodes"), [null, ...nodes].map((node) =>
-    h("button", { type: "button", "aria-pressed": node === state.node, onclick: (event) => chooseNode(node, event.currentTarget) }, node ?? "All nodes")));
+    h("button", { type: "button", "aria-pressed": String(node === state.node), onclick: (event) => chooseNode(node, event.currentTarget) }, node ?? "All nodes")));
 }
 
 function chooseNode(node, button) {
@@ -120,14 +118,19 @@ function seriesTable(buckets) {
 
 // -- routes
 
-/** The paths of each node in the order in which they were seen last, and each path's place among its node's. */
+/** The routes of each node, the one that was seen last first, and what its traceroutes found. */
 function routes() {
   const nodes = new Map();
-  const places = state.paths.paths.map((path) => {
-    if (!nodes.has(path.node)) nodes.set(path.node, { node: path.node, paths: [], traces: [] });
-    return nodes.get(path.node).paths.push(path) - 1;
-  });
-  for (const [text, node, index] of state.paths.timeline) nodes.get(node).traces.push([text, places[index]]);
+  for (const path of state.paths.paths) {
+    if (!nodes.has(path.node)) nodes.set(path.node, { node: path.node, found: [], traces: [] });
+    nodes.get(path.node).found.push(path);
+  }
+  const places = new Map();
+  for (const node of nodes.values()) {
+    node.paths = merged(node.found);
+    node.paths.forEach((route, place) => route.members.forEach((path) => places.set(path, place)));
+  }
+  for (const [text, node, index] of state.paths.timeline) nodes.get(node).traces.push([text, places.get(state.paths.paths[index])]);
   for (const route of nodes.values()) route.traces.sort(([one], [other]) => at(one) - at(other));
   return [...nodes.values()].sort((one, other) => other.traces.length - one.traces.length || (one.node < other.node ? -1 : 1));
 }
@@ -142,12 +145,15 @@ function drawRoutes(width) {
     put($("paths"), h("p", { class: "empty" }, "There is no path to compare."));
     return;
   }
-  const frame = { since: at(state.series.since), until: at(state.series.until), bucketMs: state.series.bucket_s * 1000 };
+  const [from, until] = [at(state.series.since), at(state.series.until)];
+  const isCut = state.paths.timeline.length < state.paths.paths.reduce((sum, path) => sum + path.count, 0) || !state.paths.complete;
+  const oldest = Math.min(...state.paths.timeline.map(([text]) => at(text)));
+  const frame = { since: isCut ? Math.max(from, Math.min(oldest, until - 60_000)) : from, until, bucketMs: state.series.bucket_s * 1000 };
   const places = shown.map(() => h("div", { class: "picture" }));
   put($("strips"), shown.map((route, index) => h("figure", null,
-    h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${count(route.paths.length)} distinct ${route.paths.length === 1 ? "path" : "paths"}`)), places[index])));
+    h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${count(route.paths.length)} ${route.paths.length === 1 ? "route" : "routes"}`)), places[index])));
   const changes = shown.map((route, index) => drawStrip(places[index], route.traces, frame, width, route.node)).reduce((sum, value) => sum + value, 0);
-  say($("routes-words"), `${count(changes)} route ${changes === 1 ? "change" : "changes"} in this time. A colour and a letter stand for a path; where they change, the route did.`);
+  say($("routes-words"), `${count(changes)} ${changes === 1 ? "change" : "changes"} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.`);
   drawPaths(all);
 }
 
@@ -155,9 +161,9 @@ function drawPaths(all) {
   put($("paths"), all.slice(0, state.allPanels ? 100 : MOST_PANELS).map((route, index) => {
     const paths = route.paths.slice(0, MOST_SIDE_BY_SIDE);
     const rows = aligned(paths.map((path) => path.hops));
-    const label = `Last ${paths.length} paths of ${route.node}`;
+    const label = `Last ${paths.length} routes of ${route.node}`;
     return h("details", { open: index === 0 },
-      h("summary", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${count(route.paths.length)} ${route.paths.length === 1 ? "path" : "paths"}, ${count(route.paths.reduce((sum, path) => sum + path.count, 0))} traceroutes`)),
+      h("summary", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${count(route.paths.length)} ${route.paths.length === 1 ? "route" : "routes"}, ${count(route.paths.reduce((sum, path) => sum + path.count, 0))} traceroutes`)),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
         h("table", { class: "paths" }, h("caption", { class: "unseen" }, label),
           h("thead", null, h("tr", null, h("td", null), paths.map((path, place) => h("th", { scope: "col" }, routeMark(place), h("span", null, ` ${count(path.count)} ×`),

@@ -31,14 +31,14 @@ export function bytes(value) {
 export function rtt(ns) {
   if (ns == null) return NONE;
   const size = Math.abs(ns);
-  if (size < 1e3) return `${ns} ns`;
+  if (size < 1e3) return ns ? `${ns} ns` : "0";
   if (size < 1e6) return `${digits(ns / 1e3)} µs`;
   if (size < 1e9) return `${digits(ns / 1e6)} ms`;
   return `${digits(ns / 1e9)} s`;
 }
 
-/** A span of time in its two largest units. */
-export function span(seconds) {
+/** A span of time in its largest units. */
+export function span(seconds, units = 2) {
   const sign = seconds < 0 ? "−" : "";
   let rest = Math.abs(seconds);
   if (rest < 10 && rest % 1) return `${sign}${digits(rest)} s`;
@@ -49,7 +49,7 @@ export function span(seconds) {
     rest -= whole * size;
     if (whole || (name === "s" && !parts.length)) parts.push(`${whole} ${name}`);
     else if (parts.length) break;
-    if (parts.length === 2) break;
+    if (parts.length === units) break;
   }
   return sign + parts.join(" ");
 }
@@ -73,5 +73,5 @@ export function setClock(serverNow) {
 export function ago(ms) {
   const seconds = (now() - ms) / 1000;
   if (seconds < -1) return `in ${span(-seconds)}`;
-  return seconds < 1.5 ? "just now" : `${span(Math.round(seconds))} ago`;
+  return seconds < 1.5 ? "just now" : `${span(Math.round(seconds), seconds < 86_400 ? 1 : 2)} ago`;
 }
