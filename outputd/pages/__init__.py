@@ -14,10 +14,10 @@ import msgspec
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from outputd import timestamps
 from outputd.addresses import canonical
+from outputd.log import Logger
 from outputd.pages.assets import Assets
 from outputd.pages.events import Events
 from outputd.pages.templates import page

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 from zope.interface import implementer
 
+from outputd.log import Logger
 from outputd.web import CappedRequest, problem, put_head, send
 
 _log = Logger()
