@@ -8,6 +8,7 @@ from collections.abc import Callable
 _LONGEST_WAIT_S = 60
 _HALF_LIFE_S = 5.0
 _MEAN_LIFE_S = _HALF_LIFE_S / math.log(2)
+_SMALL_BYTES = 64 * 1024
 
 
 class Admission:
@@ -26,6 +27,15 @@ class Admission:
         """Whether so much more may be held."""
         return self.held_bytes + size_bytes <= self.limit_bytes
 
+    def has_room_for_body(self, size_bytes: int) -> bool:
+        """Whether a body of this size may come in.
+
+        Large ones leave half of the limit to the rows that bodies become: to read and parse one, and only then find no
+        room for its rows, would waste half of the work under overload. Small ones and one alone may have all.
+        """
+        spare_bytes = 0 if size_bytes < _SMALL_BYTES or not self.held_bytes else self.limit_bytes // 2
+        return self.has_room(size_bytes + spare_bytes)
+
     def hold(self, size_bytes: int) -> None:
         """Hold more memory."""
         self._measure()
@@ -37,7 +47,7 @@ class Admission:
         self.held_bytes -= size_bytes
 
     def drained(self, size_bytes: int) -> None:
-        """So many bytes of bodies were stored and answered."""
+        """So many of the bytes held were stored and answered."""
         self._just_drained += size_bytes
 
     def retry_after_s(self) -> int:

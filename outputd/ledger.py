@@ -31,7 +31,7 @@ from outputd.turns import Turns
 
 _log = Logger()
 _SCHEMA_VERSION = 1
-_CACHE_KIB = 16 * 1024
+_CACHE_KIB = 8 * 1024
 _CHECKPOINT_PAGES = 4000
 KEYS_LIVE_S = 12 * 3600
 MOST_KEYS = 1_000_000

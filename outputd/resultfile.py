@@ -24,7 +24,7 @@ APPLICATION_ID = 0x6F757470  # "outp"
 SCHEMA_VERSION = 1
 _MOST_ROWS = 4096
 _PAGE_BYTES = 8192
-_CACHE_KIB = 64 * 1024
+_CACHE_KIB = 16 * 1024
 
 # sqlite3 asks Python for an adapter of each None, at ten times the price of an int, until one is registered.
 sqlite3.register_adapter(type(None), cast(Callable[[None], None], {}.get))

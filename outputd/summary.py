@@ -34,7 +34,7 @@ MOST_LINKS = 100_000
 """Rows of links that are kept for a result file; beyond them, or beyond MOST_PASSAGES, its later hops are left out."""
 MOST_PASSAGES = 200_000
 _RESULTS_A_STEP = 1000
-_CACHE_KIB = 32 * 1024
+_CACHE_KIB = 8 * 1024
 _PAGE_BYTES = 4096
 _WAL_BYTES = 32 << 20
 _EVERY_S = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import re
@@ -10,6 +11,7 @@ import resource
 import signal
 import socket
 import sqlite3
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -74,6 +76,8 @@ _DRAIN_S = 5.0
 _HEALTH_DRAIN_S = 0.5
 _LEDGER_EVERY_S = 1.0
 _GC_EVERY = 20_000
+_SWITCH_S = 0.0005
+_MALLOC = ((-8, 1), (-3, 128 * 1024), (-1, 1 << 20))  # malloc.h: M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 
 class Options(usage.Options):
@@ -311,7 +315,7 @@ class _Parts:
         if self._own_process:
             # At once: systemd may ask for it as soon as we are ready, and it ends a process that has no handler.
             signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._read_again))
-            self._reactor.callWhenRunning(_settle_memory)
+            self._reactor.callWhenRunning(_settle)
             self._reactor.callWhenRunning(self._reactor.callLater, 0, self._service.end_by_signals)
         return self._service
 
@@ -548,8 +552,15 @@ def _is_loopback(port: IListeningPort) -> bool:
     return ip_address(host.partition("%")[0]).is_loopback
 
 
-def _settle_memory() -> None:
-    """What is there at the start stays: the collector of cycles need not walk it, nor walk often."""
+def _settle() -> None:
+    """What is there at the start stays: the collector of cycles need not walk it, nor walk often.
+
+    Memory of large bodies goes back to the system as soon as it is free.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_EVERY, 20, 50)
+    with contextlib.suppress(OSError, AttributeError):  # of glibc alone
+        for option, value in _MALLOC:
+            ctypes.CDLL(None).mallopt(option, value)
+    sys.setswitchinterval(_SWITCH_S)  # threads that parse give way soon: each read of a socket waits for it

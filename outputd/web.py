@@ -77,7 +77,7 @@ class CappedRequest(server.Request):
             return
         if length > site.most_body_bytes:
             self.refusal = 413
-        elif not site.admission.has_room(length):
+        elif not site.admission.has_room_for_body(length):
             self.refusal = 503
         else:
             self._hold(length)

@@ -25,6 +25,17 @@ class Room(SynchronousTestCase):
         self.assertTrue(self.admission.has_room(MIB))
         self.assertFalse(self.admission.has_room(MIB + 1))
 
+    def test_large_bodies_leave_half_to_the_rows_of_those_that_are_in(self) -> None:
+        """Rule 9: what was read and parsed is not refused then; a small body, and one alone, may have all."""
+        self.assertTrue(self.admission.has_room_for_body(64 * MIB))
+        self.assertFalse(self.admission.has_room_for_body(64 * MIB + 1))
+        self.admission.hold(31 * MIB)
+        self.assertTrue(self.admission.has_room_for_body(MIB))
+        self.assertFalse(self.admission.has_room_for_body(MIB + 1))
+        self.admission.hold(32 * MIB)
+        self.assertTrue(self.admission.has_room_for_body(1000))
+        self.assertFalse(self.admission.has_room_for_body(100_000))
+
     def test_what_is_let_go_is_room_again(self) -> None:
         """Rule 9."""
         self.admission.hold(64 * MIB)
