@@ -306,6 +306,12 @@ class Channel(http.HTTPChannel):
         )
         self.loseConnection()
 
+    def loseConnection(self) -> None:
+        """See HTTPChannel; TLS would wait for the other side's farewell, and one that sleeps would hold up a stop."""
+        super().loseConnection()
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            cast(ITCPTransport, self.transport.transport).loseConnection()
+
     def abort(self) -> None:
         """End the connection now, whatever is unsent."""
         if self.transport is not None:

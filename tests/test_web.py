@@ -429,12 +429,20 @@ class SlowReadersBehindTls(SlowReaders):
         certificates.take(certificates.read())
         return certificates.around(self.site, REACTOR)
 
-    def ask(self) -> None:
+    def ask(self, request: bytes = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n") -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         wrapped = context.wrap_socket(self.client)
-        wrapped.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        wrapped.sendall(request)
         self.client = socket.socket(fileno=wrapped.detach())
+
+    async def test_an_idle_one_holds_up_no_stop(self) -> None:
+        """Although it never answers our farewell, as TLS would have it."""
+        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        await deferToThread(self.ask, POST % 1 + b"x")
+        await eventually(lambda: all(channel.served and not channel.requests for channel in self.site.channels))
+        drained = Deferred.fromCoroutine(self.site.drain(60))
+        await eventually(lambda: drained.called)
 
     async def test_one_who_says_nothing_is_dropped(self) -> None:
         """Not even the first word of TLS."""
