@@ -64,6 +64,11 @@ class Access:
         """Whether a request must come from somebody with this role."""
         return self._path is not None or (self._by_certificate and role == NODE)
 
+    @property
+    def wanted(self) -> str:
+        """What a request must bear, in words."""
+        return "a token, as Bearer or as the password of Basic" if self._path is not None else "a node's certificate"
+
     def read(self) -> Holders:
         """What the file says now. Blocking. Raises Unusable with the line and what is wrong."""
         if self._path is None:

@@ -20,7 +20,7 @@ from klein.resource import KleinResource
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -338,6 +338,14 @@ class Channel(http.HTTPChannel):
         )
 
 
+class OneTooMany(Protocol):
+    """A connection that ends as it begins. None in its place would do for TCP, but TLS would wrap it, and stumble."""
+
+    def connectionMade(self) -> None:
+        """See Protocol."""
+        cast(ITCPTransport, self.transport).loseConnection()
+
+
 _SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 _CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
 
@@ -422,16 +430,16 @@ class Site(server.Site):
     def stopFactory(self) -> None:
         """See startFactory; the sweep goes on while there are connections."""
 
-    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]  # as above
+    def buildProtocol(self, addr: IAddress | None) -> Channel | OneTooMany:  # type: ignore[override]  # as above
         """A channel. When there are too many, the one that has been idle longest makes room.
 
-        None, which closes the connection, if none has been idle for a second.
+        If none has been idle for a second, the new one is closed.
         """
         if len(self.channels) >= self.most_connections:
             before_s = self.seconds() - _IDLE_S
             idle = [channel for channel in self.channels if not channel.requests and channel.heard_s <= before_s]
             if not idle:
-                return None
+                return OneTooMany()
             longest = min(idle, key=lambda channel: channel.heard_s)
             self.channels.discard(longest)
             longest.abort()
@@ -448,7 +456,7 @@ class Site(server.Site):
         if request.holder is not None and request.holder.role == role:
             return None
         if request.holder is None:
-            return problem(401, "a token is needed, as Bearer or as the password of Basic", _CHALLENGE)
+            return problem(401, f"needed: {self.access.wanted}", _CHALLENGE)
         return problem(403, f"this is for {role}s, and the token of {request.holder.name} is a {request.holder.role}'s")
 
     async def drain(self, deadline_s: float) -> None:

@@ -244,7 +244,8 @@ class Serving(TestCase):
         self.assertEqual(status, 200)
         with closing(sqlite3.connect(self.it.parts._store.current.info.path)) as db:
             self.assertEqual(db.execute("SELECT node FROM batches").fetchall(), [("graz",)])
-        self.assertEqual((await self.ask("POST", "/results", b"[]"))[0], 401)
+        status, told = await self.ask("POST", "/results", b"[]")
+        self.assertEqual((status, told["detail"]), (401, "needed: a node's certificate"))
         self.assertEqual((await self.ask("GET", "/stats", port="health-port"))[0], 200)  # without tokens it is open
         self.assertEqual((await self.ask("GET", "/health", port="health-port"))[0], 200)
 

@@ -1,5 +1,6 @@
 """What `outputd.web` promises of both sites; a number is that of a rule of the contract."""
 
+import contextlib
 import json
 import socket
 import ssl
@@ -19,7 +20,18 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from outputd.access import Access
 from outputd.admission import Admission
 from outputd.tls import Certificates
-from outputd.web import Answer, CappedRequest, Resource, Site, answered, as_json, route, with_problems
+from outputd.web import (
+    Answer,
+    CappedRequest,
+    Channel,
+    OneTooMany,
+    Resource,
+    Site,
+    answered,
+    as_json,
+    route,
+    with_problems,
+)
 from tests.fakes import (
     REACTOR,
     Reply,
@@ -156,9 +168,9 @@ class Connections(SiteTest):
         first = self.say(POST % 100)[0]
         self.say(POST % 100)
         self.say(POST % 100)
-        self.assertIsNone(self.site.buildProtocol(None))
+        self.assertIsInstance(self.site.buildProtocol(None), OneTooMany)
         self.hang_up(first)
-        self.assertIsNotNone(self.site.buildProtocol(None))
+        self.assertIsInstance(self.site.buildProtocol(None), Channel)
 
     def test_who_has_been_idle_longest_makes_room(self) -> None:
         """Rule 8: idle connections, however many, keep no node from posting."""
@@ -171,7 +183,7 @@ class Connections(SiteTest):
         self.assertEqual([transport.disconnected for transport in transports], [True, False, False])
         self.say(POST % 100)
         self.assertEqual([transport.disconnected for transport in transports], [True, True, False])
-        self.assertIsNone(self.site.buildProtocol(None))
+        self.assertIsInstance(self.site.buildProtocol(None), OneTooMany)
 
     def test_a_silent_sender_is_dropped_after_60_seconds(self) -> None:
         """Rule 8."""
@@ -397,6 +409,19 @@ class SlowReaders(TestCase):
         await eventually(lambda: not self.site.channels)
         await self.port.stopListening()
 
+    async def test_one_connection_too_many_is_closed(self) -> None:
+        """Rule 8: without a word in the log, and without a trace."""
+        await self.connected()
+        self.site.most_connections = 1
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", self.port.getHost().port), timeout=5) as other:
+                with contextlib.suppress(ConnectionError):
+                    other.sendall(b"GET / HTTP/1.1\r\n")
+                self.assertEqual(b"", await deferToThread(ended, other))
+        self.assertEqual(1, len(self.site.channels))
+        open_now = [each for each in REACTOR.getReaders() if getattr(each, "server", None) is self.port]
+        self.assertEqual(1, len(open_now))
+
     async def test_a_reader_who_stops_is_dropped_after_60_seconds(self) -> None:
         """Rule 8: progress is what its side acknowledged."""
         await self.connected()
@@ -419,6 +444,21 @@ class SlowReaders(TestCase):
         self.assertEqual(len(self.site.channels), 1)
 
 
+def ended(connection: socket.socket) -> bytes:
+    """What comes until the other side ends it, in either way."""
+    try:
+        return b"".join(iter(lambda: connection.recv(100), b""))
+    except ConnectionError:
+        return b""
+
+
+def tls_client() -> ssl.SSLContext:
+    """A client that believes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 class SlowReadersBehindTls(SlowReaders):
     """The same, where the socket carries what TLS makes of the answer."""
 
@@ -430,11 +470,21 @@ class SlowReadersBehindTls(SlowReaders):
         return certificates.around(self.site, REACTOR)
 
     def ask(self, request: bytes = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n") -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        wrapped = context.wrap_socket(self.client)
+        wrapped = tls_client().wrap_socket(self.client)
         wrapped.sendall(request)
         self.client = socket.socket(fileno=wrapped.detach())
+
+    async def test_the_last_answer_of_a_connection_arrives_whole(self) -> None:
+        """However slowly it is read, the connection ends after it, not in it."""
+
+        def work() -> bytes:
+            with tls_client().wrap_socket(self.client) as wrapped:
+                wrapped.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                return b"".join(iter(lambda: wrapped.recv(32 * 1024), b""))
+
+        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        answer = parsed(await deferToThread(work))
+        self.assertEqual((200, 32 << 20), (answer.status, len(answer.body)))
 
     async def test_an_idle_one_holds_up_no_stop(self) -> None:
         """Although it never answers our farewell, as TLS would have it."""
