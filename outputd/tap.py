@@ -29,7 +29,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from outputd import __version__
-from outputd.access import OPERATOR, Access
+from outputd.access import OPERATOR, Access, Holders
 from outputd.addresses import FEED_ALL, FEED_PUBLIC, feedable
 from outputd.admission import Admission
 from outputd.api import MOST_BODY_BYTES, Api
@@ -331,12 +331,17 @@ class _Parts:
     def _reloadable(self) -> list[Reloadable[Any]]:
         things: list[Reloadable[Any]] = []
         if self._path("tokens-file") is not None:
-            things.append(Reloadable("the tokens file", self._access.read, self._access.take))
+            things.append(Reloadable("the tokens file", self._access.read, self._take_holders))
         if self._certificates is not None:
             things.append(Reloadable("the certificate", self._certificates.read, self._certificates.take))
         if (path := self._path("input-token-file")) is not None:
             things.append(Reloadable("the token for input_service", partial(token_of, path), self._take_input_token))
         return things
+
+    def _take_holders(self, holders: Holders) -> None:
+        self._access.take(holders)
+        for site in (self._results_site, self._health_site):
+            site.judge_again()
 
     def _take_input_token(self, token: str) -> None:
         self._input_token = token

@@ -69,7 +69,7 @@ class CappedRequest(server.Request):
         site = self.site = self.channel.site
         self.content = BytesIO()
         if not site.access.is_open:
-            self.holder = site.access.holder(self.first_header(b"Authorization")) or self.channel.certified
+            self.identify()
             if self.holder is None:
                 self.refusal = 401  # whoever sends it, nothing of the body is kept
                 return
@@ -81,6 +81,10 @@ class CappedRequest(server.Request):
             self.refusal = 503
         else:
             self._hold(length)
+
+    def identify(self) -> None:
+        """Find out, by what is known now, from whom it comes."""
+        self.holder = self.site.access.holder(self.first_header(b"Authorization")) or self.channel.certified
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a part of the body while there is room."""
@@ -458,6 +462,15 @@ class Site(server.Site):
         if request.holder is None:
             return problem(401, f"needed: {self.access.wanted}", _CHALLENGE)
         return problem(403, f"this is for {role}s, and the token of {request.holder.name} is a {request.holder.role}'s")
+
+    def judge_again(self) -> None:
+        """Cut off who is being sent something and may not have it any more: a stream of events would never end."""
+        for channel in list(self.channels):
+            request = channel.requests[0] if channel.requests else None
+            if request is not None and request.startedWriting:
+                request.identify()
+                if self.refusal(request) is not None:
+                    channel.abort()
 
     async def drain(self, deadline_s: float) -> None:
         """Answer what is in flight, end idle connections, and after the deadline all connections."""

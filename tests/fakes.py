@@ -255,9 +255,9 @@ class Running:
             "POST", "/results", body, {name.replace("_", "-"): value for name, value in headers.items()}
         )
 
-    async def connect(self) -> Wire:
-        """A bare connection to the result port."""
-        wire: Wire = await connectProtocol(TCP4ClientEndpoint(REACTOR, "127.0.0.1", self.port()), Wire())
+    async def connect(self, port: str = "port") -> Wire:
+        """A bare connection, to the result port if no other is asked for."""
+        wire: Wire = await connectProtocol(TCP4ClientEndpoint(REACTOR, "127.0.0.1", self.port(port)), Wire())
         self._wires.append(wire)
         return wire
 

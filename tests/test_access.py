@@ -18,7 +18,7 @@ from outputd.access import Access, Holder, line_of, new_token
 from outputd.failures import Unusable
 from outputd.reload import Reload, Reloadable
 from outputd.service import CannotStart
-from tests.fakes import Reply, Running, a_result, body_of, inline, said
+from tests.fakes import Reply, Running, Wire, a_result, body_of, eventually, inline, said
 
 NODE = Holder("node", "graz")
 OPERATOR = Holder("operator", "anna")
@@ -221,6 +221,33 @@ class Sites(TestCase):
         await self.it.parts._reload.again()
         self.assertEqual((await self.ask("POST", "/results", self.node)).status, 401)
         self.assertEqual((await self.ask("POST", "/results", new)).status, 200)
+
+    async def test_who_is_taken_off_the_file_hears_no_more(self) -> None:
+        """Of the events, which have no end; who is still in it goes on, and so does a POST that is under way."""
+        await self.begin()
+        other = new_token()
+        both = f"{line_of(OPERATOR, other)}\n{line_of(OPERATOR, self.operator)}\n{line_of(NODE, self.node)}\n"
+        self.file.write_text(both)
+        await self.it.parts._reload.again()
+        first, second = [await self.listen(token) for token in (self.operator, other)]
+        post = await self.it.connect()
+        head = f"POST /results HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.node}\r\nContent-Length: 2\r\n\r\n["
+        post.write(head.encode())
+        await eventually(lambda: any(channel.requests for channel in self.it.site.channels))
+        self.file.write_text(f"{line_of(OPERATOR, self.operator)}\n")
+        await self.it.parts._reload.again()
+        await second.closed
+        first.data = b""
+        await first.until(b"data: ")
+        post.write(b"]")
+        await post.until(b'{"status":"ok","received":0}')
+
+    async def listen(self, token: str) -> Wire:
+        """A connection that is told the events."""
+        wire = await self.it.connect("health-port")
+        wire.write(f"GET /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        await wire.until(b"data: ")
+        return wire
 
     async def test_no_token_is_logged(self) -> None:
         with said() as log:
