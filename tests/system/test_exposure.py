@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 import socket
 import stat
+import threading
+from collections.abc import Iterator
 
 from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.load import Source
+from tests.system.waiting import wait_until
 
 _FORGED = "2026-01-01T00:00:00+0000 [outputd.tap#info] all is well"
 _ODD = ("\n", "\r", "\r\n", "\x1b[2J", "\x00", "\x85", "\u2028", "\x7f")
+_HEADERS = (
+    b"X-Ping-Node", b"Idempotency-Key", b"Authorization", b"Origin", b"Sec-Fetch-Site", b"Content-Encoding",
+    b"Range", b"Host", b"User-Agent", b"Expect", b"X-Forwarded-For", b"Cookie", b"Content-Type", b"Accept",
+)  # fmt: skip
 _LINE = re.compile(r"(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000 \[[^\]]+\] |\t).*", re.ASCII)
+
+
+def _requests_with(raw: bytes) -> Iterator[bytes]:
+    """Requests to the port for results, each with these bytes in another place."""
+    for name in _HEADERS:
+        yield b"POST /results HTTP/1.1\r\n%s: %s\r\nContent-Length: 2\r\n\r\n[]" % (name, raw)
+    yield b"GET /%s HTTP/1.1\r\nHost: %s\r\n\r\n" % (raw, raw)
+    yield b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % _escaped(raw)
+    yield b"GET /dump?file=%s HTTP/1.1\r\n\r\n" % _escaped(raw)
+    yield b"%s /results HTTP/1.1\r\n\r\n" % raw
+    yield b"%s\r\n\r\n" % raw
+
+
+def _escaped(raw: bytes) -> bytes:
+    return "".join(f"%{byte:02x}" for byte in raw).encode()
 
 
 class LogTests(SystemTest):
@@ -27,26 +51,45 @@ class LogTests(SystemTest):
             trace = {"method": text, "error": text, "hops": [{"ttl": 1, "ip": text}]}
             good = {**Source(1).post(1).results[0], "error": text, "traceroute": trace}
             outputd.post([result, good, text])
-            raw = text.encode("utf-8")
-            for request in (
-                b"POST /results HTTP/1.1\r\nX-Ping-Node: %s\r\nContent-Length: 2\r\n\r\n[]" % raw,
-                b"POST /results HTTP/1.1\r\nIdempotency-Key: %s\r\nContent-Length: 2\r\n\r\n[]" % raw,
-                b"GET /%s HTTP/1.1\r\nHost: %s\r\n\r\n" % (raw, raw),
-                b"GET /dump?file=%s HTTP/1.1\r\n\r\n" % raw.hex("%").encode(),
-                b"%s /results HTTP/1.1\r\n\r\n" % raw,
-                b"%s\r\n\r\n" % raw,
-            ):
-                self._say(outputd, request)
+            raw = text.encode()
+            for request in _requests_with(raw):
+                self._say(outputd.port, request)
+            for path in (b"/recent?node=", b"/recent?ip=", b"/hops/", b"/targets/", b"/static/", b"/"):
+                self._say(outputd.health_port, b"GET %s%s HTTP/1.1\r\nHost: x\r\n\r\n" % (path, _escaped(raw)))
         self.assertEqual(200, outputd.get("/ready").status)
         self.assertStopped(outputd.stop())
+        self.assertLinesAreOurs(outputd)
+
+    def test_an_answer_of_input_service_forges_none(self) -> None:
+        """Whatever it says in the place of HTTP: the log says what is wrong with it."""
+        server = socket.create_server((HOST, 0))
+        self.addCleanup(server.close)
+        odd = itertools.cycle(f"{text}{each}{_FORGED}" for each in _ODD for text in ("", "HTTP/1.1 ", "HTTP/1.1 500 x"))
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection = server.accept()[0]
+                    with connection:
+                        connection.recv(65_536)
+                        connection.sendall(f"{next(odd)}\r\nServer: {next(odd)}\r\n\r\n".encode())
+
+        threading.Thread(target=answer, daemon=True).start()
+        outputd = self.outputd(input_url=f"http://{HOST}:{server.getsockname()[1]}/hops").start()
+        outputd.post(Source(3).post().body)
+        wait_until(lambda: "input_service takes no hops" in outputd.log, "it is told")
+        self.assertStopped(outputd.stop())
+        self.assertLinesAreOurs(outputd)
+
+    def assertLinesAreOurs(self, outputd: Outputd) -> None:  # in unittest's spelling
         lines = outputd.log_path.read_bytes().decode().split("\n")
         self.assertGreater(len(lines), 10)
         self.assertEqual([], [line for line in lines if line and not _LINE.fullmatch(line)])
         self.assertEqual([], [line for line in lines if line.startswith(_FORGED)])
         self.assertEqual([], [line for line in lines if re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", line)])
 
-    def _say(self, outputd: Outputd, request: bytes) -> bytes:
-        with socket.create_connection((HOST, outputd.port), timeout=5) as connection:
+    def _say(self, port: int, request: bytes) -> bytes:
+        with socket.create_connection((HOST, port), timeout=5) as connection:
             connection.sendall(request)
             connection.settimeout(0.3)
             try:
