@@ -106,7 +106,9 @@ class World:
         return result
 
     def _trace(self, vantage_point: str, path: list[int], target: str, is_up: bool) -> Result:
-        hops: list[Result] = [{"ttl": 1, "ip": f"10.{VANTAGE_POINTS.index(vantage_point)}.0.1", "rtt": _MS_NS // 2}]
+        is_own_router = is_up and len(path) == 1
+        gateway = target if is_own_router else f"10.{VANTAGE_POINTS.index(vantage_point)}.0.1"
+        hops: list[Result] = [{"ttl": 1, "ip": gateway, "rtt": _MS_NS // 2}]
         is_v6 = ":" in target
         before = path[0] if path else 0
         for index, number in enumerate(path[1 : len(path) if is_up else -1]):

@@ -146,7 +146,7 @@ class WholeStop(TestCase):
         """Rules 21 and 23."""
         steps = self.service.service._stops
         names = [step.name for step in steps]
-        self.assertEqual(names[0], "the port for results")
+        self.assertEqual(names[:2], ["the word to systemd", "the port for results"])
         self.assertLess(names.index("the store"), names.index("the hop ledger"))
         self.assertLess(names.index("the feed"), names.index("the hop ledger"))
         self.assertLess(names.index("the hop ledger"), names.index("the health port"))
@@ -170,7 +170,9 @@ class WholeStop(TestCase):
         await eventually(lambda: not self.service.parts._store._unfinished)
         await self.service.stop()
         left = sorted(os.listdir(self.path))
-        self.assertEqual([name for name in left if not name.endswith(".db")], ["hops.sqlite3", "outputd.lock"])
+        self.assertEqual(
+            [name for name in left if not name.endswith(".db")], ["hops.sqlite3", "outputd.lock", "summary.sqlite3"]
+        )
         for path in self.path.glob("*.db"):
             self.assertEqual(path.read_bytes()[18:20], b"\1\1", path.name)
 
