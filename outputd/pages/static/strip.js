@@ -12,6 +12,17 @@ const HUES = 8;
 export const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : `${String.fromCharCode(64 + Math.floor(place / 26))}${String.fromCharCode(65 + (place % 26))}`);
 export const hue = (place) => `route-${place % HUES}`;
 
+/** What touches and is the same route is one piece. */
+function runs(rows) {
+  const found = [];
+  for (const row of rows) {
+    const last = found.at(-1);
+    if (last && last.place === row.place && row.left - last.right < 0.5) last.right = row.right;
+    else found.push({ ...row });
+  }
+  return found;
+}
+
 /** Draw one node's traceroutes, [time, place of the route among the node's] in rising order. */
 export function drawStrip(element, traces, view, width, name) {
   const box = { left: 64, right: width - 10, top: 2, bottom: TALL };
@@ -32,9 +43,10 @@ export function drawStrip(element, traces, view, width, name) {
       "aria-label": `Routes of ${name}: ${count(rows.length)} traceroutes, ${count(changes)} changes; arrow keys read them out`,
     },
     timeAxis(view.since, view.until, box),
-    rows.map((row) => s("rect", { class: hue(row.place), x: row.left, y: box.top, width: Math.max(1, row.right - row.left), height: TALL - 4 })),
-    rows.filter((row, index) => row.right - row.left > 14 && (!index || row.place !== rows[index - 1].place)).map((row) =>
-      s("text", { class: "letter", x: row.left + 4, y: box.top + 15, "aria-hidden": "true" }, letter(row.place))),
+    runs(rows).map(({ place, left, right }) => [
+      s("rect", { class: hue(place), x: left, y: box.top, width: Math.max(1, right - left), height: TALL - 4 }),
+      right - left > 14 && s("text", { class: "letter", x: left + 4, y: box.top + 15, "aria-hidden": "true" }, letter(place)),
+    ]),
   );
   put(element, svg);
   cursor(svg, rows.map((row) => row.left + 1), box.top, TALL - 2, (index) => [local(rows[index].start), `route ${letter(rows[index].place)}`]);

@@ -27,6 +27,7 @@ function tile(name, value, more) {
 function showFigures() {
   const target = state.target;
   $("nothing").hidden = Boolean(target);
+  for (const card of document.querySelectorAll("main .card")) card.hidden = !target;
   if (!target) {
     put($("nothing"), h("strong", null, "This address has not been measured yet."),
       " The page fills as soon as a node posts a result about it. It may still be known as a hop: ", h("a", { href: `/topology#${encodeURIComponent(ip)}` }, "look in the topology"), ".");

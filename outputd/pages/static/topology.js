@@ -7,7 +7,7 @@ import { onNews } from "./frame.js";
 import { Graph } from "./graph.js";
 import { at, count, iso, rtt } from "./units.js";
 
-const MOST_LINKS = 15_000;
+const MOST_LINKS = 8000;
 const SMALL = 1500;
 const WHOLE_EVERY_MS = 60_000;
 const MOST_ROWS = 300;
@@ -120,6 +120,7 @@ function words() {
   const all = graph.links.length >= MOST_LINKS ? `the ${count(MOST_LINKS)} most frequent links` : `${count(graph.links.length)} links`;
   say($("graph-words"), size ? `${count(size)} addresses, ${all}` : "");
   $("nothing").hidden = size > 0;
+  $("graph-legend").hidden = !size;
   if (!size) put($("nothing"), h("strong", null, "No link is known yet."), " The graph grows as soon as a node posts results with traceroutes. ", h("a", { href: "/" }, "How to send the first one"), ".");
 }
 
