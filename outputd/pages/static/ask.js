@@ -7,6 +7,7 @@ export class Problem extends Error {
   }
 }
 
+const AGAIN_MS = 5000;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The answer to a question, null when there is none of this name; asked again while the service cannot answer now. */
@@ -45,6 +46,7 @@ export function refreshing(work, restMs) {
         await work();
       } catch (error) {
         if (!(error instanceof Problem)) console.error(error);
+        else if (error.status !== 400) setTimeout(refresh, AGAIN_MS);
       }
       await pause(restMs);
     }

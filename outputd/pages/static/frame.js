@@ -5,6 +5,8 @@ import { setClock, zone } from "./units.js";
 
 const QUIET_MS = 10_000;
 const AGAIN_MS = 5000;
+const LATE_MS = 4000;
+const EVERY_MS = 60_000;
 const listeners = new Set();
 let source = null;
 let heardAt = 0;
@@ -13,6 +15,24 @@ let again = 0;
 /** Call `hear` with each state of the service. */
 export function onNews(hear) {
   listeners.add(hear);
+}
+
+/**
+ * Call `look` when results have been stored, and once more a while after the last of them: what is counted over all files
+ * may be late by some seconds.
+ */
+export function onResults(look) {
+  let stored = -1;
+  let late = 0;
+  onNews((news) => {
+    if (news.stats.total_results === stored) return;
+    const first = stored < 0;
+    stored = news.stats.total_results;
+    if (!first) look();
+    clearTimeout(late);
+    late = setTimeout(look, LATE_MS);
+  });
+  setInterval(() => document.hidden || look(), EVERY_MS); // time goes on even when nothing comes in
 }
 
 function show(state, words) {

@@ -3,7 +3,7 @@
 import { drawArrivals } from "./arrivals.js";
 import { ask, refreshing } from "./ask.js";
 import { $, choice, drawn, h, put, say, since, table, targetLink, time } from "./dom.js";
-import { onNews, suggest } from "./frame.js";
+import { onNews, onResults, suggest } from "./frame.js";
 import { bytes, compact, count, iso, now, percent, rate, rtt, span } from "./units.js";
 
 const CHECKS = { database: "Storing", disk: "Disk", rotation: "Rotation", input_service: "Hop feed" };
@@ -103,7 +103,7 @@ function files(news) {
     ["File", (file) => [h("code", null, file.name), file.name === current ? h("span", { class: "badge" }, "current") : null]],
     ["Made", (file) => time(file.created)],
     ["Size", (file) => bytes(file.name === current ? news.stats.current_db_size : file.size_bytes), "number"],
-    ["", (file) => h("a", { href: `${resultsUrl}/dump${file.name === current ? "" : `?file=${encodeURIComponent(file.name)}`}`, "aria-label": `Download ${file.name}` }, "Download")],
+    [h("span", { class: "unseen" }, "Download"), (file) => h("a", { href: `${resultsUrl}/dump${file.name === current ? "" : `?file=${encodeURIComponent(file.name)}`}`, "aria-label": `Download ${file.name}` }, "Download")],
   ], [...news.files].reverse()));
 }
 
@@ -199,15 +199,10 @@ async function askTargets() {
 
 const refresh = refreshing(() => Promise.all([askArrivals(), askNodes(), askFailures(), askTargets()]), 3000);
 refresh();
-setInterval(() => document.hidden || refresh(), 30_000); // the hour goes on even when nothing comes in
-
+onResults(refresh);
 onNews((news) => {
-  if (news.stats.total_results !== stored) {
-    const first = stored === 0 || (stored < 0 && news.stats.total_results > 0);
-    stored = news.stats.total_results;
-    if (first && stored > 0) $("welcome").hidden = true;
-    refresh();
-  }
+  stored = news.stats.total_results;
+  if (stored > 0) $("welcome").hidden = true;
   verdict(news);
   tiles(news);
   const key = JSON.stringify([news.files, news.rejected, news.stats.current_db_size]);

@@ -3,7 +3,7 @@
 import { LOSSES, lossClass, scale, ticks, timeAxis, valueAxis } from "./axes.js";
 import { cursor } from "./cursor.js";
 import { h, put, s } from "./dom.js";
-import { at, count, local, percent, rtt } from "./units.js";
+import { at, counted, local, percent, rtt } from "./units.js";
 
 const HEIGHT = 190;
 const BANDS = [["rtt_min_ns", "rtt_max_ns", "smoke-1"], ["rtt_p10_ns", "rtt_p90_ns", "smoke-2"], ["rtt_p25_ns", "rtt_p75_ns", "smoke-3"]];
@@ -62,7 +62,7 @@ export function drawSmoke(element, buckets, view, width, name) {
   put(element, svg);
   cursor(svg, rows.map((row) => (row.left + row.right) / 2), box.top, box.bottom, (index) => {
     const { bucket, start } = rows[index];
-    const lines = [local(start), `${percent(bucket.loss_percent)} loss in ${count(bucket.count)} ${bucket.count === 1 ? "result" : "results"}`];
+    const lines = [local(start), `${percent(bucket.loss_percent)} loss in ${counted(bucket.count, "result")}`];
     if (bucket.rtt_p50_ns != null) {
       lines.splice(1, 0, `median ${rtt(bucket.rtt_p50_ns)}`);
       lines.push(`half of them ${rtt(bucket.rtt_p25_ns)} to ${rtt(bucket.rtt_p75_ns)}`, `all ${rtt(bucket.rtt_min_ns)} to ${rtt(bucket.rtt_max_ns)}`);

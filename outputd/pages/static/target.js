@@ -3,16 +3,17 @@
 import { ask, refreshing } from "./ask.js";
 import { aligned, differs, merged } from "./compare.js";
 import { $, choice, drawn, h, put, say, since, table, targetLink, time } from "./dom.js";
-import { onNews } from "./frame.js";
+import { onResults } from "./frame.js";
 import { ceiling, drawSmoke, smokeLegend } from "./smoke.js";
 import { drawStrip, routeMark } from "./strip.js";
-import { at, count, iso, now, percent, rtt, span } from "./units.js";
+import { at, count, counted, iso, now, percent, rtt, span } from "./units.js";
 
 const { ip } = document.body.dataset;
+const OLD_MS = 50_000;
 const WEEK_S = 604_800;
 const MOST_PANELS = 6;
 const MOST_SIDE_BY_SIDE = 4;
-const state = { spanS: null, node: null, allPanels: false, target: null, series: null, paths: null, newest: null, stored: -1 };
+const state = { spanS: null, node: null, allPanels: false, target: null, series: null, paths: null, newest: null };
 
 $("ip").textContent = ip;
 $("on-map").href = `/topology#${encodeURIComponent(ip)}`;
@@ -101,7 +102,7 @@ function drawSeries(width) {
   }
   const places = shown.map(([node]) => h("div", { class: "picture" }));
   put($("smoke"), shown.map(([node, buckets], index) => h("figure", null,
-    h("figcaption", null, h("span", { class: "text" }, node), h("span", { class: "quiet" }, ` · ${count(buckets.reduce((sum, bucket) => sum + bucket.count, 0))} results, buckets of ${span(series.bucket_s)}`)),
+    h("figcaption", null, h("span", { class: "text" }, node), h("span", { class: "quiet" }, ` · ${counted(buckets.reduce((sum, bucket) => sum + bucket.count, 0), "result")}, buckets of ${span(series.bucket_s)}`)),
     places[index])),
     panels.length > shown.length ? h("button", { type: "button", onclick: () => { state.allPanels = true; drawSeries(width); } }, `Show ${panels.length - shown.length} more nodes`) : null,
     h("details", null, h("summary", null, "As a table"), seriesTable(series.buckets)));
@@ -152,9 +153,9 @@ function drawRoutes(width) {
   const frame = { since: isCut ? Math.max(from, Math.min(oldest, until - 60_000)) : from, until, bucketMs: state.series.bucket_s * 1000 };
   const places = shown.map(() => h("div", { class: "picture" }));
   put($("strips"), shown.map((route, index) => h("figure", null,
-    h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${count(route.paths.length)} ${route.paths.length === 1 ? "route" : "routes"}`)), places[index])));
+    h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.paths.length, "route")}`)), places[index])));
   const changes = shown.map((route, index) => drawStrip(places[index], route.traces, frame, width, route.node)).reduce((sum, value) => sum + value, 0);
-  say($("routes-words"), `${count(changes)} ${changes === 1 ? "change" : "changes"} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.`);
+  say($("routes-words"), `${counted(changes, "change")} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.`);
   drawPaths(all);
 }
 
@@ -164,7 +165,7 @@ function drawPaths(all) {
     const rows = aligned(paths.map((path) => path.hops));
     const label = `Last ${paths.length} routes of ${route.node}`;
     return h("details", { open: index === 0 },
-      h("summary", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${count(route.paths.length)} ${route.paths.length === 1 ? "route" : "routes"}, ${count(route.paths.reduce((sum, path) => sum + path.count, 0))} traceroutes`)),
+      h("summary", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.paths.length, "route")}, ${counted(route.paths.reduce((sum, path) => sum + path.count, 0), "traceroute")}`)),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
         h("table", { class: "paths" }, h("caption", { class: "unseen" }, label),
           h("thead", null, h("tr", null, h("td", null), paths.map((path, place) => h("th", { scope: "col" }, routeMark(place), h("span", null, ` ${count(path.count)} ×`),
@@ -191,7 +192,7 @@ function showRecent(results) {
         ["Measured", (result) => since(result.timestamp)], ["RTT", (result) => rtt(result.avg_rtt), "number"],
         ["Loss", (result) => percent(result.packet_loss), "number"], ["Replies", (result) => `${count(result.received)} of ${count(result.sent)}`, "number"],
         ["Error", (result) => h("span", { class: "text" }, result.error ?? ""), "wide"],
-        ["", (result) => h("a", { href: `/results/${result.id}`, "aria-label": `Result ${result.id} whole, as JSON` }, "JSON")],
+        [h("span", { class: "unseen" }, "Whole"), (result) => h("a", { href: `/results/${result.id}`, "aria-label": `Result ${result.id} whole, as JSON` }, "JSON")],
       ], results)]
     : h("p", { class: "quiet" }, "None yet."));
 }
@@ -214,23 +215,18 @@ const refresh = refreshing(async () => {
   const [series, paths, recent] = await Promise.all([
     ask("/series", { ip, since: iso(from), until: iso(until), ...chosen }), ask("/paths", { ip, ...chosen }), ask("/recent", { ip, limit: 10, ...chosen }),
   ]);
-  Object.assign(state, { series, paths, newest: recent[0]?.id ?? null });
+  Object.assign(state, { askedAt: Date.now(), series, paths, newest: recent[0]?.id ?? null });
   showRecent(recent);
   redrawSeries();
   redrawRoutes();
 }, 2000);
 
-/** Ask for all again only when a result about this target has come. */
+/** Ask for all again only when a result about this target has come, or the view is old. */
 const look = refreshing(async () => {
   const [newest] = await ask("/recent", { ip, limit: 1, ...(state.node ? { node: state.node } : {}) });
-  if ((newest?.id ?? null) !== state.newest) refresh();
+  const counted = state.target && newest && at(state.target.last_seen) >= Math.min(at(newest.timestamp), now());
+  if ((newest?.id ?? null) !== state.newest || !counted || Date.now() - state.askedAt > OLD_MS) refresh();
 }, 1500);
 
 refresh();
-setInterval(() => document.hidden || refresh(), 60_000);
-onNews((news) => {
-  if (news.stats.total_results !== state.stored) {
-    if (state.stored >= 0) look();
-    state.stored = news.stats.total_results;
-  }
-});
+onResults(look);

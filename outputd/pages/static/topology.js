@@ -3,7 +3,7 @@
 import { ask, refreshing } from "./ask.js";
 import { Picture } from "./canvas.js";
 import { $, h, put, say, since, table, targetLink, time } from "./dom.js";
-import { onNews } from "./frame.js";
+import { onResults } from "./frame.js";
 import { Graph } from "./graph.js";
 import { at, count, iso, rtt } from "./units.js";
 
@@ -23,7 +23,6 @@ let layout = null;
 let picture = null;
 let least = 1;
 let wholeAt = 0;
-let stored = -1;
 let chosen = null;
 
 // -- colours
@@ -196,9 +195,4 @@ $("all").addEventListener("toggle", list);
 
 begin();
 refresh();
-onNews((news) => {
-  if (news.stats.total_results !== stored) {
-    if (stored >= 0) refresh();
-    stored = news.stats.total_results;
-  }
-});
+onResults(refresh);

@@ -12,6 +12,7 @@ function digits(value) {
 }
 
 export const count = (value) => (value == null ? NONE : plain.format(value));
+export const counted = (value, name) => `${count(value)} ${name}${value === 1 ? "" : "s"}`;
 export const compact = (value) => (value == null ? NONE : value < 10_000 ? plain.format(value) : short.format(value));
 export const rate = (value) => (value == null ? NONE : `${digits(value)}/s`);
 

@@ -1,0 +1,375 @@
+"""The pages in a headless Chromium: they draw, live, survive a restart, take strings for text, obey the keyboard."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from typing import Any
+from urllib.request import urlopen
+
+from outputd import timestamps
+from outputd.world import VANTAGE_POINTS, World
+from tests.system.browser import PHONE, WIDE, Browser, axe
+from tests.system.harness import HOST, SystemTest
+from tests.system.shared import replay
+from tests.system.waiting import DEADLINE_S
+
+TAB, ENTER, RIGHT, ESCAPE = "\ue004", "\ue007", "\ue014", "\ue00c"
+DAY_S = 86_400
+PAGES = ("/", "/targets/{}", "/topology")
+HOSTILE = "<img src=x onerror=document.body.dataset.hit=1>"
+LIVE = "return document.getElementById('live').dataset.state === 'live'"
+
+
+def result(ip: str, ago_s: float = 0, **more: Any) -> dict[str, Any]:
+    """A result that was measured a while ago."""
+    at = timestamps.printed(timestamps.at(time.time() - ago_s))
+    return {"ip": ip, "sent": 4, "received": 4, "avg_rtt": 20_000_000, "timestamp": at, **more}
+
+
+def traced(ip: str, path: list[str | None], ago_s: float = 0, **more: Any) -> dict[str, Any]:
+    """A result with a traceroute over these hops, None a silent one."""
+    hops = [
+        {"ttl": ttl, "timeout": True} if hop is None else {"ttl": ttl, "ip": hop, "rtt": 1_000_000 * ttl}
+        for ttl, hop in enumerate(path, 1)
+    ]
+    return result(ip, ago_s, traceroute={"method": "icmp", "completed": True, "hops": hops}, **more)
+
+
+class PagesTest(SystemTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.browser = Browser()
+        self.addCleanup(self.browser.close)
+        self.service = self.outputd().start()
+
+    def open(self, path: str = "/") -> Browser:
+        """A page of the service, once it hears the news."""
+        self.browser.open(f"http://{HOST}:{self.service.health_port}{path}")
+        self.browser.wait(LIVE)
+        return self.browser
+
+    def post(self, *results: dict[str, Any], node: str = "ams") -> None:
+        self.assertEqual(200, self.service.post(list(results), x_ping_node=node).status)
+
+    def fill(self, seed: int = 1) -> str:
+        """Two days of the demonstration's world; the target that was measured most."""
+        world = World(seed)
+        targets = world.first_targets(8)
+        for hour in range(48, -1, -1):
+            for node in VANTAGE_POINTS:
+                at = time.time() - 3600 * hour
+                self.post(*[world.measure(node, target, at) for target in targets], node=node)
+        return targets[0]
+
+    def assertNoComplaints(self) -> None:  # in unittest's spelling
+        """Neither an error nor a broken policy."""
+        self.assertEqual([], self.browser.complaints())
+
+
+class OverviewTests(PagesTest):
+    def test_empty_it_tells_how_to_send_the_first_result_and_the_command_works(self) -> None:
+        browser = self.open()
+        browser.wait("return document.querySelector('#welcome').getClientRects().length > 0")
+        browser.run("document.body.dataset.same = 'yes'")
+        command = browser.text("#first-command")
+        answer = subprocess.run(["sh", "-c", command], capture_output=True, timeout=DEADLINE_S, check=True).stdout
+        self.assertEqual({"status": "ok", "received": 1}, json.loads(answer))
+        browser.wait("return document.querySelector('#welcome').hidden")
+        browser.wait_text("#nodes", "my-node")
+        browser.wait_text("#targets", "192.0.2.1")
+        self.assertEqual("yes", browser.run("return document.body.dataset.same"), "it was loaded again")
+        self.assertNoComplaints()
+
+    def test_it_shows_what_is_stored_and_goes_on_by_itself(self) -> None:
+        self.fill()
+        browser = self.open()
+        browser.wait_text("#verdict-words", "All is well")
+        browser.wait("return document.querySelectorAll('#arrivals svg path').length >= 2")
+        total = self.service.stats["total_results"]
+        browser.wait_text("#tiles", f"{total:,} since the start")
+        for node in VANTAGE_POINTS:
+            browser.wait_text("#nodes", node)
+        self.post(result("203.0.113.9", sent=3, received=0, error="host unreachable"), {"ip": 4})
+        browser.wait_text("#tiles", f"{total + 1:,} since the start")
+        browser.wait_text("#failures", "host unreachable")
+        browser.wait_text("#rejected", "1")
+        self.assertNoComplaints()
+
+    def test_files_can_be_had(self) -> None:
+        self.post(result("203.0.113.9"))
+        self.service.rotate()
+        browser = self.open()
+        browser.wait("return document.querySelectorAll('#files a').length === 2")
+        for address in browser.run("return [...document.querySelectorAll('#files a')].map(a => a.href)"):
+            with urlopen(address, timeout=DEADLINE_S) as answer:
+                self.assertEqual(b"SQLite format 3\0", answer.read(16), address)
+
+    def test_it_says_what_is_wrong(self) -> None:
+        self.service.stop()
+        self.service.start("--input-url=http://127.0.0.1:9/hops")
+        self.post(traced("203.0.113.9", ["198.51.100.1"]))
+        browser = self.open()
+        browser.wait_text("#verdict-words", "with a warning")
+        browser.wait_text("#checks [data-state=warn]", "refused")
+
+    def test_it_survives_a_restart_of_the_service(self) -> None:
+        self.post(result("203.0.113.9"))
+        browser = self.open()
+        browser.run("document.body.dataset.same = 'yes'")
+        self.assertStopped(self.service.stop())
+        browser.wait("return document.getElementById('live').dataset.state === 'away'")
+        self.service.start()
+        browser.wait(LIVE)
+        self.post(result("203.0.113.77"))
+        browser.wait_text("#targets", "203.0.113.77")
+        self.assertEqual("yes", browser.run("return document.body.dataset.same"))
+
+    def test_it_survives_a_kill(self) -> None:
+        browser = self.open()
+        self.service.kill()
+        browser.wait("return document.getElementById('live').dataset.state === 'away'")
+        self.service.start()
+        browser.wait(LIVE)
+
+    def test_the_filter_and_the_search_find_targets(self) -> None:
+        self.post(result("203.0.113.9"), result("203.0.113.77"), result("2001:db8::77"))
+        browser = self.open()
+        browser.wait_text("#targets", "203.0.113.9")
+        browser.run("document.getElementById('target-filter').focus()")
+        browser.press("7", "7")
+        browser.wait("return document.querySelectorAll('#targets tbody tr').length === 2")
+        browser.run("document.querySelector('#search input').focus()")
+        browser.press(*"2001:db8::77", ENTER)
+        browser.wait("return location.pathname === '/targets/2001%3Adb8%3A%3A77' || location.pathname.endsWith('77')")
+        browser.wait_text("#ip", "2001:db8::77")
+
+
+class TargetTests(PagesTest):
+    def test_it_draws_smoke_and_routes_of_each_node(self) -> None:
+        ip = self.fill()
+        browser = self.open(f"/targets/{ip}")
+        browser.wait(f"return document.querySelectorAll('#smoke svg').length === {len(VANTAGE_POINTS)}")
+        browser.wait("return document.querySelectorAll('#smoke path.median').length >= 5")
+        browser.wait("return document.querySelectorAll('#strips svg rect').length >= 5")
+        browser.wait("return document.querySelectorAll('#paths tbody tr').length > 3")
+        self.assertEqual(f"{ip} · outputd", browser.driver.title)
+        self.assertNoComplaints()
+
+    def test_a_route_change_is_an_edge_and_what_differs_is_marked(self) -> None:
+        ip, first, second = "203.0.113.9", "198.51.100.2", "198.51.100.66"
+        way = ["10.0.0.1", first, "198.51.100.3", ip]
+        silent: list[str | None] = ["10.0.0.1", None, "198.51.100.3", ip]
+        other = ["10.0.0.1", second, "198.51.100.3", ip]
+        paths: list[list[str | None]] = [[*way], silent, [*way], [*other], [*other], [*way]]
+        self.post(*[traced(ip, path, 600 * (9 - place)) for place, path in enumerate(paths)])
+        browser = self.open(f"/targets/{ip}")
+        browser.wait_text("#routes-words", "2 changes")
+        browser.wait_text("#strips", "2 routes")  # a hop that was silent once makes no other route
+        browser.wait("return document.querySelectorAll('#paths tr.differs').length")
+        marked = browser.run("return [...document.querySelectorAll('#paths tr.differs')].map(row => row.textContent)")
+        self.assertEqual(1, len(marked))
+        self.assertIn(first, marked[0])
+        self.assertIn(second, marked[0])
+
+    def test_it_grows_when_a_result_about_it_comes(self) -> None:
+        self.post(result("203.0.113.9", 60))
+        browser = self.open("/targets/203.0.113.9")
+        browser.wait_text("#tiles", "1")
+        self.post(result("203.0.113.9", received=0, error="gone"))
+        browser.wait_text("#recent", "gone")
+        browser.wait_text("#tiles", "1 without any reply")
+
+    def test_one_that_nobody_has_measured_says_so_until_somebody_does(self) -> None:
+        browser = self.open("/targets/203.0.113.9")
+        browser.wait_text("#nothing", "has not been measured yet")
+        self.post(result("203.0.113.9"))
+        browser.wait("return document.getElementById('nothing').hidden")
+        browser.wait("return document.querySelectorAll('#smoke svg').length === 1")
+        self.assertNoComplaints()
+
+    def test_nodes_and_spans_are_chosen(self) -> None:
+        ip = self.fill()
+        browser = self.open(f"/targets/{ip}")
+        browser.wait(f"return document.querySelectorAll('#smoke svg').length === {len(VANTAGE_POINTS)}")
+        browser.run("[...document.querySelectorAll('#chosen-nodes button')].find(b => b.textContent === 'fra').click()")
+        browser.wait("return document.querySelectorAll('#smoke svg').length === 1")
+        browser.run("document.querySelector('#span button[data-span=\"3600\"]').click()")
+        browser.wait_text("#smoke", "buckets of 30 s")
+
+    def test_times_are_the_readers_and_utc_is_at_hand(self) -> None:
+        self.post({**result("203.0.113.9"), "timestamp": "2026-01-07T22:30:00.123456789Z"})
+        browser = self.open("/targets/203.0.113.9")
+        browser.wait_text(
+            "#tiles time[datetime='2026-01-07T22:30:00.123456789Z']:not([data-since])",
+            "8 Jan 2026, 23:30".replace("8", "7"),
+        )
+        title = browser.run("return document.querySelector('#tiles time[title]').title")
+        self.assertIn("2026-01-07 22:30:00.123456789 UTC", title)
+        browser.wait_text("#zone", "Europe/Berlin")
+
+
+class TopologyTests(PagesTest):
+    def test_it_grows_while_somebody_looks(self) -> None:
+        self.post(traced("203.0.113.9", ["10.0.0.1", "198.51.100.2", "203.0.113.9"]))
+        browser = self.open("/topology")
+        browser.wait_text("#graph-words", "3 addresses, 2 links")
+        self.post(traced("203.0.113.10", ["10.0.0.1", "198.51.100.2", "203.0.113.10"]))
+        browser.wait_text("#graph-words", "4 addresses, 3 links")
+        self.assertTrue(self._is_drawn(browser))
+        self.assertNoComplaints()
+
+    def test_an_address_is_chosen_by_keyboard_by_name_and_by_pointer(self) -> None:
+        self.post(*[traced(f"203.0.113.{n}", ["10.0.0.1", "198.51.100.2", f"203.0.113.{n}"]) for n in range(9)])
+        browser = self.open("/topology")
+        browser.wait("return document.getElementById('graph').dataset.resting === 'true'")
+        browser.run("document.getElementById('graph').focus()")
+        browser.press(RIGHT)
+        browser.wait_text("#details-title", "198.51.100.2")
+        browser.wait_text("#about", "Targets behind it (9)")
+        browser.press(ESCAPE)
+        browser.wait_text("#details-title", "An address")
+        browser.run("document.getElementById('find').focus()")
+        browser.press(*"10.0.0.1", ENTER)
+        browser.wait_text("#details-title", "10.0.0.1")
+        browser.wait_text("#about", "9 times as a hop")
+        self.assertEqual("#10.0.0.1", browser.run("return location.hash"))
+        browser.run("document.querySelector('#about button').click()")
+        browser.wait_text("#details-title", "198.51.100.2")
+
+    def test_all_is_in_a_table_too(self) -> None:
+        self.post(traced("203.0.113.9", ["10.0.0.1", "198.51.100.2", "203.0.113.9"]))
+        browser = self.open("/topology")
+        browser.wait_text("#graph-words", "3 addresses")
+        browser.run("document.querySelector('#all summary').click()")
+        browser.wait("return document.querySelectorAll('#table tbody tr').length === 3")
+
+    def test_it_holds_five_thousand_addresses(self) -> None:
+        def address(number: int) -> str:
+            return f"10.{number >> 14 & 63}.{number >> 7 & 127}.{number & 127}"
+
+        paths = [[address(n // 64), address(100 + n // 6), address(1100 + n)] for n in range(4200)]
+        for begin in range(0, len(paths), 700):
+            self.post(*[traced(path[-1], [*path]) for path in paths[begin : begin + 700]])
+        browser = self.open("/topology")
+        browser.wait("return Number(document.getElementById('graph').dataset.addresses) > 4900")
+        browser.wait("return document.getElementById('graph').dataset.resting")
+        self.assertTrue(self._is_drawn(browser))
+        browser.run("document.getElementById('graph').focus()")
+        browser.press(RIGHT)
+        browser.wait_text("#about", "times as a hop")
+        self.assertNoComplaints()
+
+    def test_its_address_may_name_one(self) -> None:
+        self.post(traced("203.0.113.9", ["10.0.0.1", "203.0.113.9"]))
+        self.open("/topology#10.0.0.1").wait_text("#details-title", "10.0.0.1")
+
+    def _is_drawn(self, browser: Browser) -> bool:
+        """Whether something is on the canvas."""
+        return bool(browser.wait("""
+            const canvas = document.getElementById('graph');
+            const dots = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+            return dots.some(value => value)
+        """))  # fmt: skip
+
+
+class HostileTests(PagesTest):
+    def test_what_nodes_send_is_text_everywhere(self) -> None:
+        hops = [{"ttl": 1, "ip": "10.0.0.1"}, {"ttl": 2, "ip": HOSTILE}, {"ttl": 3, "ip": "</table><script>1</script>"}]
+        trace = {"method": HOSTILE, "completed": True, "error": HOSTILE, "hops": hops}
+        bad = {"ip": "1.2.3.4", "sent": 1, HOSTILE: 1}
+        for node in (HOSTILE, "&lt;b&gt;", "'\"><b>"):
+            self.post(
+                result("203.0.113.9", traceroute=trace, error=HOSTILE),
+                result("203.0.113.9", 9, received=0, error=HOSTILE),
+                result("203.0.113.9", 1800, traceroute={**trace, "hops": hops[::2]}), bad, node=node,
+            )  # fmt: skip
+        for path, places in (
+            ("/", ("#nodes", "#failures", "#targets")),
+            ("/targets/203.0.113.9", ("#chosen-nodes", "#smoke", "#strips", "#paths", "#recent")),
+            ("/topology", ()),
+        ):
+            browser = self.open(path)
+            for place in places:
+                browser.wait_text(place, HOSTILE)
+            self.assertEqual(0, browser.run("return document.querySelectorAll('main img, main script, main b').length"))
+            self.assertIsNone(browser.run("return document.body.dataset.hit ?? null"))
+            self.assertNoComplaints()
+
+
+class EverybodyTests(PagesTest):
+    """Whoever reads, on whatever."""
+
+    def test_the_keyboard_reaches_all(self) -> None:
+        ip = self.fill()
+        browser = self.open()
+        browser.wait("return document.querySelectorAll('#arrivals svg').length")
+        browser.press(TAB)
+        self.assertEqual("Skip to the content", browser.focused())
+        browser.press(ENTER)
+        self.assertEqual("main", browser.focused())
+        browser.press(TAB, TAB)
+        self.assertEqual("Last day", browser.focused())
+        browser.press(ENTER)
+        browser.wait("return document.querySelector('[data-span=\"86400\"]').getAttribute('aria-pressed') === 'true'")
+        browser = self.open(f"/targets/{ip}")
+        browser.wait("return document.querySelectorAll('#smoke svg').length")
+        browser.run("document.querySelector('#smoke svg').focus()")
+        browser.press(RIGHT)
+        self.assertRegex(browser.text("#smoke [aria-live]"), r"loss in [\d,]+ result")
+        self.assertEqual(1, browser.count("#smoke .bubble"))
+
+    def test_axe_finds_nothing(self) -> None:
+        source = axe()
+        for filled in (False, True):
+            ip = self.fill() if filled else "203.0.113.9"
+            for size in (WIDE, PHONE):
+                for scheme in ("light", "dark"):
+                    self.browser.look(size, scheme)
+                    for path in PAGES:
+                        browser = self.open(path.format(ip))
+                        self._wait_for_all(filled)
+                        browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+                        browser.run(source)
+                        found = browser.driver.execute_async_script(
+                            "const done = arguments[0]; axe.run().then(r => done(r.violations.map(v => [v.id, v.help,"
+                            " v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + n.failureSummary)])))"
+                        )
+                        self.assertEqual([], found, (path, size, scheme, filled))
+
+    def test_a_phone_scrolls_in_one_direction_only(self) -> None:
+        ip = self.fill()
+        self.browser.look(PHONE)
+        for path in PAGES:
+            browser = self.open(path.format(ip))
+            self._wait_for_all(True)
+            self.assertLessEqual(browser.run("return document.documentElement.scrollWidth"), PHONE[0], path)
+
+    def test_nobody_else_is_asked_for_anything(self) -> None:
+        ip = self.fill()
+        for path in PAGES:
+            browser = self.open(path.format(ip))
+            self._wait_for_all(True)
+            names = browser.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
+            self.assertTrue(names)
+            own = f"http://{HOST}:{self.service.health_port}/"
+            self.assertEqual([], [name for name in names if not re.match(rf"{own}|data:", name)])
+            self.assertNoComplaints()
+
+    def test_real_results_are_drawn(self) -> None:
+        real = replay("medium")
+        for body in real.bodies:
+            self.service.post(body)
+        ip = max(self.service.get("/targets").json["targets"], key=lambda target: target["results"])["ip"]
+        for path in PAGES:
+            self.open(path.format(ip))
+            self._wait_for_all(True)
+            self.assertNoComplaints()
+
+    def _wait_for_all(self, filled: bool) -> None:
+        """Until the page has drawn what there is."""
+        drawn = "#arrivals svg, #smoke svg, #strips svg, #graph[data-addresses]:not([data-addresses='0'])"
+        script = "return document.querySelectorAll(arguments[0]).length > 0"
+        self.browser.wait(script, drawn if filled else "#welcome:not([hidden]), #nothing:not([hidden])")
