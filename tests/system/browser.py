@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from tests.system.waiting import wait_until
+from tests.system.waiting import DEADLINE_S, wait_until
 
 try:
     from selenium import webdriver
@@ -94,7 +94,7 @@ class Browser:
         script = "return [...document.querySelectorAll(arguments[0])].filter(e => e.getClientRects().length).length"
         return int(self.run(script, selector))
 
-    def wait(self, script: str, *arguments: object) -> Any:
+    def wait(self, script: str, *arguments: object, deadline_s: float = DEADLINE_S) -> Any:
         """What a script returns once that is true."""
         found: list[Any] = []
 
@@ -102,7 +102,10 @@ class Browser:
             found.append(self.run(script, *arguments))
             return bool(found[-1])
 
-        wait_until(look, f"{script} {arguments} in {self.driver.current_url}\n{self.text('main')[:2000]}")
+        try:
+            wait_until(look, f"{script} {arguments} in {self.driver.current_url}", deadline_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.complaints()}\n{self.text('main')[:2000]}") from None
         return found[-1]
 
     def wait_text(self, selector: str, words: str) -> None:

@@ -254,7 +254,7 @@ class TopologyTests(PagesTest):
         for begin in range(0, len(paths), 700):
             self.post(*[traced(path[-1], [*path]) for path in paths[begin : begin + 700]])
         browser = self.open("/topology")
-        browser.wait("return Number(document.getElementById('graph').dataset.addresses) > 4900")
+        browser.wait("return Number(document.getElementById('graph').dataset.addresses) > 4900", deadline_s=60)
         browser.wait("return document.getElementById('graph').dataset.resting")
         self.assertTrue(self._is_drawn(browser))
         browser.run("document.getElementById('graph').focus()")

@@ -11,8 +11,8 @@ export class Graph {
     this.newest = null;
   }
 
-  /** Take links in; whether an address or a link is new. */
-  merge(links) {
+  /** Take links in, new ones up to `most` in all; whether one was new. */
+  merge(links, most) {
     const before = this.links.length;
     const seenAt = performance.now();
     for (const link of links) {
@@ -20,7 +20,7 @@ export class Graph {
       const known = this.byEnds.get(key);
       if (known) {
         Object.assign(known, link);
-      } else {
+      } else if (this.links.length < most) {
         const from = this.#place(link.from, seenAt);
         const to = this.#place(link.to, seenAt);
         const made = { ...link, a: from.place, b: to.place };

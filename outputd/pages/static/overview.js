@@ -66,7 +66,7 @@ function verdict(news) {
 
 /** A figure with its name, and a bar of how much of a limit it takes. */
 function tile(name, value, more, part) {
-  return h("div", { class: "tile" }, h("h3", null, name), h("p", { class: "figure" }, value),
+  return h("div", { class: "tile" }, h("h2", null, name), h("p", { class: "figure" }, value),
     part == null ? null : h("meter", { min: 0, max: 1, high: 0.9, value: Math.min(1, part), "aria-label": `${name}: part of the limit` }),
     h("p", { class: "quiet" }, more));
 }

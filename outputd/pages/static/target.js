@@ -22,7 +22,7 @@ put($("smoke-legend"), smokeLegend());
 // -- figures
 
 function tile(name, value, more) {
-  return h("div", { class: "tile" }, h("h3", null, name), h("p", { class: "figure" }, value), h("p", { class: "quiet" }, more));
+  return h("div", { class: "tile" }, h("h2", null, name), h("p", { class: "figure" }, value), h("p", { class: "quiet" }, more));
 }
 
 function showFigures() {

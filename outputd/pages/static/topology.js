@@ -163,7 +163,7 @@ const refresh = refreshing(async () => {
   if (mine !== graph) return;
   if (whole) wholeAt = performance.now();
   const first = graph.addresses.length === 0;
-  if (graph.merge(links.slice(0, Math.max(0, whole ? MOST_LINKS : MOST_LINKS - graph.links.length)))) {
+  if (graph.merge(links, MOST_LINKS)) {
     if (first) for (const address of graph.addresses) address.first = true;
     layout.postMessage({ size: graph.addresses.length, links: graph.ends() });
     put($("addresses"), graph.addresses.slice(0, 300).map(({ ip }) => h("option", { value: ip })));
