@@ -127,7 +127,7 @@ export class Picture {
     for (const [colour, addresses] of byColour) {
       pen.fillStyle = this.palette[colour] ?? ink("--quiet");
       for (const dim of near ? [true, false] : [false]) {
-        pen.globalAlpha = dim ? 0.25 : 1;
+        pen.globalAlpha = dim ? 0.35 : 1;
         pen.beginPath();
         for (const address of addresses) {
           if (near && dim === near.has(address.place)) continue;

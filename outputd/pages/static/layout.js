@@ -6,7 +6,7 @@
 const THETA = 0.9;
 const PUSH = 900;
 const LENGTH = 46;
-const GRAVITY = 0.012;
+const GRAVITY = 0.03;
 const FRAME_MS = 40;
 
 let x = new Float32Array(0);
