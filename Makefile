@@ -55,7 +55,7 @@ run: .venv/ready-run
 	@echo 'outputd in the foreground; Ctrl-C stops it. Its log says where it listens and keeps its files.'
 	@$(if $(strip $(ARGS)),true,env | grep -q '^OUTPUTD_') || printf '  %s\n' \
 	    'results  POST http://localhost:8081/results' \
-	    'look at  http://localhost:8091/health  /stats  /recent  /metrics' \
+	    'look at  http://localhost:8091/  and  /health  /stats  /recent  /metrics' \
 	    'files    ./output_data/'
 	@exec .venv/bin/twistd -n --pidfile= outputd $(ARGS)
 

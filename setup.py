@@ -15,6 +15,7 @@ TEST = [
     "openapi-spec-validator>=0.9",
     "PyYAML>=6",
     "schemathesis==4.32.*",  # held fast: each release looks for more
+    "selenium>=4.20",
     "setuptools>=64",
     "trustme>=1.1",
 ]

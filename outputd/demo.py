@@ -243,7 +243,7 @@ async def _run(reactor: Any, options: argparse.Namespace) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("OUTPUTD_")}
         reactor.spawnProcess(service, sys.executable, _service_flags(options, directory), environ)
         board.line("outputd", f"files in {directory}, deleted at the end")
-        board.line("outputd", f"look at http://localhost:{options.health_port}/health, /recent and /metrics")
+        board.line("outputd", f"look at http://localhost:{options.health_port}/")
         await _up(reactor, http, options.health_port, stopped)
     else:
         board.line("demo", f"posting to {options.url}; hops are awaited at http://localhost:{options.hops_port}/hops")

@@ -121,8 +121,6 @@ class World:
             ttl = index + 2
             hops.append({"ttl": ttl, "timeout": True} if silent else {"ttl": ttl, "ip": ip, "rtt": rtt})
             before = number
-        if is_up and len(path) == 1:  # the router at which the node is
-            hops.append({"ttl": 2, "ip": target, "rtt": self._rtt_ns(path)})
         if not is_up:
             hops += [{"ttl": ttl, "timeout": True} for ttl in range(len(hops) + 1, min(len(hops) + 5, _MOST_TTL))]
         return {"method": self._random.choice(("icmp", "icmp", "tcp")), "completed": is_up, "hops": hops}

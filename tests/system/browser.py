@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -43,6 +44,17 @@ def axe() -> str:
 
 class Browser:
     """One Chromium with a profile of its own, with the tongue of London in the zone of Berlin."""
+
+    _shared: Browser | None = None
+
+    @classmethod
+    def shared(cls) -> Browser:
+        """The one of this process: to start one takes seconds. It ends with the process."""
+        if cls._shared is None:
+            cls._shared = cls()
+            atexit.register(cls._shared.close)
+        cls._shared.look()
+        return cls._shared
 
     def __init__(self) -> None:
         if webdriver is None:

@@ -41,8 +41,8 @@ def traced(ip: str, path: list[str | None], ago_s: float = 0, **more: Any) -> di
 class PagesTest(SystemTest):
     def setUp(self) -> None:
         super().setUp()
-        self.browser = Browser()
-        self.addCleanup(self.browser.close)
+        self.browser = Browser.shared()
+        self.addCleanup(self.browser.driver.get, "about:blank")
         self.service = self.outputd().start()
 
     def open(self, path: str = "/") -> Browser:
