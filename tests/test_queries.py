@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from outputd.pools import Threads
 from outputd.queries import Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
 from outputd.queries import summaries as links_of
+from outputd.queries.paths import MOST_TRACEROUTES
 from outputd.queries.session import Session
 from tests.fakes import REACTOR, Bench, a_result, a_trace, many_hops, outcome
 from tests.test_summary import wild
@@ -246,6 +247,13 @@ class Asking(SynchronousTestCase):
             [(["10.0.0.1", None, "8.8.8.8"], 3), (["10.0.0.2", None, "8.8.8.8"], 1)],
         )
         self.assertEqual([place for _, _, place in found["timeline"]], [0, 1, 0, 0])
+
+    def test_paths_of_one_node_say_so_when_those_of_another_took_the_room(self) -> None:
+        trace = a_trace({"ttl": 1, "ip": "8.8.8.8"})
+        self.bench.post(trace, node="rare")
+        for complete in (True, False):
+            self.assertEqual(complete, read(outcome(self.queries.paths("8.8.8.8", "rare", None)))["complete"])
+            self.bench.post(*[trace] * MOST_TRACEROUTES, node="busy")
 
     def test_hostile_text_comes_back_as_it_was_in_every_form(self) -> None:
         node, error = '=1+1,"a"', 'a "b",\r\n<script>\x00\u2028é'

@@ -27,7 +27,10 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
     session.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
     session.execute("CREATE TEMP TABLE trace (id INTEGER PRIMARY KEY, node, at, completed, replies)")
 
+    complete = True
+
     def gather(_: object) -> bool:
+        nonlocal complete
         room = MOST_TRACEROUTES - session.value("SELECT count(*) FROM temp.trace")
         session.execute("DELETE FROM temp.chosen")
         session.execute(
@@ -36,7 +39,7 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
             " ORDER BY p.id DESC LIMIT :room",
             {**parameters, "room": room},
         )
-        full = session.value("SELECT count(*) FROM temp.chosen") == room
+        complete = session.value("SELECT count(*) FROM temp.chosen") < room
         session.execute(f"""
             INSERT INTO temp.trace
             SELECT p.id, b.node, p.timestamp, t.completed, (
@@ -48,7 +51,7 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
             FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p CROSS JOIN f.traceroute_results t
             WHERE p.id = c.id AND t.id = c.id {"" if node is None else "AND b.node = :node"}
             """, parameters)  # fmt: skip
-        return bool(full)
+        return not complete
 
     session.over_files(gather, session.files[::-1])
     rows = session.execute("""
@@ -82,7 +85,7 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
         "paths": [path.printed() for path in found],
         "timeline": msgspec.Raw(timeline.encode()),
         "traceroutes": traceroutes,
-        "complete": traceroutes < MOST_TRACEROUTES,
+        "complete": complete,
     }
     return Table(session, "paths", COLUMNS, document=msgspec.json.encode(document))
 

@@ -115,7 +115,7 @@ export class Picture {
       pen.globalAlpha = 1;
     };
     const many = graph.addresses.length;
-    lines(graph.links, ink("--quiet"), near ? 0.15 : many > 2000 ? 0.16 : many > 400 ? 0.28 : 0.45, many > 400 ? 0.7 : 1.1);
+    lines(graph.links, ink("--quiet"), near ? 0.2 : many > 2000 ? 0.16 : many > 400 ? 0.28 : 0.45, many > 400 ? 0.7 : 1.1);
     if (near) lines([...this.chosen.in, ...this.chosen.out], ink("--accent"), 0.95, 2);
 
     const byColour = new Map();
@@ -127,7 +127,7 @@ export class Picture {
     for (const [colour, addresses] of byColour) {
       pen.fillStyle = this.palette[colour] ?? ink("--quiet");
       for (const dim of near ? [true, false] : [false]) {
-        pen.globalAlpha = dim ? 0.35 : 1;
+        pen.globalAlpha = dim ? 0.5 : 1;
         pen.beginPath();
         for (const address of addresses) {
           if (near && dim === near.has(address.place)) continue;
