@@ -8,6 +8,7 @@
 #   make bench-smoke                whether benchmarks and counts are right, in 20 seconds
 #   make overload                   ten times too much for a minute, beside idle and slow connections; ARGS="--seconds 10"
 #   make soak MINUTES=30            a long run with kills, outages and full disks, and the account of every result
+#   make pictures                   those of the README, taken anew in a headless Chromium
 #   make check                      all that must pass before a change lands
 #   make clean                      takes away what the above made, never results
 
@@ -17,7 +18,7 @@ TESTS ?= tests
 MINUTES ?= 30
 
 .DEFAULT_GOAL := run
-.PHONY: run demo test lint ruff format mypy bench bench-smoke overload soak check clean stale
+.PHONY: run demo test lint ruff format mypy bench bench-smoke overload soak pictures check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -87,6 +88,9 @@ overload: .venv/ready-test
 
 soak: .venv/ready-test
 	@.venv/bin/python -m tests.system.soak --minutes $(MINUTES) $(ARGS)
+
+pictures: .venv/ready-test
+	@.venv/bin/python -m tests.system.pictures
 
 check:
 	@.ci/run

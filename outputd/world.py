@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
+from statistics import pstdev
 from typing import Any, Final
 
 Result = dict[str, Any]
@@ -21,6 +23,8 @@ _MOST_TTL = 30
 _PROBES = 4
 _OUTAGE_S = 600
 _OUT = 0.02
+_DAY_S = 86_400
+_QUIET_UNTIL_S = 14 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +94,23 @@ class World:
         owner = self.owners.get(target)
         path = [] if owner is None else self._path(self._entries[vantage_point], owner, when)
         is_up = owner is not None and bool(path) and not self.routers[owner].is_down
-        rtts = [self._rtt_ns(path) for _ in range(_PROBES) if is_up and not self._is_lost(path)]
+        rtts = [self._rtt_ns(path, when) for _ in range(_PROBES) if is_up and not self._is_lost(path)]
         result: Result = {
             "ip": target,
             "sent": _PROBES,
             "received": len(rtts),
             "packet_loss": 100 * (_PROBES - len(rtts)) / _PROBES,
             "timestamp": datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "traceroute": self._trace(vantage_point, path, target, is_up),
+            "traceroute": self._trace(vantage_point, path, target, is_up, when),
         }
         if rtts:
-            result["avg_rtt"] = sum(rtts) // len(rtts)
+            result |= {"avg_rtt": sum(rtts) // len(rtts), "min_rtt": min(rtts), "max_rtt": max(rtts)}
+            result["stddev_rtt"] = int(pstdev(rtts))
         else:
             result["error"] = "request timed out"
         return result
 
-    def _trace(self, vantage_point: str, path: list[int], target: str, is_up: bool) -> Result:
+    def _trace(self, vantage_point: str, path: list[int], target: str, is_up: bool, when: float) -> Result:
         is_own_router = is_up and len(path) == 1
         gateway = target if is_own_router else f"10.{VANTAGE_POINTS.index(vantage_point)}.0.1"
         hops: list[Result] = [{"ttl": 1, "ip": gateway, "rtt": _MS_NS // 2}]
@@ -117,7 +122,7 @@ class World:
             router = self.routers[number]
             mute = router.is_silent or (is_v6 and not router.speaks_v6) or self._random.random() < 0.02
             silent = mute and not is_target
-            rtt = self._rtt_ns(path[: index + 2])
+            rtt = self._rtt_ns(path[: index + 2], when)
             ttl = index + 2
             hops.append({"ttl": ttl, "timeout": True} if silent else {"ttl": ttl, "ip": ip, "rtt": rtt})
             before = number
@@ -154,11 +159,12 @@ class World:
             self._period, self._links_out = period, frozenset(link for link in links if rng.random() < _OUT)
         return self._links_out
 
-    def _rtt_ns(self, path: list[int]) -> int:
-        """There and back: what the way is long, and some waiting in queues."""
+    def _rtt_ns(self, path: list[int], when: float) -> int:
+        """There and back: what the way is long, and some waiting in queues, in the evening (UTC) the most."""
         places = [self.routers[number].place for number in path]
         length = sum(abs(ax - bx) + abs(ay - by) for (ax, ay), (bx, by) in pairwise(places))
-        return int(_MS_NS * (0.6 + 12 * length + self._random.expovariate(2)))
+        busy = 0.5 + 2 * max(0.0, math.sin(math.tau * (when - _QUIET_UNTIL_S) / _DAY_S)) ** 2
+        return int(_MS_NS * (0.6 + 12 * length + busy * self._random.expovariate(1)))
 
     def _is_lost(self, path: list[int]) -> bool:
         return any(self._random.random() < self.routers[number].loss for number in path[-2:])

@@ -12,6 +12,8 @@ from typing import Any
 from outputd.resultfile import FileInfo, uri
 
 _CACHE_KIB = 8 * 1024
+_LOOK_EVERY = 100_000
+"""Steps of SQLite's machine, some milliseconds; an interrupt that comes before a statement's first step is lost."""
 _GONE = re.compile("unable to open|no such table")
 
 
@@ -36,6 +38,7 @@ class Session:
         self._db.execute("PRAGMA temp_store=FILE")
         self._db.execute("PRAGMA automatic_index=OFF")  # one over all hops of a file takes longer than any question
         self._db.execute(f"PRAGMA temp.cache_size=-{_CACHE_KIB}")
+        self._db.set_progress_handler(lambda: self._ended is not None, _LOOK_EVERY)
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> sqlite3.Cursor:
         """Run a statement. Raises TooLong, or another reason to end, and sqlite3.Error."""

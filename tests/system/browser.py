@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import os
 import shutil
 import tempfile
@@ -24,6 +25,12 @@ _FLAGS = (
     "--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
+_AXE = """
+    const [options, done] = arguments;
+    const where = (node) => node.html.slice(0, 200) + node.failureSummary;
+    const told = ({ id, help, nodes }) => [id, help, nodes.slice(0, 3).map(where)];
+    requestAnimationFrame(() => axe.run(options).then((found) => done(found.violations.map(told))));
+"""
 WIDE, PHONE = (1360, 900), (390, 844)
 
 
@@ -125,6 +132,16 @@ class Browser:
         self.wait(
             "return (document.querySelector(arguments[0])?.textContent ?? '').includes(arguments[1])", selector, words
         )
+
+    def violations(self, *rules: str) -> list[Any]:
+        """What axe-core, once run in the page, finds by these rules (by all when none is named)."""
+        options = {"resultTypes": ["violations"], "preload": False, **({"runOnly": rules} if rules else {})}
+        return list(self.driver.execute_async_script(_AXE, options))
+
+    def picture(self) -> bytes:
+        """What is to be seen, as WebP."""
+        answer = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 90})
+        return base64.b64decode(answer["data"])
 
     def press(self, *keys: str) -> None:
         """Press keys, wherever the focus is."""

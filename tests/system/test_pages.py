@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import time
+from functools import cache
+from itertools import product
 from typing import Any
 from urllib.request import urlopen
 
@@ -38,6 +40,19 @@ def traced(ip: str, path: list[str | None], ago_s: float = 0, **more: Any) -> di
     return result(ip, ago_s, traceroute={"method": "icmp", "completed": True, "hops": hops}, **more)
 
 
+@cache
+def two_days() -> tuple[str, dict[str, bytes]]:
+    """The target and the bodies of each node: two days of the demonstration's world."""
+    world = World(1)
+    targets = world.first_targets(8)
+    hours = [time.time() - 3600 * hour for hour in range(48, -1, -2)]
+    bodies = {
+        node: json.dumps([world.measure(node, target, at) for at in hours for target in targets]).encode()
+        for node in VANTAGE_POINTS
+    }
+    return targets[0], bodies
+
+
 class PagesTest(SystemTest):
     def setUp(self) -> None:
         super().setUp()
@@ -54,15 +69,12 @@ class PagesTest(SystemTest):
     def post(self, *results: dict[str, Any], node: str = "ams") -> None:
         self.assertEqual(200, self.service.post(list(results), x_ping_node=node).status)
 
-    def fill(self, seed: int = 1) -> str:
-        """Two days of the demonstration's world; the target that was measured most."""
-        world = World(seed)
-        targets = world.first_targets(8)
-        for hour in range(48, -1, -1):
-            for node in VANTAGE_POINTS:
-                at = time.time() - 3600 * hour
-                self.post(*[world.measure(node, target, at) for target in targets], node=node)
-        return targets[0]
+    def fill(self) -> str:
+        """Two days of the demonstration's world; one of its targets."""
+        target, bodies = two_days()
+        for node, body in bodies.items():
+            self.assertEqual(200, self.service.post(body, x_ping_node=node).status)
+        return target
 
     def assertNoComplaints(self) -> None:  # in unittest's spelling
         """Neither an error nor a broken policy."""
@@ -325,19 +337,16 @@ class EverybodyTests(PagesTest):
         source = axe()
         for filled in (False, True):
             ip = self.fill() if filled else "203.0.113.9"
-            for size in (WIDE, PHONE):
-                for scheme in ("light", "dark"):
-                    self.browser.look(size, scheme)
-                    for path in PAGES:
-                        browser = self.open(path.format(ip))
-                        self._wait_for_all(filled)
-                        browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
-                        browser.run(source)
-                        found = browser.driver.execute_async_script(
-                            "const done = arguments[0]; axe.run().then(r => done(r.violations.map(v => [v.id, v.help,"
-                            " v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + n.failureSummary)])))"
-                        )
-                        self.assertEqual([], found, (path, size, scheme, filled))
+            for path in PAGES:
+                browser = self.open(path.format(ip))
+                self._wait_for_all(filled)
+                browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+                browser.run(source)
+                for size, scheme in product((WIDE, PHONE), ("light", "dark")):
+                    browser.look(size, scheme)
+                    all_rules = (size is WIDE) == (scheme == "light")
+                    found = browser.violations() if all_rules else browser.violations("color-contrast")
+                    self.assertEqual([], found, (path, size, scheme, filled))
 
     def test_a_phone_scrolls_in_one_direction_only(self) -> None:
         ip = self.fill()

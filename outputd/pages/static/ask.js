@@ -32,11 +32,15 @@ export async function ask(path, parameters = {}, tries = 4) {
   }
 }
 
-/** Runs `work` now and again when told so, never twice at once, and with a rest between. */
+/**
+ * Runs `work` now and again when told so, never twice at once, and with a rest between. `soon` cuts the rest short: for what
+ * a person has asked for.
+ */
 export function refreshing(work, restMs) {
   let running = false;
   let wanted = false;
-  return async function refresh() {
+  let wake = () => {};
+  async function refresh() {
     wanted = true;
     if (running) return;
     running = true;
@@ -48,8 +52,13 @@ export function refreshing(work, restMs) {
         if (!(error instanceof Problem)) console.error(error);
         else if (error.status !== 400) setTimeout(refresh, AGAIN_MS);
       }
-      await pause(restMs);
+      await Promise.race([pause(restMs), new Promise((resolve) => (wake = resolve))]);
     }
     running = false;
+  }
+  refresh.soon = () => {
+    refresh();
+    wake();
   };
+  return refresh;
 }

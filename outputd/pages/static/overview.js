@@ -133,7 +133,7 @@ async function askArrivals() {
 }
 choice($("span"), (seconds) => {
   arrivals.span = Number(seconds);
-  refresh();
+  refresh.soon();
 });
 
 function clockOffset(seconds) {

@@ -70,12 +70,12 @@ function showChoices() {
 function chooseNode(node, button) {
   state.node = node;
   for (const other of $("chosen-nodes").children) other.setAttribute("aria-pressed", other === button);
-  refresh();
+  refresh.soon();
 }
 
 choice($("span"), (seconds) => {
   state.spanS = Number(seconds);
-  refresh();
+  refresh.soon();
 });
 
 function byNode(buckets) {

@@ -180,7 +180,7 @@ $("colour").addEventListener("change", colour);
 $("least").addEventListener("change", () => {
   least = Number($("least").value);
   begin();
-  refresh();
+  refresh.soon();
 });
 $("find").addEventListener("change", () => {
   const ip = $("find").value.trim().toLowerCase();
