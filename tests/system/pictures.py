@@ -44,7 +44,7 @@ class Fleet:
             others = self._first if most < 4 else list(self._known)
             for node in VANTAGE_POINTS:
                 chosen = self._random.sample(others, min(most, len(others)))
-                self._post(node, [self.target, self._first[1], *chosen], at)
+                self._post(node, [self.target, self.target, self._first[1], *chosen], at)
 
     def _post(self, node: str, targets: list[str], at: float) -> None:
         results = [self._world.measure(node, ip, at) for ip in targets]
@@ -75,7 +75,8 @@ def take(images: Path) -> None:
             fleet = Fleet(outputd.start())
             now = time.time()
             fleet.measure(_every(600, now - 86_400 * _DAYS, now - 3600), 1)
-            fleet.measure(_every(30, now - 3600, now), 4)
+            for minute in range(60, 0, -1):
+                fleet.measure(iter([now - 60 * minute]), 4 + minute * minute % 7)
             outputd.stop()
             for path in result_files(outputd.directory):  # as if nothing had come late
                 with closing(sqlite3.connect(path)) as db, db:
@@ -92,6 +93,7 @@ def take(images: Path) -> None:
 def _look(browser: Browser, outputd: Outputd, fleet: Fleet, images: Path) -> None:
     def open_(path: str, size: tuple[int, int], scheme: str) -> None:
         browser.look(size, scheme)
+        browser.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         browser.open(f"http://{HOST}:{outputd.health_port}{path}")
         browser.wait("return document.getElementById('live').dataset.state === 'live'")
 
@@ -129,6 +131,7 @@ def _look(browser: Browser, outputd: Outputd, fleet: Fleet, images: Path) -> Non
     browser.run("document.getElementById('graph').focus()")
     browser.press("\ue014")
     browser.wait("return document.querySelectorAll('#about li').length > 3")
+    browser.run("document.activeElement.blur()")
     keep("topology-dark")
 
 

@@ -209,7 +209,7 @@ class TargetTests(PagesTest):
         browser.run("[...document.querySelectorAll('#chosen-nodes button')].find(b => b.textContent === 'fra').click()")
         browser.wait("return document.querySelectorAll('#smoke svg').length === 1")
         browser.run("document.querySelector('#span button[data-span=\"3600\"]').click()")
-        browser.wait_text("#smoke", "buckets of 30 s")
+        browser.wait_text("#smoke", "buckets of 30\u00a0s")
 
     def test_times_are_the_readers_and_utc_is_at_hand(self) -> None:
         self.post({**result("203.0.113.9"), "timestamp": "2026-01-07T22:30:00.123456789Z"})

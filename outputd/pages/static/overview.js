@@ -90,7 +90,7 @@ function tiles(news) {
     tile("Arriving", rate(ratePerSecond(news)), database.waiting_posts ? `${count(database.waiting_posts)} POSTs wait for the disk` : "no POST waits for the disk"),
     tile("Results in all files", compact(totals.results), `${count(news.stats.total_results)} since the start`),
     tile("Loss, last hour", week ? percent(week.loss) : "–", week ? `${count(week.failed)} of ${count(week.results)} without any reply` : "nothing arrived"),
-    tile("Hops found", compact(news.stats.hops_discovered), feed.reason === "turned off" ? "the feed is turned off" : `${count(feed.waiting_hops)} wait for input_service`),
+    tile("New hops", compact(news.stats.hops_discovered), feed.reason === "turned off" ? "since the start; the feed is turned off" : `since the start; ${count(feed.waiting_hops)} wait for input_service`),
     tile("Current file", bytes(rotation.size_bytes), `a new one after ${bytes(Math.max(0, rotation.max_size_bytes - rotation.size_bytes))} more, or in ${span(Math.max(0, rotation.max_age_seconds - rotation.age_seconds))}`, Math.max(age, size)),
     tile("Free on disk", bytes(disk.free_bytes), `${count(rotation.files)} of ${count(rotation.keep_files)} files kept`),
     tile("Rejected items", compact(rejects), rejects ? "by reason below" : "none since the start"),
@@ -167,7 +167,7 @@ async function askFailures() {
         ["Measured", (result) => since(result.timestamp)],
         ["Why", (result) => h("span", { class: "text" }, result.error ?? `${count(result.sent)} sent, none came back`), "wide"],
       ], failures)
-    : h("p", { class: "quiet" }, "None: every target has answered."));
+    : h("p", { class: "quiet" }, stored > 0 || totals.results ? "None: every target has answered." : "None yet."));
 }
 
 let targets = [];

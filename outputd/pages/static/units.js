@@ -4,6 +4,7 @@ const plain = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const NONE = "–";
+const GAP = "\u00a0"; // a number and its unit stay on one line
 
 /** Three significant digits, without an exponent. */
 function digits(value) {
@@ -18,41 +19,40 @@ export const rate = (value) => (value == null ? NONE : `${digits(value)}/s`);
 
 export function percent(value) {
   if (value == null) return NONE;
-  return value > 0 && value < 0.01 ? "<0.01 %" : `${digits(value)} %`;
+  return value > 0 && value < 0.01 ? `<0.01${GAP}%` : `${digits(value)}${GAP}%`;
 }
 
 export function bytes(value) {
   if (value == null) return NONE;
   const names = ["B", "KiB", "MiB", "GiB", "TiB"];
   const power = value < 1 ? 0 : Math.min(names.length - 1, Math.floor(Math.log2(value) / 10));
-  return `${digits(value / 1024 ** power)} ${names[power]}`;
+  return `${digits(value / 1024 ** power)}${GAP}${names[power]}`;
 }
 
 /** A round-trip time, given in nanoseconds. */
 export function rtt(ns) {
   if (ns == null) return NONE;
   const size = Math.abs(ns);
-  if (size < 1e3) return ns ? `${ns} ns` : "0";
-  if (size < 1e6) return `${digits(ns / 1e3)} µs`;
-  if (size < 1e9) return `${digits(ns / 1e6)} ms`;
-  return `${digits(ns / 1e9)} s`;
+  if (!size) return "0";
+  const [unit, name] = size < 1e3 ? [1, "ns"] : size < 1e6 ? [1e3, "µs"] : size < 1e9 ? [1e6, "ms"] : [1e9, "s"];
+  return `${ns < 0 ? "−" : ""}${digits(size / unit)}${GAP}${name}`;
 }
 
 /** A span of time in its largest units. */
 export function span(seconds, units = 2) {
   const sign = seconds < 0 ? "−" : "";
   let rest = Math.abs(seconds);
-  if (rest < 10 && rest % 1) return `${sign}${digits(rest)} s`;
+  if (rest < 10 && rest % 1) return `${sign}${digits(rest)}${GAP}s`;
   rest = Math.round(rest);
   const parts = [];
   for (const [name, size] of [["y", 31_557_600], ["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]]) {
     const whole = Math.floor(rest / size);
     rest -= whole * size;
-    if (whole || (name === "s" && !parts.length)) parts.push(`${whole} ${name}`);
+    if (whole || (name === "s" && !parts.length)) parts.push(`${whole}${GAP}${name}`);
     else if (parts.length) break;
     if (parts.length === units) break;
   }
-  return sign + parts.join(" ");
+  return sign + parts.join(GAP);
 }
 
 /** Milliseconds since 1970 of a time of the API, whose fraction may have nine digits. */
