@@ -21,7 +21,7 @@ IMAGES = CHECKOUT / "docs" / "images"
 _WIDE = (1200, 900)
 _MOST_BYTES = 200_000
 _DAYS = 3
-_LIVE_S = 12
+_LIVE_S = 24
 _AS_MEASURED = """
     UPDATE batches SET received_at = (SELECT timestamp FROM ping_results WHERE id = last_id) WHERE last_id IS NOT NULL
 """
@@ -75,8 +75,8 @@ def take(images: Path) -> None:
             fleet = Fleet(outputd.start())
             now = time.time()
             fleet.measure(_every(600, now - 86_400 * _DAYS, now - 3600), 1)
-            for minute in range(60, 0, -1):
-                fleet.measure(iter([now - 60 * minute]), 4 + minute * minute % 7)
+            for turn in range(240, 0, -1):
+                fleet.measure(iter([now - 15 * turn]), 4 + turn // 4 % 17 % 6)
             outputd.stop()
             for path in result_files(outputd.directory):  # as if nothing had come late
                 with closing(sqlite3.connect(path)) as db, db:
@@ -108,8 +108,8 @@ def _look(browser: Browser, outputd: Outputd, fleet: Fleet, images: Path) -> Non
         """The nodes go on for a while."""
         until = time.time() + _LIVE_S
         while time.time() < until:
-            fleet.measure(iter([time.time()]), 1)
-            time.sleep(1)
+            fleet.measure(iter([time.time()]), 4)
+            time.sleep(_LIVE_S / 2)
 
     images.mkdir(parents=True, exist_ok=True)
     open_("/", _WIDE, "light")

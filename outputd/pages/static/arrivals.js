@@ -13,7 +13,7 @@ export function drawArrivals(element, answer, width) {
   const found = new Map(answer.buckets.map((bucket) => [at(bucket.start), bucket]));
   const rows = [];
   for (let start = since; start < until; start += bucketMs) {
-    const seconds = Math.max(1, Math.min(answer.bucket_s, (until - start) / 1000)); // the last one has only begun
+    const seconds = Math.min(answer.bucket_s, Math.max(answer.bucket_s / 6, (until - start) / 1000)); // the last one has only begun
     const bucket = found.get(start);
     rows.push({ start, bucket, rate: bucket ? bucket.results / seconds : 0 });
   }

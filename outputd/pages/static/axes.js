@@ -43,6 +43,8 @@ function label(at, step, span) {
   return span > DAY && date.getHours() === 0 && date.getMinutes() === 0 ? day : clock;
 }
 
+const HALF_LABEL = 22;
+
 /** The axis of time under a picture, with lines upwards. */
 export function timeAxis(since, until, box) {
   const x = scale(since, until, box.left, box.right);
@@ -53,7 +55,7 @@ export function timeAxis(since, until, box) {
     found.map((at) => [
       s("line", { class: "grid", x1: x(at), x2: x(at), y1: box.top, y2: box.bottom }),
       box.labels !== false &&
-        s("text", { x: x(at), y: box.bottom + 16, "text-anchor": "middle" }, s("title", null, local(at)), label(at, step, until - since)),
+        s("text", { x: Math.min(x(at), box.right - HALF_LABEL), y: box.bottom + 16, "text-anchor": "middle" }, s("title", null, local(at)), label(at, step, until - since)),
     ]),
   );
 }
