@@ -106,10 +106,19 @@ class Outputd:
 
     def start(self, *flags: str) -> Outputd:
         """Start it with further flags and return once it is ready."""
+        self.launch(*flags)
+        return self.ready()
+
+    def launch(self, *flags: str) -> Outputd:
+        """Start it with further flags and go on."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(flags), cwd=self._cwd, env=self._env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+        return self
+
+    def ready(self) -> Outputd:
+        """Return once it is ready."""
         wait_until(self._is_ready, f"outputd ready\n{self.log}")
         return self
 
@@ -216,7 +225,12 @@ class SystemTest(SynchronousTestCase):
         self, *flags: str, input_url: str = "", environment: Mapping[str, str] | None = None, cwd: Path = CHECKOUT
     ) -> Outputd:
         """An instance on our directory, not started yet."""
-        outputd = Outputd(self.directory, f"--input-url={input_url}", *flags, environment=environment, cwd=cwd)
+        return self.watched(
+            Outputd(self.directory, f"--input-url={input_url}", *flags, environment=environment, cwd=cwd)
+        )
+
+    def watched(self, outputd: Outputd) -> Outputd:
+        """The same instance, which ends with this test and must have logged no traceback."""
         self.addCleanup(self._no_traceback, outputd)
         self.addCleanup(outputd.kill)
         return outputd

@@ -77,6 +77,7 @@ def take(images: Path) -> None:
             fleet.measure(_every(600, now - 86_400 * _DAYS, now - 3600), 1)
             for turn in range(240, 0, -1):
                 fleet.measure(iter([now - 15 * turn]), 4 + turn // 4 % 17 % 6)
+            fleet.measure(_every(15, now, time.time()), 4)  # what went by meanwhile
             outputd.stop()
             for path in result_files(outputd.directory):  # as if nothing had come late
                 with closing(sqlite3.connect(path)) as db, db:
@@ -108,8 +109,8 @@ def _look(browser: Browser, outputd: Outputd, fleet: Fleet, images: Path) -> Non
         """The nodes go on for a while."""
         until = time.time() + _LIVE_S
         while time.time() < until:
-            fleet.measure(iter([time.time()]), 4)
-            time.sleep(_LIVE_S / 2)
+            fleet.measure(iter([time.time()]), 1)
+            time.sleep(_LIVE_S / 6)
 
     images.mkdir(parents=True, exist_ok=True)
     open_("/", _WIDE, "light")

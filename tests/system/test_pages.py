@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
+import shutil
 import subprocess
+import tempfile
 import time
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 from outputd import timestamps
 from outputd.world import VANTAGE_POINTS, World
 from tests.system.browser import PHONE, WIDE, Browser, axe
-from tests.system.harness import HOST, SystemTest
+from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.shared import replay
 from tests.system.waiting import DEADLINE_S
 
@@ -45,7 +49,7 @@ def two_days() -> tuple[str, dict[str, bytes]]:
     """The target and the bodies of each node: two days of the demonstration's world."""
     world = World(1)
     targets = world.first_targets(8)
-    hours = [time.time() - 3600 * hour for hour in range(48, -1, -2)]
+    hours = [time.time() - 3600 * hour for hour in range(48, -1, -4)]
     bodies = {
         node: json.dumps([world.measure(node, target, at) for at in hours for target in targets]).encode()
         for node in VANTAGE_POINTS
@@ -53,12 +57,41 @@ def two_days() -> tuple[str, dict[str, bytes]]:
     return targets[0], bodies
 
 
+class Spare:
+    """An empty service that starts while the test before it runs: a start takes a second, and most tests want one."""
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="outputd-pages-"))
+        self._count = 0
+        self._next = self._launched()
+        atexit.register(self._close)
+
+    @classmethod
+    @cache
+    def shared(cls) -> Spare:
+        """The one of this process."""
+        return cls()
+
+    def take(self) -> Outputd:
+        """A service of one's own."""
+        taken, self._next = self._next, self._launched()
+        return taken
+
+    def _launched(self) -> Outputd:
+        self._count += 1
+        return Outputd(self._directory / str(self._count), "--input-url=").launch()
+
+    def _close(self) -> None:
+        self._next.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
 class PagesTest(SystemTest):
     def setUp(self) -> None:
         super().setUp()
         self.browser = Browser.shared()
         self.addCleanup(self.browser.driver.get, "about:blank")
-        self.service = self.outputd().start()
+        self.service = self.watched(Spare.shared().take()).ready()
 
     def open(self, path: str = "/") -> Browser:
         """A page of the service, once it hears the news."""
@@ -345,6 +378,8 @@ class EverybodyTests(PagesTest):
                 for size, scheme in product((WIDE, PHONE), ("light", "dark")):
                     browser.look(size, scheme)
                     all_rules = (size is WIDE) == (scheme == "light")
+                    if not (filled or all_rules):
+                        continue
                     found = browser.violations() if all_rules else browser.violations("color-contrast")
                     self.assertEqual([], found, (path, size, scheme, filled))
 
