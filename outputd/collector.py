@@ -20,7 +20,7 @@ from outputd.store import Store, StoreFailed
 TOO_MUCH = "too much waits for the disk"
 _LARGE_BYTES = 256 * 1024
 _DAY_S = 86_400
-_BYTES_A_CELL = 40  # 33 in mean, and what the allocator loses
+_BYTES_A_CELL = 48  # 33 in mean, and what the allocator loses
 
 
 class Sender(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from outputd.results import Batch, Rejected
 
 APPLICATION_ID = 0x6F757470  # "outp"
 SCHEMA_VERSION = 1
-_MOST_ROWS = 4096
+_MOST_ROWS = 256
 _PAGE_BYTES = 8192
 _CACHE_KIB = 16 * 1024
 

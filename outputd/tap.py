@@ -42,6 +42,7 @@ from outputd.failures import Unusable
 from outputd.feed import HopFeed, http_client
 from outputd.health import Health
 from outputd.health import needs as health_needs
+from outputd.lane import Lane
 from outputd.ledger import Learnt, Ledger
 from outputd.log import Logger
 from outputd.metrics import Metrics
@@ -393,20 +394,21 @@ class _Parts:
         self._ledger.open(self._store.files, self._feedable, bool(self._options["refeed"]))
 
     def _listen(self) -> None:
-        self._ports["port"] = self._listen_on("port", self._results_site)
-        self._ports["health-port"] = self._listen_on("health-port", self._health_site)
+        lane = Lane(self._reactor)  # a crowd there must not keep the health port waiting
+        self._ports["port"] = self._listen_on("port", self._results_site, lane)
+        self._ports["health-port"] = self._listen_on("health-port", self._health_site, self._reactor)
 
-    def _listen_on(self, name: str, site: Site) -> IListeningPort:
+    def _listen_on(self, name: str, site: Site, reactor: Any) -> IListeningPort:
         served = site if self._certificates is None else self._certificates.around(site, self._reactor)
         text = self._options[name]
         tries = [text]
-        handed = self._handed(name)
+        handed = self._handed(name, reactor)
         if text.isdecimal():  # IPv4 and IPv6, or IPv4 alone where the machine has no IPv6
             tries = [f"tcp:{text}:interface=\\:\\::backlog={_BACKLOG}", f"tcp:{text}:backlog={_BACKLOG}"]
         for description in tries:
             outcome: list[Any] = []
             try:
-                endpoint = handed or serverFromString(self._reactor, description)
+                endpoint = handed or serverFromString(reactor, description)
                 endpoint.listen(served).addBoth(outcome.append)
             except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
                 raise CannotStart(f"--{name}={text}: not a port or endpoint: {error}") from None
@@ -417,7 +419,7 @@ class _Parts:
         reason = failure.socketError.strerror if isinstance(failure, CannotListenError) else failure
         raise CannotStart(f"cannot listen on --{name}={text}: {reason}")
 
-    def _handed(self, name: str) -> AdoptedStreamServerEndpoint | None:
+    def _handed(self, name: str, reactor: Any) -> AdoptedStreamServerEndpoint | None:
         """The socket that systemd holds for a port, so that no connection is refused while we are restarted.
 
         It is found by its FileDescriptorName, else by its place.
@@ -425,7 +427,7 @@ class _Parts:
         called, place = _SOCKETS[name]
         for which in (f"name={called}", f"index={place}"):
             with contextlib.suppress(KeyError, IndexError):
-                handed: Any = serverFromString(self._reactor, f"systemd:domain=INET:{which}")
+                handed: Any = serverFromString(reactor, f"systemd:domain=INET:{which}")
                 with socket.socket(fileno=os.dup(handed.fileno)) as listening:
                     handed.addressFamily = listening.family
                 endpoint: AdoptedStreamServerEndpoint = handed

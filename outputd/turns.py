@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_TELLING_S = 0.01
 
 
 class CallLater(Protocol):
@@ -18,6 +19,9 @@ class CallLater(Protocol):
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Any:
         """IReactorTime.callLater."""
+
+    def seconds(self) -> float:
+        """IReactorTime.seconds."""
 
 
 class Turns(Generic[Item, Result]):
@@ -107,8 +111,16 @@ class Turns(Generic[Item, Result]):
         self._turn()  # before the answers, so that the writer writes meanwhile
         for waiter in still:
             waiter.callback(None)
-        for done in group:
+        self._tell(outcome, deque(group))
+
+    def _tell(self, outcome: Result | Failure, group: deque[Deferred[Result]]) -> None:
+        ends_s = self._reactor.seconds() + _TELLING_S
+        while group:
+            done = group.popleft()
             if isinstance(outcome, Failure):
                 done.errback(outcome)
             else:
                 done.callback(outcome)
+            if group and self._reactor.seconds() >= ends_s:  # the reactor has others to serve
+                self._reactor.callLater(0, self._tell, outcome, group)
+                return

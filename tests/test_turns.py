@@ -42,6 +42,22 @@ class GroupCommit(SynchronousTestCase):
         self.disk = Disk()
         self.turns = Turns(self.clock, self.disk.work, lambda item: item, 100, 4)
 
+    def test_many_answers_leave_the_reactor_its_time(self) -> None:
+        """Rule 9: when answering takes long, what the reactor has to do besides comes between."""
+        told: list[str] = []
+
+        def answer(outcome: str) -> None:
+            told.append(outcome)
+            self.clock.rightNow += 0.006
+
+        for _ in range(4):
+            self.turns.add(1).addCallback(answer)
+        self.clock.advance(0)
+        self.clock.callLater(0, told.append, "something else")
+        self.disk.end("written")
+        self.clock.advance(0)
+        self.assertEqual(["written", "written", "something else", "written", "written"], told)
+
     def test_all_that_comes_in_one_tick_shares_a_turn(self) -> None:
         for item in (1, 2, 3):
             self.turns.add(item)

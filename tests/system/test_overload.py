@@ -5,12 +5,14 @@ The short form of what `make overload` runs at full size.
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
+from itertools import count
 
 from tests.system.files import all_faults, stored_targets
 from tests.system.harness import HOST, Outputd, SystemTest, call
@@ -63,7 +65,9 @@ class Descriptors(SystemTest):
     def none_left(self, outputd: Outputd) -> Iterator[None]:
         """Not one more file or connection may be opened."""
         before = resource.prlimit(outputd.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(outputd.pid, resource.RLIMIT_NOFILE, (8, before[1]))
+        used = {int(number) for number in os.listdir(f"/proc/{outputd.pid}/fd")}
+        first_free = next(number for number in count() if number not in used)
+        resource.prlimit(outputd.pid, resource.RLIMIT_NOFILE, (first_free, before[1]))
         try:
             yield
         finally:
