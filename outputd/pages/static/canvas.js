@@ -188,22 +188,26 @@ export class Picture {
     pen.font = "11.5px ui-monospace, 'DejaVu Sans Mono', monospace";
     pen.textBaseline = "middle";
     pen.lineJoin = "round";
-    const taken = [];
+    const covers = (one, other) => one[0] < other[2] && one[2] > other[0] && one[1] < other[3] && one[3] > other[1];
+    const dot = ({ place }) => [places[place][0] - 5, places[place][1] - 5, places[place][0] + 5, places[place][1] + 5];
+    const taken = addresses.length <= FEW ? addresses.map(dot) : [];
     for (const address of new Set(wanted)) {
       const [x, y] = places[address.place];
       if (x < 0 || y < 0 || x > width || y > height) continue;
       const wide = pen.measureText(address.ip).width;
-      const radius = this.radius(address);
-      const left = x + radius + 5 + wide > width ? x - radius - 5 - wide : x + radius + 5;
-      const box = [left - 2, y - 8, left + wide + 2, y + 8];
-      const covered = taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]);
-      if (covered && address !== this.hovered && address !== this.chosen) continue;
+      const away = this.radius(address) + 5;
+      const boxes = [[x + away, y], [x - away - wide, y], [x - wide / 2, y - away - 7], [x - wide / 2, y + away + 7]]
+        .map(([left, middle]) => [left - 2, middle - 8, left + wide + 2, middle + 8])
+        .filter((box) => box[0] >= 0 && box[2] <= width);
+      const must = address === this.hovered || address === this.chosen;
+      const box = boxes.find((one) => !taken.some((other) => covers(one, other))) ?? (must ? boxes[0] : undefined);
+      if (!box) continue;
       taken.push(box);
       pen.strokeStyle = ink("--card");
       pen.lineWidth = 4;
-      pen.strokeText(address.ip, left, y);
+      pen.strokeText(address.ip, box[0] + 2, box[1] + 8);
       pen.fillStyle = ink("--text");
-      pen.fillText(address.ip, left, y);
+      pen.fillText(address.ip, box[0] + 2, box[1] + 8);
     }
   }
 
