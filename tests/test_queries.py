@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.pools import Threads
 from outputd.queries import Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
+from outputd.queries import hops as hops_of
 from outputd.queries import summaries as links_of
 from outputd.queries.paths import MOST_TRACEROUTES
 from outputd.queries.session import Session
@@ -211,6 +212,26 @@ class Asking(SynchronousTestCase):
         self.patch(links_of, "_MANY_ROWS", 0)
         self.assertEqual(read(outcome(self.queries.links(Choice(3)))), long)
         self.assertEqual(len(long["links"]), 3)
+
+    def test_links_that_are_seldom_are_found_the_short_way_too(self) -> None:
+        """Where no file has a link often, or there are fewer than are asked for."""
+        self.fill()
+        limits = (3, 1000)
+        long = [read(outcome(self.queries.links(Choice(limit)))) for limit in limits]
+        self.patch(links_of, "_MANY_ROWS", 0)
+        for often in ((10**6, 3), (10**6, 10**6)):
+            self.patch(links_of, "_OFTEN", often)
+            self.assertEqual(long, [read(outcome(self.queries.links(Choice(limit)))) for limit in limits])
+
+    def test_a_hop_takes_the_newest_rows_that_the_summary_lacks(self) -> None:
+        """As many as may be read at once, over all files, and says when there were more."""
+        for _ in range(3):
+            self.bench.post(*(a_trace({"ip": "10.0.0.1", "ttl": 1}) for _ in range(3)))
+            self.bench.outcome(self.bench.store.rotate())
+        for room, seen, is_whole in ((100, 9, True), (4, 4, False), (9, 9, False)):
+            self.patch(hops_of, "MOST_FRESH", room)
+            told = read(outcome(self.queries.hop("10.0.0.1", 10)))
+            self.assertEqual((seen, is_whole), (told["seen"], told["complete"]))
 
     def test_quantiles_are_values_that_were_measured(self) -> None:
         """Nearest rank, against Python."""

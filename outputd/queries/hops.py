@@ -17,7 +17,7 @@ from outputd.resultfile import FileInfo
 from outputd.summary import believable, believed, is_address
 
 MOST_FRESH = 200
-"""Rows of one file that are read beyond the summary's mark, the newest."""
+"""Rows that are read beyond the summary's marks, the newest."""
 _REACH_ROWS = 48
 _IN_FILES = "file IN (SELECT sequence FROM s.file)"
 COLUMNS = (
@@ -115,24 +115,25 @@ def _summed_up(session: Session, ip: str) -> dict[tuple[int, str], int]:
 
 def _read_on(session: Session, ip: str, marks: dict[tuple[int, str], int]) -> bool:
     """Bring in what the files have beyond the marks; whether that was all."""
-    is_whole = True
+    room = MOST_FRESH
 
-    def gather(info: FileInfo) -> None:
-        nonlocal is_whole
+    def gather(info: FileInfo) -> bool:
+        nonlocal room
         mark = marks.get((info.sequence, info.created_at), 0)
         session.execute("DELETE FROM temp.fresh")
         session.execute(
             f"INSERT INTO temp.fresh SELECT id, traceroute_id, ttl, {believable('rtt')} FROM f.traceroute_hops"
-            f" WHERE ip = :ip AND id > :mark AND NOT timeout ORDER BY id DESC LIMIT {MOST_FRESH}",
-            {"ip": ip, "mark": mark},
+            f" WHERE ip = :ip AND id > :mark AND NOT timeout ORDER BY id DESC LIMIT :room",
+            {"ip": ip, "mark": mark, "room": room},
         )
         rows = session.value("SELECT count(*) FROM temp.fresh")
-        is_whole = is_whole and rows < MOST_FRESH
+        room -= rows
         if rows:
             _take_in(session, ip)
+        return room == 0
 
-    session.over_files(gather)
-    return is_whole
+    session.over_files(gather, session.files[::-1])
+    return room > 0
 
 
 def _take_in(session: Session, ip: str) -> None:

@@ -170,7 +170,7 @@ def links(session: Session, choice: Choice) -> Table:
 
 _FOUND = "near, far, nodes, count, difference, differences, first_seen, last_seen"
 _OF_NODE = "instr(nodes, (SELECT ',' || id || ',' FROM s.name WHERE name.node = :node))"
-_OFTEN = 8
+_OFTEN = (8, 3)
 _MANY_ROWS = 100_000
 _CANDIDATES = "INSERT INTO temp.candidate SELECT DISTINCT near, far FROM s.link {condition}"
 _CANDIDATES_OF_IP = f"""
@@ -200,12 +200,17 @@ def _gather_frequent(session: Session, choice: Choice) -> bool:
     rows, files = session.execute("SELECT total(links), count(*) FROM s.file").fetchone()
     if rows < _MANY_ROWS:
         return False
-    _gather_links(session, choice, _CANDIDATES.format(
-        condition=f"WHERE count >= {_OFTEN} {'' if choice.node is None else f'AND {_OF_NODE}'}"
-    ))  # fmt: skip
-    least, found = session.execute("SELECT min(count), count(*) FROM temp.found").fetchone()
-    others = (_OFTEN - 1) * files
-    return bool((found == choice.limit and least > others) or choice.min_count > others)
+    for often in _OFTEN:
+        session.execute("DELETE FROM temp.candidate")
+        session.execute("DELETE FROM temp.found")
+        _gather_links(session, choice, _CANDIDATES.format(
+            condition=f"WHERE count >= {often} {'' if choice.node is None else f'AND {_OF_NODE}'}"
+        ))  # fmt: skip
+        least, found = session.execute("SELECT min(count), count(*) FROM temp.found").fetchone()
+        others = (often - 1) * files
+        if (found == choice.limit and least > others) or choice.min_count > others:
+            return True
+    return False
 
 
 def _full(session: Session) -> bool:
