@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -376,6 +377,13 @@ class KeepingUpTests(TestCase):
     async def test_nobody_waits_longer_than_he_would(self) -> None:
         self.post()
         await self.keeping_up.up_to_date(0.01)  # it has not begun
+
+    async def test_who_does_not_want_to_wait_any_more_is_let_go(self) -> None:
+        self.post()
+        asked = Deferred.fromCoroutine(self.keeping_up.up_to_date(30.0))
+        asked.cancel()
+        with self.assertRaises(CancelledError):
+            await asked
 
     async def test_it_rests_while_little_room_is_left(self) -> None:
         """The results come first."""
