@@ -465,12 +465,12 @@ class KeepingUp:
                 self._needs_bytes = self._least_free_bytes
                 if not self._summary.step():
                     break
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # whatever it is, the thread goes on
             if FULL.search(str(error)):
                 self._needs_bytes = self._least_free_bytes + 2 * self._summary.size_bytes
                 with contextlib.suppress(OSError):
                     self._summary.remove()
-            return self._fail(str(error))
+            return self._fail(str(error) or type(error).__name__)
         self.failure = None
         self._has = stored
         return True
