@@ -39,8 +39,9 @@ class Health:
 
     def __init__(
         self, store: Store, ledger: Ledger, rotation: Rotation, stats: Stats, metrics: Metrics, questions: Questions,
-        pages: Pages, directory: DataDir, feed: Callable[[], FeedState | None], in_thread: InThread,
-        clock: IReactorTime, now: Callable[[], float], stopping: Callable[[], bool],
+        pages: Pages, directory: DataDir, summing_up: Callable[[], Failure | None],
+        feed: Callable[[], FeedState | None], in_thread: InThread, clock: IReactorTime, now: Callable[[], float],
+        stopping: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._store = store
         self._ledger = ledger
@@ -50,6 +51,7 @@ class Health:
         self._questions = questions
         self._pages = pages
         self._directory = directory
+        self._summing_up = summing_up
         self._feed = feed
         self._in_thread = in_thread
         self._clock = clock
@@ -155,17 +157,23 @@ class Health:
             return _check("fail", failure, **figures)
         if self._ledger.failure is not None:
             return _check("fail", self._ledger.failure, **figures)
+        worry = self._worry()
+        return _check("ok" if worry is None else "warn", worry, **figures)
+
+    def _worry(self) -> Failure | None:
+        """What is wrong with the files although results are being stored."""
         if lost := self._store.lost:
-            reason = f"deleted under our feet, and no room yet to write it again: {', '.join(lost)}"
-            return _check("warn", Failure(reason, self._now()), **figures)
+            return Failure(f"deleted under our feet, and no room yet to write it again: {', '.join(lost)}", self._now())
         if unreadable := self._questions.unreadable:
             name, failure = min(unreadable.items())
-            return _check("warn", failure._replace(reason=f"{name} cannot be read: {failure.reason}"), **figures)
+            return failure._replace(reason=f"{name} cannot be read: {failure.reason}")
         if damaged := self._directory.damaged():
-            return _check(
-                "warn", Failure(f"damaged and set aside: {', '.join(damaged)}", min(damaged.values())), **figures
+            return Failure(f"damaged and set aside: {', '.join(damaged)}", min(damaged.values()))
+        if behind := self._summing_up():
+            return behind._replace(
+                reason=f"/targets, /nodes, /links and /arrivals lack the newest results: {behind.reason}"
             )
-        return _check("ok", **figures)
+        return None
 
     async def _disk(self) -> Check:
         try:

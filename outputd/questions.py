@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from klein import Klein
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.iweb import IRequest
 
 from outputd import timestamps
@@ -149,8 +149,12 @@ class Questions:
     ) -> Answer | None:
         asked = {key.decode(errors="replace"): values[-1].decode(errors="replace")
                  for key, values in request.args.items()}  # fmt: skip
+        asking = Deferred.fromCoroutine(ask({**asked, **named}))
+        request.notifyFinish().addErrback(lambda _: asking.cancel())
         try:
-            found, headers = await ask({**asked, **named})
+            found, headers = await asking
+        except CancelledError:
+            return None
         except BadQuestion as error:
             return problem(400, str(error))
         except TooLong as error:
@@ -159,6 +163,11 @@ class Questions:
             return problem(503, str(error), retry_after_s=1)
         except sqlite3.OperationalError as error:
             return problem(503, f"the files cannot be read now: {error}", retry_after_s=5)
+        return await self._give(request, found, headers)
+
+    async def _give(
+        self, request: CappedRequest, found: Rows | Table | None, headers: Mapping[bytes, bytes]
+    ) -> Answer | None:
         if found is None:
             return problem(404, "there is nothing of this name")
         form = wanted_format(request)

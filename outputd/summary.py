@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from outputd.datadir import identity_of, make_empty, size_of, wal_of
@@ -434,9 +434,12 @@ class KeepingUp:
         waiter: Deferred[None] = Deferred()
         self._waiting[waiter] = self._turns
         self._wanted.set()
-        with contextlib.suppress(DeferredTimeout, CancelledError):
+        try:
             await waiter.addTimeout(within_s, self._reactor)
-        self._waiting.pop(waiter, None)
+        except DeferredTimeout:
+            pass
+        finally:
+            self._waiting.pop(waiter, None)
 
     def _run(self) -> None:
         try:
@@ -462,12 +465,12 @@ class KeepingUp:
                 self._needs_bytes = self._least_free_bytes
                 if not self._summary.step():
                     break
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # whatever it is, the thread goes on
             if FULL.search(str(error)):
                 self._needs_bytes = self._least_free_bytes + 2 * self._summary.size_bytes
                 with contextlib.suppress(OSError):
                     self._summary.remove()
-            return self._fail(str(error))
+            return self._fail(str(error) or type(error).__name__)
         self.failure = None
         self._has = stored
         return True

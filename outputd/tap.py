@@ -272,7 +272,7 @@ class _Parts:
         self._pages = Pages(stats, lambda: store.files, surroundings, self._threads, reactor, now)
         health = Health(
             store, ledger, rotation, stats, metrics, Questions(self._queries, self._asking, now), self._pages,
-            directory,
+            directory, lambda: self._summary.failure,
             lambda: None if self._feed is None else self._feed.state, self._threads, reactor, now,
             lambda: self._service is not None and self._service.stopping,
         )  # fmt: skip

@@ -13,6 +13,7 @@ from outputd import __version__
 from outputd.access import Access
 from outputd.admission import Admission
 from outputd.datadir import DataDir
+from outputd.failures import Failure
 from outputd.feed import FeedState
 from outputd.health import Health, go_duration, needs
 from outputd.metrics import Metrics
@@ -36,12 +37,13 @@ class HealthTest(SynchronousTestCase):
         self.bench = Bench(Path(self.mktemp()))
         self.disk = Disk(self.bench.path)
         self.state: FeedState | None = FeedState("ok", "", EPOCH, None)
+        self.summing_up: Failure | None = None
         self.stopping = False
         bench = self.bench
         health = Health(
             bench.store, bench.ledger, bench.rotation, bench.stats, Metrics(bench.stats, {}),
-            bench.questions(), bench.pages(), self.disk, lambda: self.state, inline, bench.clock, bench.now,
-            lambda: self.stopping,
+            bench.questions(), bench.pages(), self.disk, lambda: self.summing_up, lambda: self.state, inline,
+            bench.clock, bench.now, lambda: self.stopping,
         )  # fmt: skip
         self.site = Site(
             health.resource(), bench.clock, Admission(1 << 20, bench.clock.seconds), 64 << 10, 200, Access(), needs
@@ -196,6 +198,14 @@ class Checks(HealthTest):
         self.assertEqual(check["status"], "fail")
         self.assertIn("disk I/O error", check["reason"])
         self.assertEqual(check.get("since"), NOW, "since when")
+
+    def test_a_summary_that_falls_behind_is_a_warning(self) -> None:
+        """Rule 20: results are stored all the same."""
+        self.summing_up = Failure("attempt to write a readonly database", EPOCH)
+        health = self.health()
+        check = health["checks"]["database"]
+        self.assertEqual((health["status"], check["status"], check["since"]), ("healthy", "warn", NOW))
+        self.assertIn("attempt to write a readonly database", check["reason"])
 
     def test_little_room_is_a_warning(self) -> None:
         """Rule 20."""

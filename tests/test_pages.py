@@ -37,7 +37,7 @@ class PagesTest(SynchronousTestCase):
         self.addCleanup(self.pages.stop)
         health = Health(
             bench.store, bench.ledger, bench.rotation, bench.stats, Metrics(bench.stats, {}), bench.questions(),
-            self.pages, bench.directory, lambda: None, inline, bench.clock, bench.now, lambda: False,
+            self.pages, bench.directory, lambda: None, lambda: None, inline, bench.clock, bench.now, lambda: False,
         )  # fmt: skip
         self.site = Site(
             health.resource(), bench.clock, Admission(1 << 20, bench.clock.seconds), 64 << 10, 200, Access(), needs

@@ -16,10 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from outputd.pools import Threads
 from outputd.queries import Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
 from outputd.queries import hops as hops_of
+from outputd.queries import results as recent_results
 from outputd.queries import summaries as links_of
 from outputd.queries.paths import MOST_TRACEROUTES
 from outputd.queries.session import Session
-from tests.fakes import REACTOR, Bench, a_result, a_trace, many_hops, outcome
+from tests.fakes import REACTOR, Bench, Running, a_result, a_trace, eventually, many_hops, outcome
 from tests.test_summary import wild
 
 
@@ -368,3 +369,22 @@ class Ending(TestCase):
             await asked
         with self.assertRaises(NotReady):
             await queries.recent(Wanted())
+
+
+class HungUp(TestCase):
+    """The whole service, and more clients than it has threads for questions."""
+
+    async def test_who_hangs_up_asks_no_more_and_keeps_no_other_waiting(self) -> None:
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(it.stop)
+        self.patch(recent_results, "recent", lambda session, _: session.value(_FOR_EVER))
+        asking = it.parts._queries._asking
+        wires = [await it.connect("health-port") for _ in range(20)]
+        for wire in wires:
+            wire.write(b"GET /recent HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually(lambda: len(asking) == len(wires))
+        for wire in wires:
+            wire.hang_up()
+        await eventually(lambda: not asking)
+        self.assertEqual((await it.ask("GET", "/results/1", port="health-port")).status, 404)
+        self.assertEqual(it.parts._health_site.in_flight, 0)

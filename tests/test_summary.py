@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.datadir import DataDir
 from outputd.resultfile import ours
 from outputd.summary import APPLICATION_ID, KeepingUp, Summary
-from tests.fakes import REACTOR, Bench, a_result, a_trace, many_hops
+from tests.fakes import REACTOR, Bench, Running, a_result, a_trace, body_of, many_hops
 from tests.system.harness import CHECKOUT
 
 TABLES = ("target", "node", "minute", "link", "passage")
@@ -377,6 +378,13 @@ class KeepingUpTests(TestCase):
         self.post()
         await self.keeping_up.up_to_date(0.01)  # it has not begun
 
+    async def test_who_does_not_want_to_wait_any_more_is_let_go(self) -> None:
+        self.post()
+        asked = Deferred.fromCoroutine(self.keeping_up.up_to_date(30.0))
+        asked.cancel()
+        with self.assertRaises(CancelledError):
+            await asked
+
     async def test_it_rests_while_little_room_is_left(self) -> None:
         """The results come first."""
         self.post()
@@ -428,3 +436,46 @@ class KeepingUpTests(TestCase):
         await self.keeping_up.up_to_date(30.0)
         self.assertEqual((self.count(), self.keeping_up.failure), (1, None))
         await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_whatever_goes_wrong_it_goes_on(self) -> None:
+        self.post()
+        step = self.summary.step
+
+        def without_memory() -> bool:
+            raise MemoryError
+
+        self.summary.step = without_memory  # type: ignore[method-assign]
+        self.keeping_up.start()
+        await self.keeping_up.up_to_date(0.5)
+        self.assertIn("MemoryError", str(self.keeping_up.failure))
+        self.summary.step = step  # type: ignore[method-assign]
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual((self.count(), self.keeping_up.failure), (1, None))
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_the_operator_is_told_on_the_health_port(self) -> None:
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(it.stop)
+
+        async def database() -> str:
+            health = await it.ask("GET", "/health", port="health-port")
+            self.assertEqual(health.status, 200)
+            return str(health.json["checks"]["database"]["status"])
+
+        async def becomes(status: str) -> None:
+            for _ in range(100):
+                if await database() == status:
+                    return
+                await deferLater(REACTOR, 0.1)
+            self.fail(f"the database never was {status}")
+
+        await it.post(body_of(a_result()))
+        await it.parts._summary.up_to_date(30.0)
+        await becomes("ok")
+        for path in it.directory.glob("summary.sqlite3*"):
+            path.unlink()
+        (it.directory / "summary.sqlite3").mkdir()
+        await it.post(body_of(a_result()))
+        await becomes("warn")
+        (it.directory / "summary.sqlite3").rmdir()
+        await becomes("ok")

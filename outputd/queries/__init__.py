@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from outputd.failures import Failure
@@ -39,7 +39,10 @@ _AGAIN_S = 0.1
 
 
 class Queries:
-    """Answers questions. An answer that is a Table holds a session, which its taker gives back by `done`."""
+    """Answers questions. An answer that is a Table holds a session, which its taker gives back by `done`.
+
+    Who cancels a question ends its SQL.
+    """
 
     def __init__(
         self, files: Callable[[], Sequence[FileInfo]], summary: Path, up_to_date: UpToDate, in_thread: InThread,
@@ -147,15 +150,28 @@ class Queries:
             raise NotReady("too many questions wait")
         session = Session(list(self._files()), self._summary)
         self._asking[session] = self._reactor.callLater(self._limit_s, self._end, session)
+        work = Deferred.fromCoroutine(
+            self._in_thread(lambda: _answered(session, lambda: question(session, *args, **kwargs)))
+        )
+        work.addBoth(self._left, session)
+        answer: Deferred[T] = Deferred()
+        work.chainDeferred(answer)
         try:
-            return await self._in_thread(lambda: _answered(session, lambda: question(session, *args, **kwargs)))
-        finally:
-            self._remember(session)
-            late = self._asking.pop(session)
-            if late.active():
-                late.cancel()
-            if self._idle is not None and not self._asking and not self._idle.called:
-                self._idle.callback(None)
+            return await answer
+        except CancelledError:
+            session.end(CancelledError())
+            work.addBoth(lambda _: Deferred.fromCoroutine(self._in_thread(session.close)))
+            raise
+
+    def _left(self, found: T, session: Session) -> T:
+        """The thread has left a question, whether it is still asked or not."""
+        self._remember(session)
+        late = self._asking.pop(session)
+        if late.active():
+            late.cancel()
+        if self._idle is not None and not self._asking and not self._idle.called:
+            self._idle.callback(None)
+        return found
 
     def _remember(self, session: Session) -> None:
         for name, reason in session.unreadable.items():
