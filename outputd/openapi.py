@@ -12,7 +12,7 @@ from outputd import __version__
 from outputd.queries import MOST_RECENT
 from outputd.queries.paths import MOST_IN_TIMELINE, MOST_TRACEROUTES
 from outputd.queries.results import MOST_HOPS
-from outputd.questions import DEFAULT_RECENT, DEFAULT_ROWS, MEDIA, MOST_BUCKETS, MOST_LISTED, MOST_ROWS
+from outputd.questions import DEFAULT_LISTED, DEFAULT_RECENT, DEFAULT_ROWS, MEDIA, MOST_BUCKETS, MOST_LISTED, MOST_ROWS
 from outputd.results import MOST_RESULTS
 from outputd.schemas import ADDRESS, FILE_NAME, SENT_AT, ref, schemas
 
@@ -334,7 +334,7 @@ _HOP = _question(
     "Hop", "One address as a hop", "HopSeen", "HopRelation",
     [
         _path_part("ip", "The address, in any spelling.", ADDRESS),
-        _limit(DEFAULT_ROWS, MOST_LISTED),
+        _limit(DEFAULT_LISTED, MOST_LISTED),
     ],
     misses="It has never answered as a hop.", description="`limit` is that of each list.",
 )  # fmt: skip

@@ -31,6 +31,7 @@ MOST_BUCKETS = 10_000
 MOST_BUCKET_S = 10_000 * 366 * 86_400
 DEFAULT_ROWS = 1000
 DEFAULT_RECENT = 100
+DEFAULT_LISTED = 100
 USUAL_BUCKETS = 200
 _WEEK_S = 7 * 86_400
 _DIGITS = len(str(2**63))
@@ -128,7 +129,7 @@ class Questions:
         ip = canonical(asked["ip"])
         if ip is None:
             raise BadQuestion("a hop is an IPv4 or IPv6 address")
-        return await self._queries.hop(ip, _limit(asked, DEFAULT_ROWS, MOST_LISTED)), {}
+        return await self._queries.hop(ip, _limit(asked, DEFAULT_LISTED, MOST_LISTED)), {}
 
     async def _paths(self, asked: Parameters) -> _Found:
         return await self._queries.paths(_needed_address(asked), asked.get("node"), _time(asked, "since")), {}

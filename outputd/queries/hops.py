@@ -16,7 +16,7 @@ from outputd.queries.session import NotReady, Session
 from outputd.resultfile import FileInfo
 from outputd.summary import believable, believed, is_address
 
-MOST_FRESH = 200
+MOST_FRESH = 100
 """Rows that are read beyond the summary's marks, the newest."""
 _REACH_ROWS = 48
 _IN_FILES = "file IN (SELECT sequence FROM s.file)"
