@@ -189,11 +189,11 @@ class Counting(SummaryTest):
 
     def test_a_time_that_cannot_be_gives_way_to_the_arrival(self) -> None:
         """Rule 4's bounds; beyond them clocks that were never set would be the first to have seen anything."""
-        for ip, time in (
+        for ip, at in (
             ("192.0.2.1", "0001-01-01T00:00:00Z"), ("192.0.2.2", "1969-12-31T23:59:59Z"),
             ("192.0.2.3", "9999-01-01T00:00:00Z"), ("192.0.2.4", "1970-01-01T00:00:00Z"),
         ):  # fmt: skip
-            self.bench.post(a_result(ip=ip, timestamp=time))
+            self.bench.post(a_result(ip=ip, timestamp=at))
         self.catch_up()
         arrived, earliest = "2026-01-07 22:30:45", "1970-01-01 00:00:00"
         seen = [times for _, *times in self.rows("target", "ip, first_seen, last_seen")]
