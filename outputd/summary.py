@@ -48,7 +48,8 @@ _TABLES = ("target", "node", "minute", "link", "passage", "file")
 def believed(result: str, batch: str) -> str:
     """SQL for when a result was measured; a time that cannot be (Go's zero time, far future) gives way to arrival."""
     at, arrived = f"{result}.timestamp", f"{batch}.received_at"
-    return f"iif({at} >= '1970' AND ({at} <= {arrived} OR {at} <= datetime({arrived}, '+1 day')), {at}, {arrived})"
+    least = "'1970-01-01'"  # whole: beside a DATETIME column '1970' is a number, and less than any text
+    return f"iif({at} >= {least} AND ({at} <= {arrived} OR {at} <= datetime({arrived}, '+1 day')), {at}, {arrived})"
 
 
 def is_address(ip: str) -> str:
@@ -216,7 +217,7 @@ class Summary:
         self.close()
 
     def _opened(self) -> sqlite3.Connection:
-        if self._db is not None and identity_of(self.path) == self._identity:
+        if self._db is not None and self.is_there:
             return self._db
         self.close()
         self._whole.clear()
@@ -243,6 +244,11 @@ class Summary:
             db.executescript(f"BEGIN; {schema}; {mark}; COMMIT;")
         db.executescript(_SCRATCH)
         return db
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file is the one that the last step has written."""
+        return identity_of(self.path) == self._identity
 
     @property
     def size_bytes(self) -> int:
@@ -447,7 +453,7 @@ class KeepingUp:
                 self._wanted.clear()
                 self._turns += 1
                 stored = self._stored()
-                if stored == self._has or self._work(stored):
+                if (stored == self._has and self._summary.is_there) or self._work(stored):
                     self._reactor.callFromThread(self._tell, self._turns)
                 self._wanted.wait(_EVERY_S)
         finally:

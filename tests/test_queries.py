@@ -270,6 +270,14 @@ class Asking(SynchronousTestCase):
         )
         self.assertEqual([place for _, _, place in found["timeline"]], [0, 1, 0, 0])
 
+    def test_a_path_was_not_seen_at_a_time_that_cannot_be(self) -> None:
+        for at in ("0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"):
+            self.bench.post(a_trace({"ttl": 1, "ip": "8.8.8.8"}) | {"timestamp": at})
+        found = read(outcome(self.queries.paths("8.8.8.8", None, None)))
+        ((first, last),) = ((path["first_seen"], path["last_seen"]) for path in found["paths"])
+        self.assertEqual((first, last), ("2026-01-07T22:30:45Z",) * 2)
+        self.assertEqual({at for at, _, _ in found["timeline"]}, {first})
+
     def test_paths_of_one_node_say_so_when_those_of_another_took_the_room(self) -> None:
         trace = a_trace({"ttl": 1, "ip": "8.8.8.8"})
         self.bench.post(trace, node="rare")

@@ -187,6 +187,18 @@ class Counting(SummaryTest):
         self.catch_up()
         self.assertEqual(self.rows("node", "clock_offset_s, batches, results, rejected"), [(10.25, 2, 2, 1)])
 
+    def test_a_time_that_cannot_be_gives_way_to_the_arrival(self) -> None:
+        """Rule 4's bounds; beyond them clocks that were never set would be the first to have seen anything."""
+        for ip, at in (
+            ("192.0.2.1", "0001-01-01T00:00:00Z"), ("192.0.2.2", "1969-12-31T23:59:59Z"),
+            ("192.0.2.3", "9999-01-01T00:00:00Z"), ("192.0.2.4", "1970-01-01T00:00:00Z"),
+        ):  # fmt: skip
+            self.bench.post(a_result(ip=ip, timestamp=at))
+        self.catch_up()
+        arrived, earliest = "2026-01-07 22:30:45", "1970-01-01 00:00:00"
+        seen = [times for _, *times in self.rows("target", "ip, first_seen, last_seen")]
+        self.assertEqual(seen, [[arrived, arrived]] * 3 + [[earliest, earliest]])
+
     def test_counts_that_no_integer_holds_do_not_stop_it(self) -> None:
         most = 2**63 - 1
         for _ in range(2):
@@ -452,6 +464,25 @@ class KeepingUpTests(TestCase):
         await self.keeping_up.up_to_date(30.0)
         self.assertEqual((self.count(), self.keeping_up.failure), (1, None))
         await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_one_that_a_question_finds_damaged_is_made_anew(self) -> None:
+        """Though nothing comes in, and the writer has the pages in memory."""
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(it.stop)
+        await it.post(body_of(a_result()))
+        self.assertEqual((await it.ask("GET", "/targets", port="health-port")).status, 200)
+        await it.parts._summary.up_to_date(30.0)
+        with contextlib.closing(sqlite3.connect(it.directory / "summary.sqlite3")) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with (it.directory / "summary.sqlite3").open("r+b") as file:
+            file.write(b"\xff" * 4096)
+        self.assertEqual((await it.ask("GET", "/targets", port="health-port")).status, 503)
+        for _ in range(100):
+            targets = await it.ask("GET", "/targets", port="health-port")
+            if targets.status == 200:
+                break
+            await deferLater(REACTOR, 0.1)
+        self.assertEqual([target["results"] for target in targets.json["targets"]], [1])
 
     async def test_the_operator_is_told_on_the_health_port(self) -> None:
         it = Running(Path(self.mktemp())).start()

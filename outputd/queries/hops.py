@@ -126,7 +126,7 @@ def _read_on(session: Session, ip: str, marks: dict[tuple[int, str], int]) -> bo
             f" WHERE ip = :ip AND id > :mark AND NOT timeout ORDER BY id DESC LIMIT :room",
             {"ip": ip, "mark": mark, "room": room},
         )
-        rows = session.value("SELECT count(*) FROM temp.fresh")
+        rows: int = session.value("SELECT count(*) FROM temp.fresh")
         room -= rows
         if rows:
             _take_in(session, ip)

@@ -10,6 +10,7 @@ from outputd import timestamps
 from outputd.places import NODES_OF_CHOSEN, first_hop
 from outputd.queries.answers import Column, Table
 from outputd.queries.session import Session
+from outputd.summary import believed
 
 MOST_TRACEROUTES = 5000
 """Traceroutes that are read for one answer, the newest."""
@@ -42,7 +43,7 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
         complete = session.value("SELECT count(*) FROM temp.chosen") < room
         session.execute(f"""
             INSERT INTO temp.trace
-            SELECT p.id, b.node, p.timestamp, t.completed, (
+            SELECT p.id, b.node, {believed("p", "b")}, t.completed, (
               SELECT group_concat(ttl || ' ' || coalesce(ip, ''), char(10)) FROM (
                 SELECT h.ttl, min(iif(h.timeout, NULL, h.ip)) AS ip FROM f.traceroute_hops h
                 WHERE h.id >= {first_hop("p.id")} AND h.id < {first_hop("(p.id + 1)")} GROUP BY h.ttl

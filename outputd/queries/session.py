@@ -76,13 +76,20 @@ class Session:
 
     @contextlib.contextmanager
     def summary(self) -> Iterator[None]:
-        """The summary, attached as `s`, in one snapshot. Raises NotReady while there is none."""
+        """The summary, attached as `s`, in one snapshot. Raises NotReady while there is none.
+
+        A damaged one is deleted, so that it is made anew: its writer may not see the damage for what it has in memory.
+        """
         try:
             with self._attached(self._summary, "s"):
                 self.execute("SELECT 1 FROM s.file LIMIT 1").fetchone()
                 yield
         except sqlite3.DatabaseError as error:
-            if type(error) is sqlite3.DatabaseError or _GONE.search(str(error)):
+            is_damaged = type(error) is sqlite3.DatabaseError
+            if is_damaged:
+                with contextlib.suppress(OSError):
+                    self._summary.unlink(missing_ok=True)
+            if is_damaged or _GONE.search(str(error)):
                 raise NotReady(f"the summary of the files is being made: {error}") from None
             raise
 
