@@ -88,7 +88,7 @@ class _FewAtOnce:
         self.found = 0
 
     def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
-        events: list[tuple[int, int]] = self._poller.poll(timeout, min(most, _AT_ONCE))
+        events: list[tuple[int, int]] = self._poller.poll(timeout, max(1, min(most, _AT_ONCE)))  # 0 is an error
         self.found = len(events)
         return events
 

@@ -61,6 +61,10 @@ class LaneTests(TestCase):
         for connection, text in [(one, b"one"), *((each, b"crowd") for each in crowd)]:
             self.assertEqual(text, connection.recv(100))
 
+    def test_nothing_is_left_to_serve(self) -> None:
+        """As when the last of its connections has ended in the same tick."""
+        self.lane.doRead()
+
     async def test_its_time_is_that_of_the_reactor(self) -> None:
         """What a transport calls later is called."""
         called: Deferred[str] = Deferred()

@@ -198,6 +198,7 @@ class Asking(SynchronousTestCase):
 
     def test_a_hop_is_told_alike_from_the_summary_and_from_the_files(self) -> None:
         self.fill()
+        self.patch(hops_of, "MOST_FRESH", 1000)
         for ip in ("10.0.0.1", "2001:db8::1"):
             from_files = read(outcome(self.queries.hop(ip, 1000)))
             read(outcome(self.queries.targets(Choice(1))))  # brings the summary up to date

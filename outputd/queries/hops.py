@@ -20,6 +20,14 @@ MOST_FRESH = 100
 """Rows that are read beyond the summary's marks, the newest."""
 _REACH_ROWS = 48
 _IN_FILES = "file IN (SELECT sequence FROM s.file)"
+_SCRATCH = """
+CREATE TEMP TABLE passage (target, count, first_seen, last_seen);
+CREATE TEMP TABLE seen_by (node PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE beside (relation, ip, count, difference, differences, last_seen);
+CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE fresh (id INTEGER PRIMARY KEY, trace, ttl, rtt);
+CREATE INDEX temp.fresh_trace ON fresh(trace);
+"""
 COLUMNS = (
     Column("relation"), Column("ip"), Column("count"), Column("rtt_difference_ns"), Column("last_seen", "time"),
 )  # fmt: skip
@@ -27,12 +35,7 @@ COLUMNS = (
 
 def hop(session: Session, ip: str, limit: int) -> Table | None:
     """All of one hop, each of its lists at most `limit` long; None when it was never seen."""
-    session.execute("CREATE TEMP TABLE passage (target, count, first_seen, last_seen)")
-    session.execute("CREATE TEMP TABLE seen_by (node PRIMARY KEY) WITHOUT ROWID")
-    session.execute("CREATE TEMP TABLE beside (relation, ip, count, difference, differences, last_seen)")
-    session.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
-    session.execute("CREATE TEMP TABLE fresh (id INTEGER PRIMARY KEY, trace, ttl, rtt)")
-    session.execute("CREATE INDEX temp.fresh_trace ON fresh(trace)")
+    session.make_tables(_SCRATCH)
     marks = _summed_up(session, ip)
     is_whole = _read_on(session, ip, marks)
     seen, first_seen, last_seen = session.execute(

@@ -12,8 +12,8 @@ from typing import Any
 from outputd.resultfile import FileInfo, uri
 
 _CACHE_KIB = 8 * 1024
-_LOOK_EVERY = 100_000
-"""Steps of SQLite's machine, some milliseconds; an interrupt that comes before a statement's first step is lost."""
+_LOOK_EVERY = 1_000_000
+"""Steps of SQLite's machine, some tens of milliseconds; an interrupt that comes before a statement's first step is lost."""
 _GONE = re.compile("unable to open|no such table")
 
 
@@ -50,6 +50,10 @@ class Session:
             if self._ended is not None:
                 raise self._ended from None
             raise
+
+    def make_tables(self, script: str) -> None:
+        """Make scratch tables, all at once: each statement costs a wait for the interpreter beside a load."""
+        self._db.executescript(script)
 
     def value(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first value of the first row; None when there is no row."""
