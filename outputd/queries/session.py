@@ -13,7 +13,7 @@ from outputd.resultfile import FileInfo, uri
 
 _CACHE_KIB = 8 * 1024
 _LOOK_EVERY = 1_000_000
-"""Steps of SQLite's machine, some tens of milliseconds; an interrupt that comes before a statement's first step is lost."""
+"""Steps of SQLite's machine, tens of milliseconds; an interrupt that comes before a statement's first step is lost."""
 _GONE = re.compile("unable to open|no such table")
 
 
