@@ -284,6 +284,16 @@ class TopologyTests(PagesTest):
         browser.run("document.querySelector('#about button').click()")
         browser.wait_text("#details-title", "198.51.100.2")
 
+    def test_how_far_an_address_is_goes_by_the_usual_way(self) -> None:
+        """And not by a link that was seen once."""
+        usual, once = ["10.0.0.1", "198.51.100.2", "203.0.113.9"], ["10.0.0.1", "203.0.113.9"]
+        self.post(*[traced("203.0.113.9", usual) for _ in range(3)], traced("203.0.113.9", once))
+        browser = self.open("/topology")
+        browser.wait_text("#graph-words", "3 addresses, 3 links")
+        browser.run("document.getElementById('find').focus()")
+        browser.press(*"203.0.113.9", ENTER)
+        browser.wait_text("#about", "about 2\N{NO-BREAK SPACE}ms from the first hop")
+
     def test_all_is_in_a_table_too(self) -> None:
         self.post(traced("203.0.113.9", ["10.0.0.1", "198.51.100.2", "203.0.113.9"]))
         browser = self.open("/topology")

@@ -64,27 +64,19 @@ export class Graph {
     return this.addresses[place];
   }
 
-  /** How far each address is, in round-trip time, from where the traceroutes begin: the differences, added up. */
+  /** How far each address is, in round-trip time, from where the traceroutes begin: the differences along the usual way. */
   #estimate() {
-    for (const address of this.addresses) address.rtt = address.in.length ? Infinity : 0;
-    let queue = this.addresses.filter((address) => address.rtt === 0);
-    if (!queue.length && this.addresses.length) {
-      this.addresses[0].rtt = 0;
-      queue = [this.addresses[0]];
-    }
-    for (let turn = 0; queue.length && turn < 64; turn += 1) {
-      const next = new Set();
-      for (const address of queue) {
-        for (const link of address.out) {
-          const far = this.addresses[link.b];
-          const rtt = address.rtt + Math.max(0, link.rtt_difference_ns ?? 0);
-          if (rtt < far.rtt) {
-            far.rtt = rtt;
-            next.add(far);
-          }
-        }
-      }
-      queue = [...next];
-    }
+    for (const address of this.addresses) address.rtt = null;
+    const way = new Set();
+    const far = (address) => {
+      if (address.rtt != null) return address.rtt;
+      way.add(address.place);
+      const before = address.in.filter((link) => !way.has(link.a));
+      const usual = before.reduce((best, link) => (best && best.count >= link.count ? best : link), null);
+      address.rtt = usual ? far(this.addresses[usual.a]) + Math.max(0, usual.rtt_difference_ns ?? 0) : 0;
+      way.delete(address.place);
+      return address.rtt;
+    };
+    this.addresses.forEach(far);
   }
 }
