@@ -88,7 +88,8 @@ class _FewAtOnce:
         self.found = 0
 
     def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
-        events: list[tuple[int, int]] = self._poller.poll(timeout, max(1, min(most, _AT_ONCE)))  # 0 is an error
+        most = min(most, _AT_ONCE)
+        events: list[tuple[int, int]] = self._poller.poll(timeout, most) if most else []  # it may not be asked for none
         self.found = len(events)
         return events
 

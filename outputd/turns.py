@@ -45,6 +45,7 @@ class Turns(Generic[Item, Result]):
         self._most = most
         self._most_items = most_items
         self._waiting: deque[tuple[Item, Deferred[Result]]] = deque()
+        self._untold: deque[tuple[Result | Failure, Deferred[Result]]] = deque()
         self._busy = False
         self._scheduled = False
         self._held = False
@@ -111,16 +112,20 @@ class Turns(Generic[Item, Result]):
         self._turn()  # before the answers, so that the writer writes meanwhile
         for waiter in still:
             waiter.callback(None)
-        self._tell(outcome, deque(group))
+        is_telling = bool(self._untold)
+        self._untold += ((outcome, done) for done in group)
+        if not is_telling:  # outcomes are told in the order of their turns
+            self._tell()
 
-    def _tell(self, outcome: Result | Failure, group: deque[Deferred[Result]]) -> None:
+    def _tell(self) -> None:
         ends_s = self._reactor.seconds() + _TELLING_S
-        while group:
-            done = group.popleft()
+        while self._untold:
+            outcome, done = self._untold[0]
             if isinstance(outcome, Failure):
                 done.errback(outcome)
             else:
                 done.callback(outcome)
-            if group and self._reactor.seconds() >= ends_s:  # the reactor has others to serve
-                self._reactor.callLater(0, self._tell, outcome, group)
+            self._untold.popleft()
+            if self._untold and self._reactor.seconds() >= ends_s:  # the reactor has others to serve
+                self._reactor.callLater(0, self._tell)
                 return

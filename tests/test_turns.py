@@ -58,6 +58,26 @@ class GroupCommit(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(["written", "written", "something else", "written", "written"], told)
 
+    def test_a_turn_is_told_whole_before_the_next_one_is(self) -> None:
+        """Whoever learns from the answers, as the ledger does, may count on their order."""
+        told: list[int] = []
+
+        def answered(number: int) -> Callable[[str], None]:
+            def answer(_: str) -> None:
+                told.append(number)
+                self.clock.rightNow += 0.006
+
+            return answer
+
+        for number in range(8):
+            self.turns.add(1).addCallback(answered(number))
+        self.clock.advance(0)
+        self.disk.end()
+        self.disk.end()
+        while self.clock.getDelayedCalls():
+            self.clock.advance(0)
+        self.assertEqual(list(range(8)), told)
+
     def test_all_that_comes_in_one_tick_shares_a_turn(self) -> None:
         for item in (1, 2, 3):
             self.turns.add(item)
