@@ -169,7 +169,8 @@ class Health:
             return failure._replace(reason=f"{name} cannot be read: {failure.reason}")
         if damaged := self._directory.damaged():
             return Failure(f"damaged and set aside: {', '.join(damaged)}", min(damaged.values()))
-        if behind := self._summing_up():
+        behind = self._summing_up()
+        if behind is not None and not FULL.search(behind.reason):  # else the check of the disk tells
             return behind._replace(
                 reason=f"/targets, /nodes, /links and /arrivals lack the newest results: {behind.reason}"
             )

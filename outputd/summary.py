@@ -467,7 +467,7 @@ class KeepingUp:
                 if self._stopping:
                     return False
                 if self._free_bytes() < self._needs_bytes:
-                    return self._fail(f"less than {self._needs_bytes >> 20} MiB are free")
+                    return self._fail(f"no space to spare, less than {self._needs_bytes >> 20} MiB are free")
                 self._needs_bytes = self._least_free_bytes
                 if not self._summary.step():
                     break

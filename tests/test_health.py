@@ -207,6 +207,11 @@ class Checks(HealthTest):
         self.assertEqual((health["status"], check["status"], check["since"]), ("healthy", "warn", NOW))
         self.assertIn("attempt to write a readonly database", check["reason"])
 
+    def test_a_summary_without_room_is_the_disk_s_matter(self) -> None:
+        """Rule 20: one cause, one check."""
+        self.summing_up = Failure("no space to spare, less than 200 MiB are free", EPOCH)
+        self.assertEqual(self.health()["checks"]["database"]["status"], "ok")
+
     def test_little_room_is_a_warning(self) -> None:
         """Rule 20."""
         self.disk.__class__.free, before = 150 << 20, self.disk.free

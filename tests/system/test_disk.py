@@ -119,7 +119,7 @@ class FullDisk(DiskTest):
         before = {path.name for path in result_files(self.directory)}
         outputd.start("--keep-files=2")
         wait_until(lambda: len(result_files(self.directory)) <= 2, "the oldest files are pruned", _SOON_S)
-        self.assertEqual(200, self.post(outputd))
+        wait_until(lambda: self.post(outputd) == 200, "posts are stored again", _SOON_S)
         self.assertLess(len({path.name for path in result_files(self.directory)} & before), len(before))
         self.assertStopped(outputd.stop())
         self.assertEqual([], all_faults(self.directory))
