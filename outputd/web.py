@@ -378,6 +378,15 @@ def _socket_of(channel: Channel) -> socket.socket | None:
     return handle if isinstance(handle, socket.socket) else None
 
 
+def _has_more(channel: Channel) -> bool:
+    """Whether something has come in that was not read yet."""
+    handle = _socket_of(channel)
+    try:
+        return handle is not None and fcntl.ioctl(handle, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
+    except (OSError, ValueError):  # it is closed
+        return False
+
+
 def _unread_progress(channel: Channel) -> int:
     """Bytes that the other side has acknowledged while more wait for it; -1 when nothing waits or nobody can tell."""
     handle = _socket_of(channel)
@@ -478,7 +487,7 @@ class Site(server.Site):
         for channel in list(self.channels):
             if channel.requests:
                 channel.persistent = False
-            else:
+            elif not _has_more(channel):  # what has come in and was not read yet is in flight, too
                 channel.loseConnection()
         if self._is_busy():
             self._drained = Deferred()

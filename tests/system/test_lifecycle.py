@@ -8,7 +8,8 @@ import signal
 import socket
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -55,6 +56,29 @@ class StopTests(SystemTest):
         self.assertIn(b"\r\nconnection: close\r\n", answer.lower())
         self.assertStopped(outputd.ended())
         self.assertEqual(targets([post]), stored_targets(self.directory))
+
+    def test_what_was_not_read_yet(self) -> None:
+        """Rule 23: a POST that had come in whole before the signal is in flight, though nobody had read of it."""
+        outputd = self.outputd().start()
+        source = Source(13)
+        posts = [source.post(20) for _ in range(300)]
+        with ExitStack() as stack:
+            clients = [
+                stack.enter_context(socket.create_connection((HOST, outputd.port), timeout=DEADLINE_S)) for _ in posts
+            ]
+            wait_until(lambda: "_connections 300.0" in outputd.get("/metrics").body.decode(), "all are accepted")
+            outputd.send(signal.SIGSTOP)
+            for client, post in zip(clients, posts, strict=True):
+                client.sendall(
+                    b"POST /results HTTP/1.1\r\nHost: outputd\r\nContent-Length: %d\r\n\r\n" % len(post.body)
+                )
+                client.sendall(post.body)
+            outputd.send(signal.SIGTERM)
+            outputd.send(signal.SIGCONT)
+            answers = [b"".join(iter(partial(client.recv, 4096), b"")) for client in clients]
+        self.assertEqual([], [answer for answer in answers if not answer.startswith(b"HTTP/1.1 200 ")])
+        self.assertStopped(outputd.ended())
+        self.assertEqual(targets(posts), stored_targets(self.directory))
 
     def test_idle(self) -> None:
         """Rule 23: with nothing to do it ends at once, on SIGINT as on SIGTERM, and leaves no WAL."""
