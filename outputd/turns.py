@@ -108,13 +108,13 @@ class Turns(Generic[Item, Result]):
 
     def _ended(self, outcome: Result | Failure, group: Sequence[Deferred[Result]]) -> None:
         self._busy = False
+        is_telling = bool(self._untold)
+        self._untold += ((outcome, done) for done in group)  # told in the order of the turns
         still, self._when_still = self._when_still, []
         self._turn()  # before the answers, so that the writer writes meanwhile
         for waiter in still:
             waiter.callback(None)
-        is_telling = bool(self._untold)
-        self._untold += ((outcome, done) for done in group)
-        if not is_telling:  # outcomes are told in the order of their turns
+        if not is_telling:
             self._tell()
 
     def _tell(self) -> None:

@@ -78,6 +78,19 @@ class GroupCommit(SynchronousTestCase):
             self.clock.advance(0)
         self.assertEqual(list(range(8)), told)
 
+    def test_nor_is_a_turn_overtaken_by_one_that_ends_at_once(self) -> None:
+        """As a turn does whose work fails before it waits for anything."""
+        told: list[int] = []
+
+        async def work(_: Sequence[int]) -> str:
+            return "done"
+
+        turns = Turns(self.clock, work, lambda item: item, 100, 4)
+        for number in range(8):
+            turns.add(1).addCallback(lambda _, number: told.append(number), number)
+        self.clock.advance(0)
+        self.assertEqual(list(range(8)), told)
+
     def test_all_that_comes_in_one_tick_shares_a_turn(self) -> None:
         for item in (1, 2, 3):
             self.turns.add(item)
