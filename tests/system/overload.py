@@ -196,7 +196,8 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         outputd = Outputd(
-            Path(place) / "data", "--input-url=", "--keep-files=1000", f"--max-pending-mb={asked.pending_mb}"
+            Path(place) / "data", "--input-url=", "--keep-files=1000", f"--max-pending-mb={asked.pending_mb}",
+            f"--max-connections={asked.connections + asked.idle + asked.slow + 100}",
         ).start()  # fmt: skip
         sizes = (1, 100, 1000)
         print("alone: as many connections as it takes well, 15 s", file=sys.stderr, flush=True)
