@@ -218,7 +218,10 @@ def needs(method: bytes, path: bytes) -> str | None:
 
 
 def _get(app: Klein, path: str, work: Callable[[CappedRequest], Coroutine[Any, Any, Answer]]) -> None:
-    route(app, path, "GET", lambda request: answered(request, work(request)))
+    def handler(request: CappedRequest) -> None:
+        answered(request, work(request))
+
+    route(app, path, "GET", handler)
 
 
 def _check(status: str, failure: Failure | None = None, /, **figures: object) -> Check:

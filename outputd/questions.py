@@ -20,7 +20,7 @@ from outputd.pools import InThread
 from outputd.queries import MOST_RECENT, Arrivals, Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
 from outputd.queries.answers import Format
 from outputd.streaming import Streaming
-from outputd.web import SAFE, Answer, CappedRequest, Resource, answered, problem, put_head, send
+from outputd.web import SAFE, Answer, CappedRequest, Resource, answered, problem, put_head, route, send
 
 MOST_ROWS = 100_000
 """Rows of an answer that is no list of results."""
@@ -75,13 +75,7 @@ class Questions:
         self._route(app, "/series", self._series)
 
     def _route(self, app: Klein, path: str, ask: Callable[[Parameters], Coroutine[Any, Any, _Found]]) -> None:
-        def endpoint(request: CappedRequest, **named: str) -> Deferred[None]:
-            finished: Deferred[None] = Deferred()
-            request.notifyFinish().addBoth(lambda _: finished.callback(None))
-            answered(request, self._answer(request, ask, named))
-            return finished
-
-        app.route(path, methods=["GET"], endpoint=f"GET {path}")(endpoint)
+        route(app, path, "GET", lambda request, **named: answered(request, self._answer(request, ask, named)))
 
     # -- questions -----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any, cast
+from typing import Any, Concatenate, cast
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -559,7 +559,7 @@ def send(request: CappedRequest, status: int, body: bytes, headers: Mapping[byte
     request.finish()
 
 
-Handler = Callable[[CappedRequest], None]
+Handler = Callable[Concatenate[CappedRequest, ...], None]
 """Sends the answer itself, at once or later."""
 
 
@@ -582,12 +582,15 @@ def answered(request: CappedRequest, work: Coroutine[Any, Any, Answer | None]) -
 
 
 def route(app: Klein, path: str, method: str, handler: Handler) -> None:
-    """Give a route to a handler. Klein would cancel the handler's own Deferred when the client hangs up."""
+    """Give a route to a handler, which gets the path's `<parts>` by their names.
 
-    def endpoint(request: CappedRequest) -> Deferred[None]:
+    Klein would cancel the handler's own Deferred when the client hangs up.
+    """
+
+    def endpoint(request: CappedRequest, **parts: str) -> Deferred[None]:
         finished: Deferred[None] = Deferred()
         request.notifyFinish().addBoth(lambda _: finished.callback(None))
-        handler(request)
+        handler(request, **parts)
         return finished
 
     app.route(path, methods=[method], endpoint=f"{method} {path}")(endpoint)

@@ -8,25 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 from klein import Klein
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from outputd import timestamps
 from outputd.addresses import canonical
-from outputd.log import Logger
 from outputd.pages.assets import Assets
 from outputd.pages.events import Events
 from outputd.pages.templates import page
 from outputd.pools import InThread
 from outputd.resultfile import FileInfo
 from outputd.stats import Stats
-from outputd.web import CappedRequest, Handler, problem, route, send
+from outputd.web import CappedRequest, problem, route, send
 
-_log = Logger()
 PATHS = ("/", "/topology", "/targets/<ip>", "/static/<name>", "/events")
 """The routes; they are for browsers, and no part of the API that the OpenAPI document describes."""
 _CSP = (
@@ -73,25 +71,22 @@ class Pages:
     def add_to(self, app: Klein, report: Report) -> None:
         """Give the routes to an application; `report` makes what /health says."""
         self._report = report
-        route(app, "/", "GET", self._page("overview", "Overview"))
-        route(app, "/topology", "GET", self._page("topology", "Topology"))
+        route(app, "/", "GET", partial(self._send_page, name="overview", title="Overview"))
+        route(app, "/topology", "GET", partial(self._send_page, name="topology", title="Topology"))
         route(app, "/events", "GET", self._events.listen)
-        _route_named(app, "/targets/<ip>", self._target)
-        _route_named(app, "/static/<name>", self._assets.send)
+        route(app, "/targets/<ip>", "GET", self._target)
+        route(app, "/static/<name>", "GET", self._assets.send)
 
     def stop(self) -> None:
         """End the news, so that nothing is in flight that would not end by itself."""
         self._events.stop()
 
-    def _page(self, name: str, title: str) -> Handler:
-        return lambda request: self._send_page(request, name, title)
-
-    def _target(self, request: CappedRequest, text: str) -> None:
-        ip = canonical(text)
-        if ip is None:
+    def _target(self, request: CappedRequest, ip: str) -> None:
+        address = canonical(ip)
+        if address is None:
             send(request, *problem(400, "a target is an IPv4 or IPv6 address"))
         else:
-            self._send_page(request, "target", ip, ip=ip)
+            self._send_page(request, "target", address, ip=address)
 
     def _send_page(self, request: CappedRequest, name: str, title: str, ip: str = "") -> None:
         port = self._surroundings.results_port()
@@ -135,15 +130,3 @@ def _sizes(files: list[FileInfo]) -> list[int | None]:
         except OSError:
             sizes.append(None)
     return sizes
-
-
-def _route_named(app: Klein, path: str, handler: Callable[[CappedRequest, str], None]) -> None:
-    """As web.route, for a path with a part that has a name."""
-
-    def endpoint(request: CappedRequest, **named: str) -> Deferred[None]:
-        finished: Deferred[None] = Deferred()
-        request.notifyFinish().addBoth(lambda _: finished.callback(None))
-        handler(request, *named.values())
-        return finished
-
-    app.route(path, methods=["GET"], endpoint=f"GET {path}")(endpoint)
