@@ -110,9 +110,8 @@ class DataDir:
         raise AssertionError("unreachable: names never run out")
 
     def remove(self, path: Path) -> None:
-        """Delete a result file, its companions first: a WAL left alone would be taken for that of a new file."""
-        for ending in (*COMPANIONS, ""):
-            Path(f"{path}{ending}").unlink(missing_ok=True)
+        """Delete a result file for good."""
+        delete_database(path)
         self.sync()
 
     def put_back(self, made: Path, path: Path) -> None:
@@ -160,6 +159,12 @@ def make_empty(path: Path) -> None:
 def _set_mode(place: Path | int, mode: int) -> None:
     with contextlib.suppress(PermissionError):  # not every file system knows modes
         os.chmod(place, mode)
+
+
+def delete_database(path: Path) -> None:
+    """Delete a database, its companions first: a WAL left alone would be taken for that of a new file."""
+    for ending in (*COMPANIONS, ""):
+        Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
 def wal_of(path: Path) -> Path:

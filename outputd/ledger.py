@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from outputd import timestamps
 from outputd.addresses import canonical, packed, unpacked
 from outputd.datadir import identity_of, make_empty, set_aside
-from outputd.failures import Failure
+from outputd.failures import Failure, is_damage
 from outputd.log import Logger
 from outputd.pools import InThread, OpenPool, P, Pool, T
 from outputd.resultfile import FileInfo, NewerFile, Table, describe, reading, transaction
@@ -106,7 +106,7 @@ class Ledger:
         try:
             learnt = self._take_in(files, feedable, refeed)
         except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:  # locked, full: that says nothing of what it holds
+            if not is_damage(error):  # that says nothing of what it holds
                 raise
             set_aside(self._path, str(error))
             learnt = self._take_in(files, feedable, refeed)

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from outputd import resultfile, timestamps
 from outputd.datadir import DataDir, identity_of, set_aside, size_of, wal_of
-from outputd.failures import Failure
+from outputd.failures import Failure, is_damage
 from outputd.log import Logger
 from outputd.pools import InThread, OpenPool
 from outputd.resultfile import FileInfo, Writer, Written
@@ -232,7 +232,7 @@ class Store:
             if self.failure is None:
                 _log.error("cannot store results in {file}: {error!s}", file=current.info.path.name, error=error)
                 self.failure = Failure(str(error), self.now())
-            self._is_damaged = type(error) is sqlite3.DatabaseError  # malformed, or no database
+            self._is_damaged = is_damage(error)
             if not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("storing {count} batches failed", count=len(batches))
             raise StoreFailed(str(error)) from error

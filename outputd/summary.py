@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
-import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +19,8 @@ from typing import Any, NamedTuple, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from outputd.datadir import identity_of, make_empty, size_of, wal_of
-from outputd.failures import FULL, Failure
+from outputd.datadir import delete_database, identity_of, make_empty, size_of, wal_of
+from outputd.failures import FULL, GONE, Failure, is_damage
 from outputd.log import Logger
 from outputd.places import first_above
 from outputd.pools import InThread
@@ -41,7 +40,6 @@ _EVERY_S = 1.0
 _LOOKS_EVERY_S = 0.01
 _IDLE_LOOKS = 3
 _STEP_ENDS_S = 3.0
-_GONE = re.compile("unable to open|no such table")
 _TABLES = ("target", "node", "minute", "link", "passage", "file")
 
 
@@ -190,7 +188,7 @@ class Summary:
         try:
             return self._step(self._opened())
         except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:  # locked, full, interrupted: that says nothing of the file
+            if not is_damage(error):  # that says nothing of the file
                 raise
             self._start_anew(str(error))
             return True
@@ -258,8 +256,7 @@ class Summary:
     def remove(self) -> None:
         """Give its room back; the next step makes it anew."""
         self.close()
-        for companion in ("-wal", "-shm", "-journal", ""):
-            Path(f"{self.path}{companion}").unlink(missing_ok=True)
+        delete_database(self.path)
 
     def _start_anew(self, reason: str) -> None:
         _log.warn("{file} is made anew from the result files: {reason}", file=self.path.name, reason=reason)
@@ -309,9 +306,7 @@ class Summary:
             finally:
                 db.execute("DETACH f")
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not re.search(
-                "unable to open|no such table", str(error)
-            ):
+            if isinstance(error, sqlite3.OperationalError) and not GONE.search(str(error)):
                 raise
             raise _Unreadable(str(error)) from error
         if read is None:

@@ -126,7 +126,7 @@ def _read_on(session: Session, ip: str, marks: dict[tuple[int, str], int]) -> bo
         session.execute("DELETE FROM temp.fresh")
         session.execute(
             f"INSERT INTO temp.fresh SELECT id, traceroute_id, ttl, {believable('rtt')} FROM f.traceroute_hops"
-            f" WHERE ip = :ip AND id > :mark AND NOT timeout ORDER BY id DESC LIMIT :room",
+            " WHERE ip = :ip AND id > :mark AND NOT timeout ORDER BY id DESC LIMIT :room",
             {"ip": ip, "mark": mark, "room": room},
         )
         rows: int = session.value("SELECT count(*) FROM temp.fresh")

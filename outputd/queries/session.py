@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from outputd.failures import GONE, is_damage
 from outputd.resultfile import FileInfo, uri
 
 _CACHE_KIB = 8 * 1024
 _LOOK_EVERY = 1_000_000
 """Steps of SQLite's machine, tens of milliseconds; an interrupt that comes before a statement's first step is lost."""
-_GONE = re.compile("unable to open|no such table")
 
 
 class TooLong(Exception):
@@ -71,10 +70,10 @@ class Session:
                     if work(info):
                         return
             except sqlite3.OperationalError as error:
-                if info.path.exists() or not _GONE.search(str(error)):
+                if info.path.exists() or not GONE.search(str(error)):
                     raise
             except sqlite3.DatabaseError as error:
-                if type(error) is not sqlite3.DatabaseError:
+                if not is_damage(error):
                     raise
                 self.unreadable[info.path.name] = str(error)
 
@@ -89,11 +88,10 @@ class Session:
                 self.execute("SELECT 1 FROM s.file LIMIT 1").fetchone()
                 yield
         except sqlite3.DatabaseError as error:
-            is_damaged = type(error) is sqlite3.DatabaseError
-            if is_damaged:
+            if is_damage(error):
                 with contextlib.suppress(OSError):
                     self._summary.unlink(missing_ok=True)
-            if is_damaged or _GONE.search(str(error)):
+            if is_damage(error) or GONE.search(str(error)):
                 raise NotReady(f"the summary of the files is being made: {error}") from None
             raise
 
