@@ -183,8 +183,7 @@ export class Picture {
     const wanted = [this.hovered, this.chosen].filter(Boolean);
     if (near) wanted.push(...[...near].slice(0, 40).map((place) => addresses[place]));
     const roomy = addresses.length <= FEW || this.zoom > 1.6;
-    const hubs = [...addresses].sort((one, other) => other.in.length + other.out.length - one.in.length - one.out.length);
-    wanted.push(...(roomy ? hubs.slice(0, 400) : near ? [] : hubs.slice(0, 10)));
+    if (roomy || !near) wanted.push(...this.graph.hubs(roomy ? 400 : 10));
     pen.font = "11.5px ui-monospace, 'DejaVu Sans Mono', monospace";
     pen.textBaseline = "middle";
     pen.lineJoin = "round";

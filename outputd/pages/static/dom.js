@@ -27,17 +27,26 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A figure with its name, and a bar of how much of a limit it takes. */
+export function tile(name, value, more, part) {
+  return h("div", { class: "tile" }, h("h2", null, name), h("p", { class: "figure" }, value),
+    part == null ? null : h("meter", { min: 0, max: 1, high: 0.9, value: Math.min(1, part), "aria-label": `${name}: part of the limit` }),
+    h("p", { class: "quiet" }, more));
+}
+
+const inUtc = (text) => `${text.replace("T", " ").replace("Z", "")} UTC`;
+
 /** A time in the reader's zone; UTC is in its title. */
 export function time(text) {
   if (text == null) return "–";
-  return h("time", { datetime: text, title: `${text.replace("T", " ").replace("Z", "")} UTC` }, local(at(text)));
+  return h("time", { datetime: text, title: inUtc(text) }, local(at(text)));
 }
 
 /** How long ago a time was, kept right while it is on the page. */
 export function since(text) {
   if (text == null) return "–";
   const ms = at(text);
-  const title = `${local(ms)} ${zone()}\n${text.replace("T", " ").replace("Z", "")} UTC`;
+  const title = `${local(ms)} ${zone()}\n${inUtc(text)}`;
   return h("time", { datetime: text, title, "data-since": ms }, ago(ms));
 }
 

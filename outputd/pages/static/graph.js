@@ -45,6 +45,12 @@ export class Graph {
     return this.addresses[this.places.get(ip)];
   }
 
+  /** The addresses with the most links, at most `most` of them. */
+  hubs(most) {
+    const degree = (address) => address.in.length + address.out.length;
+    return [...this.addresses].sort((one, other) => degree(other) - degree(one)).slice(0, most);
+  }
+
   /** Ends of the links, two by two, for the layout. */
   ends() {
     return Uint32Array.from(this.links.flatMap((link) => [link.a, link.b]));

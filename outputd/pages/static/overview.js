@@ -2,7 +2,7 @@
 
 import { drawArrivals } from "./arrivals.js";
 import { ask, refreshing } from "./ask.js";
-import { $, choice, drawn, h, put, say, since, table, targetLink, time } from "./dom.js";
+import { $, choice, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
 import { onNews, onResults, suggest } from "./frame.js";
 import { bytes, compact, count, iso, now, percent, rate, rtt, span } from "./units.js";
 
@@ -13,7 +13,7 @@ const facts = document.body.dataset;
 const samples = [];
 let stored = -1;
 let totals = { results: 0 };
-let week = null;
+let lastHour = null;
 
 // -- where results go, as a person would write it
 
@@ -64,13 +64,6 @@ function verdict(news) {
   }
 }
 
-/** A figure with its name, and a bar of how much of a limit it takes. */
-function tile(name, value, more, part) {
-  return h("div", { class: "tile" }, h("h2", null, name), h("p", { class: "figure" }, value),
-    part == null ? null : h("meter", { min: 0, max: 1, high: 0.9, value: Math.min(1, part), "aria-label": `${name}: part of the limit` }),
-    h("p", { class: "quiet" }, more));
-}
-
 function ratePerSecond(news) {
   const at = Date.parse(news.now);
   const total = news.stats.total_results;
@@ -89,7 +82,7 @@ function tiles(news) {
   put($("tiles"),
     tile("Arriving", rate(ratePerSecond(news)), database.waiting_posts ? `${count(database.waiting_posts)} POSTs wait for the disk` : "no POST waits for the disk"),
     tile("Results in all files", compact(totals.results), `${count(news.stats.total_results)} since the start`),
-    tile("Loss, last hour", week ? percent(week.loss) : "–", week ? `${count(week.failed)} of ${count(week.results)} without any reply` : "nothing arrived"),
+    tile("Loss, last hour", lastHour ? percent(lastHour.loss) : "–", lastHour ? `${count(lastHour.failed)} of ${count(lastHour.results)} without any reply` : "nothing arrived"),
     tile("New hops", compact(news.stats.hops_discovered), feed.reason === "turned off" ? "since the start; the feed is turned off" : `since the start; ${count(feed.waiting_hops)} wait for input_service`),
     tile("Current file", bytes(rotation.size_bytes), `a new one after ${bytes(Math.max(0, rotation.max_size_bytes - rotation.size_bytes))} more, or in ${span(Math.max(0, rotation.max_age_seconds - rotation.age_seconds))}`, Math.max(age, size)),
     tile("Free on disk", bytes(disk.free_bytes), `${count(rotation.files)} of ${count(rotation.keep_files)} files kept`),
@@ -127,7 +120,7 @@ async function askArrivals() {
   redraw();
   const hour = arrivals.span === 3600 ? arrivals.answer : await ask("/arrivals", { since: iso(until - 3_600_000), until: iso(until) });
   const sum = (name) => hour.buckets.reduce((total, bucket) => total + bucket[name], 0);
-  week = hour.buckets.length
+  lastHour = hour.buckets.length
     ? { results: sum("results"), failed: sum("failed"), loss: sum("sent") ? Math.max(0, 100 * (1 - sum("received") / sum("sent"))) : 100 }
     : null;
 }

@@ -2,7 +2,7 @@
 
 import { ask, refreshing } from "./ask.js";
 import { aligned, differs, merged } from "./compare.js";
-import { $, choice, drawn, h, put, say, since, table, targetLink, time } from "./dom.js";
+import { $, choice, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
 import { onResults } from "./frame.js";
 import { ceiling, drawSmoke, smokeLegend } from "./smoke.js";
 import { drawStrip, routeMark } from "./strip.js";
@@ -20,10 +20,6 @@ $("on-map").href = `/topology#${encodeURIComponent(ip)}`;
 put($("smoke-legend"), smokeLegend());
 
 // -- figures
-
-function tile(name, value, more) {
-  return h("div", { class: "tile" }, h("h2", null, name), h("p", { class: "figure" }, value), h("p", { class: "quiet" }, more));
-}
 
 function showFigures() {
   const target = state.target;

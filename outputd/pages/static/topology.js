@@ -97,7 +97,7 @@ async function about(address) {
   put($("about"),
     h("dl", null, h("dt", null, "Seen"), h("dd", null, `${count(hop.seen)} times as a hop`), h("dt", null, "First"), h("dd", null, time(hop.first_seen)),
       h("dt", null, "Last"), h("dd", null, time(hop.last_seen), " (", since(hop.last_seen), ")"), h("dt", null, "By"), h("dd", null, hop.nodes.join(", ")),
-      h("dt", null, "RTT"), h("dd", null, Number.isFinite(address.rtt) ? `about ${rtt(Math.round(address.rtt))} from the first hop` : "not known")),
+      h("dt", null, "RTT"), h("dd", null, `about ${rtt(Math.round(address.rtt))} from the first hop`)),
     link, neighbours("Before it", hop.before), neighbours("After it", hop.after),
     hop.targets.length ? h("div", null, h("h3", null, `Targets behind it (${count(hop.targets.length)}${hop.targets.length >= 200 ? " or more" : ""})`), h("ul", null, hop.targets.slice(0, 12).map((target) =>
       h("li", null, targetLink(target.ip), h("span", { class: "quiet" }, `${count(target.count)} ×`))))) : null);
@@ -125,11 +125,11 @@ function words() {
 
 function list() {
   if (!$("all").open) return;
-  const rows = [...graph.addresses].sort((one, other) => other.in.length + other.out.length - one.in.length - one.out.length).slice(0, MOST_ROWS);
+  const rows = graph.hubs(MOST_ROWS);
   put($("table"), table("Addresses, those with the most links first", [
     ["Address", (address) => h("button", { type: "button", class: "plain address", onclick: () => go(address.ip, true) }, address.ip)],
     ["Before it", (address) => count(address.in.length), "number"], ["After it", (address) => count(address.out.length), "number"],
-    ["Seen", (address) => `${count(address.count)} ×`, "number"], ["RTT, estimated", (address) => (Number.isFinite(address.rtt) ? rtt(Math.round(address.rtt)) : "–"), "number"],
+    ["Seen", (address) => `${count(address.count)} ×`, "number"], ["RTT, estimated", (address) => rtt(Math.round(address.rtt)), "number"],
     ["Last seen", (address) => time(iso(address.lastSeen))], ["Nodes", (address) => h("span", { class: "text" }, address.nodes.join(", ")), "wide"],
   ], rows), graph.addresses.length > MOST_ROWS ? h("p", { class: "quiet" }, `${MOST_ROWS} of ${count(graph.addresses.length)}. `, h("a", { href: "/links.csv?limit=100000" }, "All links as CSV")) : null);
 }
