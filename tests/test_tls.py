@@ -205,9 +205,7 @@ class Serving(TestCase):
         self.assertEqual(
             (200, {"status": "ok", "received": 1}), await self.ask("POST", "/results", body_of(a_result()))
         )
-        old = self.context()
-        old.maximum_version = ssl.TLSVersion.TLSv1_1
-        old.set_ciphers("ALL:@SECLEVEL=0")
+        old = self.old_context()
         await self.assertFailure(Deferred.fromCoroutine(self.ask("GET", "/dump", context=old)), ssl.SSLError, OSError)
         self.assertEqual(200, (await self.it.ask("GET", "/ready", port="health-port")).status)
 

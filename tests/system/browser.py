@@ -19,7 +19,7 @@ try:
     from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.action_chains import ActionChains
 except ImportError:
-    webdriver = None  # type: ignore[assignment]
+    webdriver = None  # type: ignore[assignment]  # then the tests are skipped
 
 _FLAGS = (
     "--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -33,6 +33,9 @@ _AXE = """
     requestAnimationFrame(() => looked().then((found) => done(found.violations.map(told))));
 """
 WIDE, PHONE = (1360, 900), (390, 844)
+TAB, ENTER, RIGHT, ESCAPE = "\ue004", "\ue007", "\ue014", "\ue00c"
+LIVE = "return document.getElementById('live').dataset.state === 'live'"
+"""A script for Browser.wait: the page hears the news."""
 
 
 def _program(*names: str) -> str:

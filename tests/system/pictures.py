@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from outputd.world import VANTAGE_POINTS, World
-from tests.system.browser import PHONE, Browser
+from tests.system.browser import LIVE, PHONE, RIGHT, Browser
 from tests.system.files import result_files
 from tests.system.harness import CHECKOUT, HOST, Outputd, free_port
 from tests.system.inputservice import InputService
@@ -96,7 +96,7 @@ def _look(browser: Browser, outputd: Outputd, fleet: Fleet, images: Path) -> Non
         browser.look(size, scheme)
         browser.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         browser.open(f"http://{HOST}:{outputd.health_port}{path}")
-        browser.wait("return document.getElementById('live').dataset.state === 'live'")
+        browser.wait(LIVE)
 
     def keep(name: str) -> None:
         picture = browser.picture()
@@ -110,7 +110,7 @@ def _look(browser: Browser, outputd: Outputd, fleet: Fleet, images: Path) -> Non
         until = time.time() + _LIVE_S
         while time.time() < until:
             fleet.measure(iter([time.time()]), 1)
-            time.sleep(_LIVE_S / 6)
+            time.sleep(_LIVE_S / 6)  # their pace
 
     images.mkdir(parents=True, exist_ok=True)
     open_("/", _WIDE, "light")
@@ -130,7 +130,7 @@ def _look(browser: Browser, outputd: Outputd, fleet: Fleet, images: Path) -> Non
     open_("/topology", _WIDE, "dark")
     browser.wait("return document.getElementById('graph').dataset.resting === 'true'", deadline_s=60)
     browser.run("document.getElementById('graph').focus()")
-    browser.press("\ue014")
+    browser.press(RIGHT)
     browser.wait("return document.querySelectorAll('#about li').length > 3")
     browser.run("document.activeElement.blur()")
     keep("topology-dark")

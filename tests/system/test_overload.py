@@ -52,7 +52,7 @@ class OverloadTests(SystemTest):
         """Rule 8: who has been idle longest makes room."""
         outputd = self.outputd("--max-connections=50").start()
         with Crowd(outputd.port, idle=120, slow=0):
-            time.sleep(1.5)
+            time.sleep(1.5)  # only who has been idle for a second makes room
             load = self.load(outputd, Source(5), 20)
             load.go_on(40)
             self.assertUndisturbed(load.stop())

@@ -17,16 +17,14 @@ from urllib.request import urlopen
 
 from outputd import timestamps
 from outputd.world import VANTAGE_POINTS, World
-from tests.system.browser import PHONE, WIDE, Browser, axe
+from tests.system.browser import ENTER, ESCAPE, LIVE, PHONE, RIGHT, TAB, WIDE, Browser, axe
 from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.shared import replay
 from tests.system.waiting import DEADLINE_S
 
-TAB, ENTER, RIGHT, ESCAPE = "\ue004", "\ue007", "\ue014", "\ue00c"
 DAY_S = 86_400
 PAGES = ("/", "/targets/{}", "/topology")
 HOSTILE = "<img src=x onerror=document.body.dataset.hit=1>"
-LIVE = "return document.getElementById('live').dataset.state === 'live'"
 
 
 def result(ip: str, ago_s: float = 0, **more: Any) -> dict[str, Any]:
@@ -188,15 +186,20 @@ class OverviewTests(PagesTest):
         browser.wait("return document.querySelectorAll('#targets tbody tr').length === 2")
         browser.run("document.querySelector('#search input').focus()")
         browser.press(*"2001:db8::77", ENTER)
-        browser.wait("return location.pathname === '/targets/2001%3Adb8%3A%3A77' || location.pathname.endsWith('77')")
+        browser.wait("return location.pathname.endsWith('77')")
         browser.wait_text("#ip", "2001:db8::77")
 
 
 class TargetTests(PagesTest):
-    def test_it_draws_smoke_and_routes_of_each_node(self) -> None:
+    def open_filled(self) -> tuple[str, Browser]:
+        """A target that all nodes have measured, and its page once all are drawn."""
         ip = self.fill()
         browser = self.open(f"/targets/{ip}")
         browser.wait(f"return document.querySelectorAll('#smoke svg').length === {len(VANTAGE_POINTS)}")
+        return ip, browser
+
+    def test_it_draws_smoke_and_routes_of_each_node(self) -> None:
+        ip, browser = self.open_filled()
         browser.wait("return document.querySelectorAll('#smoke path.median').length >= 5")
         browser.wait("return document.querySelectorAll('#strips svg rect').length >= 5")
         browser.wait("return document.querySelectorAll('#paths tbody tr').length > 3")
@@ -236,9 +239,7 @@ class TargetTests(PagesTest):
         self.assertNoComplaints()
 
     def test_nodes_and_spans_are_chosen(self) -> None:
-        ip = self.fill()
-        browser = self.open(f"/targets/{ip}")
-        browser.wait(f"return document.querySelectorAll('#smoke svg').length === {len(VANTAGE_POINTS)}")
+        _, browser = self.open_filled()
         browser.run("[...document.querySelectorAll('#chosen-nodes button')].find(b => b.textContent === 'fra').click()")
         browser.wait("return document.querySelectorAll('#smoke svg').length === 1")
         browser.run("document.querySelector('#span button[data-span=\"3600\"]').click()")
@@ -249,7 +250,7 @@ class TargetTests(PagesTest):
         browser = self.open("/targets/203.0.113.9")
         browser.wait_text(
             "#tiles time[datetime='2026-01-07T22:30:00.123456789Z']:not([data-since])",
-            "8 Jan 2026, 23:30".replace("8", "7"),
+            "7 Jan 2026, 23:30",
         )
         title = browser.run("return document.querySelector('#tiles time[title]').title")
         self.assertIn("2026-01-07 22:30:00.123456789 UTC", title)
