@@ -2,7 +2,7 @@
 #
 #   make run                        the service in the foreground; ARGS="--port=9000 -v" passes flags on
 #   make demo                       the service with neighbours that keep it busy; Ctrl-C ends all
-#   make test                       all tests; TESTS=tests.test_store for some
+#   make test                       all tests; TESTS=tests.store for some
 #   make lint                       ruff and mypy
 #   make bench                      throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"
 #   make bench-smoke                whether benchmarks and counts are right, in 20 seconds

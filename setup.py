@@ -49,12 +49,12 @@ setup(
     packages=[*find_packages(include=["outputd", "outputd.*"]), "twisted.plugins"],
     # Without this line an editable install leaves twisted/plugins off the path, and twistd does not know outputd.
     package_dir={"": "."},
-    package_data={"": ["*.sql", "*.xml"], "outputd.pages": ["static/*"]},
+    package_data={"": ["schema/*.sql", "*.xml"], "outputd.pages": ["static/*"]},
     entry_points={
         "console_scripts": [
             "outputd = outputd.__main__:main",
-            "outputd-send = outputd.send:main",
-            "outputd-token = outputd.token:main",
+            "outputd-send = outputd.sender.command:main",
+            "outputd-token = outputd.security.command:main",
         ]
     },
 )

@@ -19,8 +19,8 @@ from benchmarks.kinds import Kind, usual
 from benchmarks.read import Route, get
 from benchmarks.service import HOST, Service, dumping, meanwhile
 from benchmarks.session import Session
-from outputd import timestamps
-from outputd.store import Limits
+from outputd.results import timestamps
+from outputd.store.limits import Limits
 
 _CONNECTIONS = 16
 _WAL_TIMES = 6  # of the session's seconds: it must have the time to grow

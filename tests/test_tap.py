@@ -14,7 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd import __version__
 from outputd.tap import Options
-from tests.fakes import REACTOR, Running, Wire, a_result, body_of
+from tests.kit.makers import a_result, body_of
+from tests.kit.running import REACTOR, Running
+from tests.kit.wire import Wire
 
 
 def options(*flags: str, **environ: str) -> Options:

@@ -15,15 +15,17 @@ import msgspec
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
-from outputd import timestamps
-from outputd.addresses import canonical
+from outputd.intake.counters import Stats
 from outputd.pages.assets import Assets
 from outputd.pages.events import Events
 from outputd.pages.templates import page
-from outputd.pools import InThread
-from outputd.resultfile import FileInfo
-from outputd.stats import Stats
-from outputd.web import CappedRequest, problem, route, send
+from outputd.process.threads import InThread
+from outputd.results import timestamps
+from outputd.results.addresses import canonical
+from outputd.store.file import FileInfo
+from outputd.web.answers import problem
+from outputd.web.request import CappedRequest, send
+from outputd.web.routes import route
 
 PATHS = ("/", "/topology", "/targets/<ip>", "/static/<name>", "/events")
 """The routes; they are for browsers, and no part of the API that the OpenAPI document describes."""

@@ -7,7 +7,8 @@ import hashlib
 import importlib.resources
 from dataclasses import dataclass
 
-from outputd.web import CappedRequest, problem, put_head, send
+from outputd.web.answers import problem
+from outputd.web.request import CappedRequest, put_head, send
 
 _KINDS = {
     ".js": b"text/javascript; charset=utf-8",

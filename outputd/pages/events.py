@@ -13,8 +13,9 @@ from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
-from outputd.log import Logger
-from outputd.web import CappedRequest, problem, put_head, send
+from outputd.process.log import Logger
+from outputd.web.answers import problem
+from outputd.web.request import CappedRequest, put_head, send
 
 _log = Logger()
 MOST_LISTENERS = 64

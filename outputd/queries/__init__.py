@@ -13,17 +13,18 @@ from typing import Concatenate, ParamSpec, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from outputd.failures import Failure
-from outputd.log import Logger
-from outputd.pools import InThread
-from outputd.queries import hops, paths, results, series, summaries
-from outputd.queries.answers import Rows, Table
+from outputd.process.log import Logger
+from outputd.process.threads import InThread
+from outputd.process.trouble import Failure
+from outputd.queries import arrivals, hops, links, nodes, paths, results, series, targets
+from outputd.queries.arrivals import Arrivals
+from outputd.queries.choice import Choice
 from outputd.queries.results import MOST_RECENT, Wanted
 from outputd.queries.series import Span
 from outputd.queries.session import NotReady, Session, TooLong
-from outputd.queries.summaries import Arrivals, Choice
-from outputd.resultfile import FileInfo
-from outputd.summary import UpToDate
+from outputd.queries.tables import Rows, Table
+from outputd.store.file import FileInfo
+from outputd.summary.keeping_up import UpToDate
 
 __all__ = ["MOST_RECENT", "Arrivals", "Choice", "NotReady", "Queries", "Rows", "Span", "Table", "TooLong", "Wanted"]
 
@@ -85,22 +86,22 @@ class Queries:
     async def targets(self, choice: Choice) -> Table:
         """Each target with its counts."""
         await self._up_to_date(_PATIENCE_S)
-        return await self._ask(summaries.targets, choice)
+        return await self._ask(targets.targets, choice)
 
     async def nodes(self, choice: Choice) -> Table:
         """Each node with what it has sent."""
         await self._up_to_date(_PATIENCE_S)
-        return await self._ask(summaries.nodes, choice, self._now())
+        return await self._ask(nodes.nodes, choice, self._now())
 
     async def arrivals(self, asked: Arrivals) -> Table:
         """Results and losses by time of arrival."""
         await self._up_to_date(_PATIENCE_S)
-        return await self._ask(summaries.arrivals, asked)
+        return await self._ask(arrivals.arrivals, asked)
 
     async def links(self, choice: Choice) -> Table:
         """The edges of the topology."""
         await self._up_to_date(_PATIENCE_S)
-        return await self._ask(summaries.links, choice)
+        return await self._ask(links.links, choice)
 
     async def hop(self, ip: str, limit: int) -> Table | None:
         """All of one hop; None when it was never seen."""

@@ -9,12 +9,11 @@ from typing import Any
 
 import msgspec
 
-from outputd import timestamps
-from outputd.places import NODES_OF_CHOSEN
-from outputd.queries.answers import Column, Table
 from outputd.queries.session import NotReady, Session
-from outputd.resultfile import FileInfo
-from outputd.summary import believable, believed, is_address
+from outputd.queries.tables import Column, Table
+from outputd.results import timestamps
+from outputd.store.file import FileInfo
+from outputd.store.fragments import NODES_OF_CHOSEN, believable, believed, is_address
 
 MOST_FRESH = 100
 """Rows that are read beyond the summary's marks, the newest."""

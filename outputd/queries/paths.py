@@ -6,11 +6,10 @@ from typing import Any
 
 import msgspec
 
-from outputd import timestamps
-from outputd.places import NODES_OF_CHOSEN, first_hop
-from outputd.queries.answers import Column, Table
 from outputd.queries.session import Session
-from outputd.summary import believed
+from outputd.queries.tables import Column, Table
+from outputd.results import timestamps
+from outputd.store.fragments import NODES_OF_CHOSEN, believed, first_hop
 
 MOST_TRACEROUTES = 5000
 """Traceroutes that are read for one answer, the newest."""

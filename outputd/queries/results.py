@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from outputd import timestamps
-from outputd.places import batch_of, first_hop
-from outputd.queries.answers import Column
 from outputd.queries.session import Session
-from outputd.resultfile import FileInfo
+from outputd.queries.tables import Column
+from outputd.results import timestamps
+from outputd.store.file import FileInfo
+from outputd.store.fragments import batch_of, first_hop
 
 MOST_RECENT = 1000
 MOST_HOPS = 1024

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from outputd import timestamps
-from outputd.places import NODES_OF_CHOSEN
-from outputd.queries.answers import Column, Table
 from outputd.queries.session import Session
-from outputd.queries.summaries import LOSS
+from outputd.queries.tables import Column, Table
+from outputd.results import timestamps
+from outputd.store.fragments import LOSS, NODES_OF_CHOSEN
 
 QUANTILES = (10, 25, 50, 75, 90)
 COLUMNS = (

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from outputd.failures import GONE, is_damage
-from outputd.resultfile import FileInfo, uri
+from outputd.sqlite.connections import uri
+from outputd.sqlite.errors import GONE, is_damage
+from outputd.store.file import FileInfo
 
 _CACHE_KIB = 8 * 1024
 _LOOK_EVERY = 1_000_000

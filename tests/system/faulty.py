@@ -13,11 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from outputd import __main__, dump, ledger, resultfile
-from outputd.datadir import DataDir
-from outputd.resultfile import Table, Writer
-from outputd.results import Parser
-from outputd.summary import Summary
+from outputd import __main__
+from outputd.ledger import ledger
+from outputd.results.parse import Parser
+from outputd.sqlite.table import Table
+from outputd.store import copies as dump
+from outputd.store import file as resultfile
+from outputd.store.directory import DataDir
+from outputd.store.writer import Writer
+from outputd.summary.summary import Summary
 
 Passed = Callable[[], None]
 

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from outputd import __main__
-from outputd.resultfile import Writer
+from outputd.store.writer import Writer
 
 _HANG_S = 6.0
 

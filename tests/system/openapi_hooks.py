@@ -13,7 +13,7 @@ from schemathesis.generation.case import Case
 from schemathesis.hooks import HookContext
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from tests.document import Document
+from tests.kit.document import Document
 
 _GZIP = ("gzip", "x-gzip")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from outputd.world import VANTAGE_POINTS, World
+from outputd.demo.internet import VANTAGE_POINTS, World
 from tests.system.browser import LIVE, PHONE, RIGHT, Browser
 from tests.system.files import result_files
 from tests.system.harness import CHECKOUT, HOST, Outputd, free_port

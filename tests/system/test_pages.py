@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from outputd import timestamps
-from outputd.world import VANTAGE_POINTS, World
+from outputd.demo.internet import VANTAGE_POINTS, World
+from outputd.results import timestamps
 from tests.system.browser import ENTER, ESCAPE, LIVE, PHONE, RIGHT, TAB, WIDE, Browser, axe
 from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.shared import replay

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trustme
 
-from outputd.access import Holder, line_of, new_token
+from outputd.security.access import Holder, line_of, new_token
 from tests.system.files import feedable_rows, stored_targets
 from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest, free_port
 from tests.system.inputservice import InputService
@@ -52,7 +52,7 @@ class Secured(SystemTest):
     def send(self, outputd: Outputd, file: Path, token: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [
-                sys.executable, "-m", "outputd.send", str(file), f"--url=https://localhost:{outputd.port}/results",
+                sys.executable, "-m", "outputd.sender.command", str(file), f"--url=https://localhost:{outputd.port}/results",
                 f"--ca={self.place}/ca.pem", f"--token-file={self.written('token', token)}", "--give-up-after=1",
             ],
             cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False,

@@ -180,4 +180,14 @@ class SendTests(SystemTest):
 
     def _command(self, outputd: Outputd, file: Path, flags: tuple[str, ...]) -> list[str]:
         url = f"http://127.0.0.1:{outputd.port}/results"
-        return [sys.executable, "-m", "outputd.send", str(file), "--url", url, "--state", str(self.state), *flags]
+        return [
+            sys.executable,
+            "-m",
+            "outputd.sender.command",
+            str(file),
+            "--url",
+            url,
+            "--state",
+            str(self.state),
+            *flags,
+        ]

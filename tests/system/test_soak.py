@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import Bench
+from tests.kit.bench import Bench
 from tests.system.account import Account, Told
 from tests.system.disk import CannotMount, Disk
 from tests.system.files import result_files

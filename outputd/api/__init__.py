@@ -1,0 +1,1 @@
+"""What both ports answer to programs."""

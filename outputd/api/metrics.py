@@ -1,0 +1,107 @@
+"""/metrics: the spec's five counters to the letter, the rest under conventional names, in the text format."""
+
+from __future__ import annotations
+
+import math
+import platform
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+
+import twisted
+from outputd import __version__
+from outputd.intake.counters import Stats
+from outputd.store.writer import Written
+
+PREFIX = "output_service_"
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_POSTS = (1, 2, 4, 8, 16, 32)
+_SPEC = (
+    ("total_results", "Total number of results processed", lambda stats: stats.results),
+    ("successful_pings", "Total successful pings", lambda stats: stats.successful),
+    ("failed_pings", "Total failed pings", lambda stats: stats.failed),
+    ("hops_discovered", "Total hops discovered", lambda stats: stats.hops_discovered),
+    ("hops_sent", "Total hops sent to input_service", lambda stats: stats.hops_sent),
+)
+
+
+class Metrics:
+    """What is measured, and its text; gauges are read when asked for."""
+
+    def __init__(self, stats: Stats, gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
+        self._stats = stats
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        registry.register(_Counts(stats))
+        self._requests = Histogram(
+            f"{PREFIX}request_duration_seconds", "Time from a whole POST /results to its answer",
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._commits = Histogram(
+            f"{PREFIX}commit_duration_seconds", "Time of a commit, fsync included", buckets=_SECONDS, registry=registry
+        )
+        self._turns = Histogram(
+            f"{PREFIX}write_duration_seconds", "Time of a whole turn of the writer", buckets=_SECONDS, registry=registry
+        )
+        self._posts = Histogram(f"{PREFIX}commit_posts", "POSTs in a commit", buckets=_POSTS, registry=registry)
+        self._disk_free = Gauge(f"{PREFIX}disk_free_bytes", "Room left on the disk of --db-dir", registry=registry)
+        self._disk_free.set(math.nan)
+        for name, (text, read) in gauges.items():
+            Gauge(f"{PREFIX}{name}", text, registry=registry).set_function(read)
+        Info(f"{PREFIX}build", "Versions of outputd and what it stands on", registry=registry).info({
+            "version": __version__, "sqlite": sqlite3.sqlite_version, "python": platform.python_version(),
+            "twisted": twisted.__version__,
+        })  # fmt: skip
+
+    def observe_request(self, seconds: float) -> None:
+        """A POST was answered."""
+        self._requests.observe(seconds)
+
+    def observe_commit(self, written: Written, posts: int) -> None:
+        """A turn of the writer has ended well."""
+        self._commits.observe(written.commit_seconds)
+        self._turns.observe(written.seconds)
+        if posts:
+            self._posts.observe(posts)
+
+    def observe_disk(self, free_bytes: float) -> None:
+        """So much room is left on the disk; not a number when it cannot be told."""
+        self._disk_free.set(free_bytes)
+
+    def text(self) -> bytes:
+        """The exposition, format 0.0.4."""
+        lines = []
+        for name, text, read in _SPEC:
+            full = PREFIX + name
+            lines.append(f"# HELP {full} {text}\n# TYPE {full} counter\n{full} {read(self._stats)}\n\n")
+        return "".join(lines).encode() + generate_latest(self._registry)
+
+
+class _Counts:
+    """The counters that Stats keeps, beside the spec's."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterable[Metric]:
+        stats = self._stats
+        rejected = CounterMetricFamily(f"{PREFIX}rejected_items", "Items that were no result", labels=["reason"])
+        for reason, count in sorted(stats.rejected.items()):
+            rejected.add_metric([reason], count)
+        yield rejected
+        for name, text, value in (
+            ("offered_items", "Items of bodies that could be read: stored, rejected or refused", stats.offered),
+            ("refused_items", "Items refused since they could not be stored", stats.refused),
+            ("refused_posts", "POSTs answered 503, read or not", stats.refused_posts),
+            ("duplicate_posts", "POSTs answered by their Idempotency-Key", stats.duplicate_posts),
+            ("hops_over_limit", "New addresses not kept because of --max-hops", stats.hops_over_limit),
+        ):
+            yield CounterMetricFamily(PREFIX + name, text, value=value)
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing is known before it is counted."""
+        return ()

@@ -1,0 +1,240 @@
+"""The site of --port: results come in, files are rotated and copied out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from klein import Klein
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.web import server
+from twisted.web.iweb import IRequest
+
+from outputd.api.files import send_part
+from outputd.intake.collector import TOO_MUCH, Collector, Sender
+from outputd.intake.collector import Answer as Collected
+from outputd.intake.gunzip import BadCoding, TooLarge, gunzip
+from outputd.process.threads import InThread
+from outputd.results.addresses import canonical
+from outputd.results.model import NO_ADDRESS
+from outputd.security.access import NODE, OPERATOR
+from outputd.store.copies import Copies, Copy, NoRoom
+from outputd.store.rotation import Rotation
+from outputd.store.store import Store
+from outputd.web.answers import JSON, SAFE, Answer, as_json, problem
+from outputd.web.ranges import byte_range
+from outputd.web.request import CappedRequest, put_head, send
+from outputd.web.routes import Handler, Resource, answered, route, with_problems
+
+MOST_BODY_BYTES = 8 << 20
+_LARGE_BYTES = 64 * 1024
+_MOST_KEY = 255
+_MOST_NODE = 64
+
+
+class BadHeader(Exception):
+    """A header cannot be taken; the text says why."""
+
+
+class Api:
+    """What --port serves."""
+
+    def __init__(
+        self, collector: Collector, store: Store, rotation: Rotation, copies: Copies,
+        in_thread: InThread, observe: Callable[[float], object], seconds: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._collector = collector
+        self._store = store
+        self._rotation = rotation
+        self._copies = copies
+        self._in_thread = in_thread
+        self._observe = observe
+        self._seconds = seconds
+
+    def resource(self) -> Resource:
+        """The root of the site."""
+        app = Klein()
+        route(app, "/results", "POST", self.post_results)
+        route(app, "/rotate", "POST", self.post_rotate)
+        route(app, "/dump", "GET", self.get_dump)
+        with_problems(app)
+        return _Hot(app, self.post_results)
+
+    # -- POST /results -------------------------------------------------------------------------------
+
+    def post_results(self, request: CappedRequest) -> None:
+        """Store a body of results."""
+        started = self._seconds()
+        if request.refusal == 413:
+            return send(request, *problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most"))
+        if request.refusal:
+            return send(request, *_answer(self._collector.refused(TOO_MUCH)))
+        try:
+            sender = _sender(request)
+        except BadHeader as error:
+            return send(request, *problem(400, str(error)))
+        coding = request.requestHeaders.getRawHeaders(b"Content-Encoding")
+        if coding is None:
+            answered(request, self._collect(request.take_body(), sender, started))
+        else:
+            answered(request, self._decode(request, coding, sender, started))
+
+    async def _decode(self, request: CappedRequest, coding: Sequence[bytes], sender: Sender, started: float) -> Answer:
+        names = [name.strip().lower() for name in b",".join(coding).split(b",")]
+        if names == [b"identity"]:
+            return await self._collect(request.take_body(), sender, started)
+        if names not in ([b"gzip"], [b"x-gzip"]):
+            return problem(415, "the only content coding is gzip", {b"Accept-Encoding": b"gzip"})
+        data = request.take_body()
+        try:
+            if len(data) < _LARGE_BYTES:
+                body = gunzip(data, MOST_BODY_BYTES)
+            else:
+                body = await self._in_thread(gunzip, data, MOST_BODY_BYTES)
+        except BadCoding as error:
+            return problem(400, str(error))
+        except TooLarge:
+            return problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most when decoded")
+        admission = request.site.admission
+        if not admission.has_room(len(body)):
+            return _answer(self._collector.refused(TOO_MUCH))
+        admission.hold(len(body))
+        try:
+            return await self._collect(body, sender, started)
+        finally:
+            admission.let_go(len(body))
+
+    async def _collect(self, body: bytes, sender: Sender, started: float) -> Answer:
+        answer = await self._collector.collect(body, sender)
+        self._observe(self._seconds() - started)
+        return _answer(answer)
+
+    # -- POST /rotate --------------------------------------------------------------------------------
+
+    def post_rotate(self, request: CappedRequest) -> None:
+        """Begin a new file."""
+        request.take_body()
+        answered(request, self._rotate())
+
+    async def _rotate(self) -> Answer:
+        try:
+            path = await self._rotation.rotate("asked for")
+        except (OSError, sqlite3.Error) as error:
+            return problem(503, f"no new file can be made: {error}", retry_after_s=5)
+        return as_json({"status": "rotated", "file": path.name})
+
+    # -- GET /dump -----------------------------------------------------------------------------------
+
+    def get_dump(self, request: CappedRequest) -> None:
+        """Send a copy of the current file, or a closed one."""
+        request.take_body()
+        answered(request, self._dump(request))
+
+    async def _dump(self, request: CappedRequest) -> Answer | None:
+        names = request.args.get(b"file", [])
+        current = self._store.current.info.path
+        path = current if not names else self._named(names[-1])
+        if path is None:
+            return problem(404, "there is no result file of this name")
+        try:
+            if await self._store.finish(path):
+                copy = await self._copies.closed(path)
+            else:
+                copy = await self._copies.current(path)
+        except NoRoom as error:
+            return problem(503, str(error), retry_after_s=60)
+        except (FileNotFoundError, sqlite3.OperationalError):
+            return problem(404, "there is no result file of this name any more")
+        return await self._send_copy(request, copy, ranges=path != current)
+
+    def _named(self, name: bytes) -> Path | None:
+        text = name.decode(errors="replace")
+        return next((info.path for info in self._store.files if info.path.name == text), None)
+
+    async def _send_copy(self, request: CappedRequest, copy: Copy, ranges: bool) -> Answer | None:
+        size, start, end, status = copy.size_bytes, 0, copy.size_bytes, 200
+        try:
+            ranges_count = ranges and request.method == b"GET" and request.getHeader("If-Range") is None
+            wanted = byte_range(request.getHeader("Range"), size) if ranges_count else None
+        except ValueError:
+            copy.release()
+            return problem(416, "the range lies outside of the file", {b"Content-Range": b"bytes */%d" % size})
+        headers = {
+            b"Content-Type": b"application/vnd.sqlite3",
+            b"Content-Disposition": b'attachment; filename="%s"' % copy.name.encode(),
+            b"Repr-Digest": copy.repr_digest,
+            **SAFE,
+        }
+        if ranges:
+            headers[b"Accept-Ranges"] = b"bytes"
+        if wanted is not None:
+            (start, end), status = wanted, 206
+            headers[b"Content-Range"] = b"bytes %d-%d/%d" % (start, end - 1, size)
+        put_head(request, status, headers, end - start)
+        if request.method == b"HEAD":
+            copy.release()
+            if not request.gone:
+                request.finish()
+            return None
+        await send_part(request, copy, start, end, self._in_thread)
+        return None
+
+
+class _Hot(Resource):
+    """POST /results goes past Klein's router, which costs as much as all the rest of a small POST."""
+
+    def __init__(self, app: Klein, post_results: Handler) -> None:
+        super().__init__(app)
+        self._post_results = post_results
+
+    def render(self, request: IRequest) -> Any:
+        """See KleinResource."""
+        assert isinstance(request, CappedRequest)
+        if request.path == b"/results" and request.method == b"POST":
+            self._post_results(request)
+            return server.NOT_DONE_YET
+        return super().render(request)
+
+
+def needs(method: bytes, path: bytes) -> str:
+    """The role that a request to this site needs."""
+    return NODE if path == b"/results" else OPERATOR
+
+
+def _answer(collected: Collected) -> Answer:
+    if collected.problem is not None:
+        return problem(collected.status, **collected.problem)
+    return collected.status, collected.json, JSON
+
+
+def _sender(request: CappedRequest) -> Sender:
+    node = _header(request, b"X-Ping-Node")
+    if node is not None and not (len(node) <= _MOST_NODE and node.isascii() and node.isprintable()):
+        raise BadHeader(f"X-Ping-Node must be printable ASCII of at most {_MOST_NODE} characters")
+    key = _header(request, b"Idempotency-Key")
+    if key is not None:
+        if len(key) >= 2 and key[0] == key[-1] == '"':
+            key = key[1:-1]
+        if not 1 <= len(key) <= _MOST_KEY:
+            raise BadHeader(f"Idempotency-Key must have 1 to {_MOST_KEY} characters")
+    if request.holder is not None:
+        node = request.holder.name
+    return Sender(node or _peer(request), node or "", key)
+
+
+def _header(request: CappedRequest, name: bytes) -> str | None:
+    values = request.requestHeaders.getRawHeaders(name)
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise BadHeader(f"more than one {name.decode()} header")
+    return str(values[0].decode("latin-1"))
+
+
+def _peer(request: CappedRequest) -> str:
+    peer = request.getClientAddress()
+    if isinstance(peer, IPv4Address | IPv6Address):
+        return canonical(peer.host) or peer.host
+    return NO_ADDRESS

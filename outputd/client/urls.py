@@ -1,0 +1,34 @@
+"""URLs of others, as they are written and as treq takes them."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from hyperlink import URL
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an http or https URL with a host."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.hostname) and port != 0 and not re.search(r"\s", text)
+
+
+class _AsWritten(URL):
+    """A URL that is a URI already."""
+
+    def to_uri(self) -> URL:
+        """See hyperlink."""
+        return self
+
+
+def as_treq_takes_it(url: str) -> str | URL:
+    """The URL of input_service for treq; ValueError when it is none.
+
+    hyperlink 21.0.0 takes an IPv6 address for a name to encode, and fails: such a URL has to go as it is.
+    """
+    return _AsWritten.from_text(url) if ":" in URL.from_text(url).host else url

@@ -1,0 +1,1 @@
+"""python -m outputd.demo: a small internet and the neighbours of a service."""

@@ -1,0 +1,1 @@
+"""A POST, from its bytes to its answer."""

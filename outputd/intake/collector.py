@@ -1,0 +1,150 @@
+"""The collector: takes a body from a node, and answers once its results are on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import DeferredLock
+
+from outputd.intake.admission import Admission
+from outputd.intake.counters import Stats
+from outputd.ledger.ledger import Ledger
+from outputd.ledger.lessons import Lesson, UsedKey, key_name
+from outputd.process.threads import InThread
+from outputd.results import timestamps
+from outputd.results.agreement import MOST_ERRORS, answer_of
+from outputd.results.model import NotResults, TooManyResults
+from outputd.results.parse import Parser
+from outputd.results.rows import Batch
+from outputd.store.store import Store, StoreFailed
+
+TOO_MUCH = "too much waits for the disk"
+_LARGE_BYTES = 256 * 1024
+_DAY_S = 86_400
+_BYTES_A_CELL = 48  # 33 in mean, and what the allocator loses
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """Who sent a body: the node's name for the files, and the scope and text of its Idempotency-Key."""
+
+    node: str
+    scope: str = ""
+    key: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What to tell the node: an HTTP status and JSON, or the members of a problem."""
+
+    status: int
+    json: bytes = b""
+    problem: dict[str, Any] | None = None
+
+
+def problem(status: int, detail: str, **members: Any) -> Answer:
+    """An answer that says what is wrong."""
+    return Answer(status, problem={"detail": detail, **members})
+
+
+class Collector:
+    """Brings a body to the store, the ledger and the counters, and makes the answer."""
+
+    def __init__(
+        self, store: Store, ledger: Ledger, parser: Parser, stats: Stats, admission: Admission, in_thread: InThread,
+        now: Callable[[], float], tell: Callable[[str], object] | None = None,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._ledger = ledger
+        self._parser = parser
+        self._stats = stats
+        self._admission = admission
+        self._in_thread = in_thread
+        self._now = now
+        self._tell = tell
+        self._locks: dict[bytes, tuple[DeferredLock, int]] = {}
+
+    async def collect(self, body: bytes, sender: Sender) -> Answer:
+        """Store a decoded body's results; a body with a used key is answered as the first time."""
+        if self._ledger.failure is not None:
+            return self.refused(self._ledger.failure.reason)
+        if sender.key is None:
+            return await self._store_body(body, sender, None)
+        name = key_name(sender.scope, sender.key)
+        lock, users = self._locks.get(name, (DeferredLock(), 0))
+        self._locks[name] = lock, users + 1
+        try:
+            async with lock:  # a twin waits for the first
+                return await self._store_once(body, sender, name)
+        finally:
+            lock, users = self._locks.pop(name)
+            if users > 1:
+                self._locks[name] = lock, users - 1
+
+    async def _store_once(self, body: bytes, sender: Sender, name: bytes) -> Answer:
+        used = await self._ledger.used(name)
+        if used is None:
+            return await self._store_body(body, sender, name)
+        if used.digest != await self._in_thread(_digest, body):
+            return problem(422, "this Idempotency-Key was used with another body")
+        self._stats.duplicate_posts += 1
+        return Answer(200, msgspec.json.encode({**msgspec.json.decode(used.answer), "duplicate": True}))
+
+    async def _store_body(self, body: bytes, sender: Sender, key: bytes | None) -> Answer:
+        now = self._now()
+        received_at, horizon = timestamps.at(now), timestamps.at(now // 1 + _DAY_S)
+        try:
+            if len(body) < _LARGE_BYTES:
+                batch = self._parser.parse(body, received_at, horizon)
+            else:
+                batch = await self._in_thread(self._parser.parse, body, received_at, horizon)
+        except NotResults as error:
+            return problem(400, str(error))
+        except TooManyResults:
+            return problem(413, "too many items in one body")
+        if not batch.accepted and not batch.rejected:
+            return Answer(200, answer_of(0, 0, ()))
+        digest = _digest(body) if len(body) < _LARGE_BYTES else await self._in_thread(_digest, body)
+        batch.node, batch.digest, batch.key = sender.node, digest, sender.key
+        return await self._record(batch, len(body), key, now)
+
+    async def _record(self, batch: Batch, size_bytes: int, key: bytes | None, now: float) -> Answer:
+        items = batch.accepted + len(batch.rejected)
+        self._stats.offered += items
+        rows_bytes = batch.cells * _BYTES_A_CELL
+        if not self._admission.has_room(rows_bytes) and self._admission.held_bytes > size_bytes:
+            self._stats.refused += items  # alone it would be taken, however much it grew
+            return self.refused(TOO_MUCH)
+        self._admission.hold(rows_bytes)
+        try:
+            await self._store.record(batch)
+        except StoreFailed as error:
+            self._stats.refused += items
+            return self.refused(f"the results cannot be stored now: {error}")
+        finally:
+            self._admission.let_go(rows_bytes)
+        self._admission.drained(size_bytes + rows_bytes)
+        self._stats.count(batch)
+        errors = [{"index": bad.index, "field": bad.field, "error": bad.reason} for bad in batch.rejected[:MOST_ERRORS]]
+        json = answer_of(batch.accepted, len(batch.rejected), errors)
+        used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, now)
+        self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used))
+        if batch.new_hops:
+            self._parser.settle(batch.new_hops)
+        if self._ledger.is_behind:
+            await self._ledger.caught_up()
+        if self._tell is not None:
+            self._tell(f"{batch.accepted} results of {batch.node} stored, {len(batch.rejected)} items rejected")
+        if not batch.accepted:
+            return problem(422, "no item of the body is a result", received=0, rejected=items, errors=errors)
+        return Answer(200, json)
+
+    def refused(self, detail: str) -> Answer:
+        """The answer to a POST of which nothing is stored now, counted: 503, and when to come again."""
+        self._stats.refused_posts += 1
+        return problem(503, detail, retry_after_s=self._admission.retry_after_s())
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()

@@ -1,0 +1,41 @@
+"""The counters of one run of the process."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+from outputd.results.rows import Batch
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+@dataclass(slots=True)
+class Stats:
+    """What has been stored, rejected, refused and found since the start of the process."""
+
+    results: int = 0
+    successful: int = 0
+    hops_discovered: int = 0
+    hops_over_limit: int = 0
+    hops_sent: int = 0
+    duplicate_posts: int = 0
+    offered: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    refused_posts: int = 0
+    latest: str = ""
+
+    @property
+    def failed(self) -> int:
+        """Results without any reply."""
+        return self.results - self.successful
+
+    def count(self, batch: Batch) -> None:
+        """Count a batch that is stored."""
+        self.results += batch.accepted
+        self.successful += batch.successful
+        self.latest = max(self.latest, batch.latest)
+        for reject in batch.rejected:
+            self.rejected[_INDEX.sub("", reject.field) or "item"] += 1

@@ -1,0 +1,1 @@
+"""Hops known and owed, keys used, and the feed that takes hops to input_service."""

@@ -1,0 +1,343 @@
+"""The hop ledger (hops.sqlite3): known addresses, those that input_service lacks, and used Idempotency-Keys.
+
+It is written after the results, on its own time, and not fsynced with them: it keeps the id of the last batch it has
+taken in, and a start reads the batches above that mark again from the result files. So a POST waits for one commit and
+one fsync, and no crash loses a hop of an answered result. What was delivered is fsynced, so that it is not delivered
+twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Concatenate
+
+from twisted.internet.interfaces import IReactorTime
+
+from outputd.ledger.lessons import KEYS_LIVE_S, Learnt, Lesson, UsedKey, lessons_of
+from outputd.process.log import Logger
+from outputd.process.threads import InThread, P, T
+from outputd.process.trouble import Failure
+from outputd.process.turns import Turns
+from outputd.results import timestamps
+from outputd.results.addresses import packed, unpacked
+from outputd.sqlite.connections import transaction
+from outputd.sqlite.errors import NewerFile, is_damage
+from outputd.sqlite.files import identity_of, make_empty, set_aside
+from outputd.sqlite.pools import OpenPool, Pool
+from outputd.sqlite.table import Table
+from outputd.store.file import FileInfo, describe
+
+_log = Logger()
+_SCHEMA_VERSION = 1
+_CACHE_KIB = 8 * 1024
+_CHECKPOINT_PAGES = 4000
+MOST_KEYS = 1_000_000
+_MOST_VALUES = 500
+_MOST_UNWRITTEN = 100_000
+
+
+class Ledger:
+    """What is known, owed and used; one connection, one thread."""
+
+    def __init__(
+        self, path: Path, reactor: IReactorTime, open_pool: OpenPool, now: Callable[[], float], most_addresses: int,
+        discovered: Callable[[Learnt], object],
+    ) -> None:  # fmt: skip
+        self._path = path
+        self._now = now
+        self._most_addresses = most_addresses
+        self._discovered = discovered
+        self._open_pool = open_pool
+        self._pool: Pool | None = None
+        everything = 2**63
+        self._turns: Turns[Lesson, Learnt] = Turns(reactor, self._learn, lambda _: 0, everything, everything)
+        self._untaught: list[Lesson] = []
+        self._unwritten_keys: dict[bytes, UsedKey] = {}
+        self._unwritten_addresses = 0
+        self._identity: tuple[int, int] | None = None
+        self._last_batch_id = self._mark = 0
+        self._handed: dict[str, int] = {}
+        self._statements: Table | None = None
+        self.known = self.backlog = self.refusals = self.keys = 0
+        self.failure: Failure | None = None
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    def open(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> None:
+        """Make the file if need be and take in what the result files hold above the mark. Blocking, for the start.
+
+        Raises NewerFile, OSError and sqlite3.Error.
+        """
+        try:
+            learnt = self._take_in(files, feedable, refeed)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):  # that says nothing of what it holds
+                raise
+            set_aside(self._path, str(error))
+            learnt = self._take_in(files, feedable, refeed)
+        self._discovered(learnt)
+        self._attach()
+
+    async def reopen(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], in_thread: InThread) -> None:
+        """Make the file anew from the result files, after it was deleted under our feet.
+
+        Until it is there no turn begins, and `failure` keeps further POSTs away. When it cannot be made, all is as
+        before.
+        """
+        failure = self.failure or Failure("the hop ledger was deleted and is being made anew", self._now())
+        self.failure = failure
+        await self._turns.hold()
+        try:
+            now = await in_thread(lambda: [describe(info.path) for info in files])
+            await in_thread(self._take_in, now, feedable, False)
+            ghost = self.pool
+            self._attach()
+            await ghost.close()
+            self.failure = None
+        except (sqlite3.Error, OSError) as error:
+            self.failure = failure._replace(reason=f"the hop ledger was deleted and cannot be made anew: {error}")
+            raise
+        finally:
+            self._turns.release()
+
+    def _attach(self) -> None:
+        self._identity = identity_of(self._path)
+        self._handed = {}  # their numbers were those of another file
+        self._pool = self._open_pool(self._path, self._prepare)
+
+    def _take_in(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> Learnt:
+        new = over_limit = 0
+        with contextlib.suppress(FileExistsError):
+            make_empty(self._path)
+        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as db:
+            self._prepare(db)
+            last = max((info.next_ids[1] for info in files), default=1) - 1
+            db.execute("UPDATE mark SET batch_id = min(batch_id, ?)", (last,))
+            mark, self.known = db.execute("SELECT batch_id, known FROM mark").fetchone()
+            self._mark = mark
+            self._last_batch_id = max(self._last_batch_id, mark)
+            for info in files:
+                if info.next_ids[1] - 1 > mark:
+                    lessons = list(lessons_of(info, mark, feedable, self._now() - KEYS_LIVE_S))
+                    _log.info("reading {file} again from batch {mark} on", file=info.path.name, mark=mark + 1)
+                    learnt = self._commit(db, lessons)
+                    new, over_limit = new + learnt.new, over_limit + learnt.over_limit
+            if refeed:
+                with transaction(db):
+                    db.execute("DELETE FROM waiting")
+                    db.execute("DELETE FROM refused")
+                    db.execute("INSERT INTO waiting (address) SELECT address FROM known")
+            self.backlog, self.refusals, self.keys = db.execute(
+                "SELECT (SELECT count(*) FROM waiting), (SELECT count(*) FROM refused), (SELECT count(*) FROM keys)"
+            ).fetchone()
+        return Learnt(new, over_limit)
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA busy_timeout=5000")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > _SCHEMA_VERSION:
+            raise NewerFile(f"{self._path} has schema version {version}, this outputd knows {_SCHEMA_VERSION}")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit={2 * _CHECKPOINT_PAGES * 4096}")
+        db.execute("PRAGMA synchronous=NORMAL")
+        if version == 0:
+            schema = importlib.resources.files("outputd.ledger").joinpath("schema/1.sql").read_text()
+            db.executescript(f"BEGIN; {schema}; PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
+        limit = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        self._statements = Table("known", "address", limit, "INSERT OR IGNORE")
+
+    @property
+    def pool(self) -> Pool:
+        """The one thread that uses the file."""
+        assert self._pool is not None, "open comes first"
+        return self._pool
+
+    async def close(self) -> None:
+        """Set the mark, and close the file without WAL."""
+        with contextlib.suppress(sqlite3.Error, OSError):
+            await self.flush()
+        await self.pool.close()
+
+    # -- taking in -----------------------------------------------------------------------------------
+
+    def learn(self, lesson: Lesson) -> None:
+        """Take in a stored batch, on the ledger's own time; batches come in the order of their ids.
+
+        What cannot be written is kept, and tried again with the next one.
+        """
+        self._last_batch_id = lesson.batch_id
+        if lesson.addresses or lesson.key is not None:
+            self._unwritten_addresses += len(lesson.addresses)
+            if lesson.key is not None:
+                self._unwritten_keys[lesson.key.name] = lesson.key
+            self._turns.add(lesson).addErrback(_told_where_it_happened)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is to be written that whoever brings more should wait until it has caught up."""
+        return self._unwritten_addresses > _MOST_UNWRITTEN
+
+    async def caught_up(self) -> None:
+        """Return when all that was learnt is written, or that failed."""
+        if self._unwritten_addresses or self._unwritten_keys:
+            with contextlib.suppress(Exception):  # logged where it happens; `failure` stops further POSTs
+                await self._turns.add(Lesson(self._last_batch_id))
+
+    async def flush(self) -> None:
+        """Return when all that was learnt is on disk. Raises sqlite3.Error, OSError."""
+        await self._turns.add(Lesson(self._last_batch_id, durably=True))
+
+    async def keep_up(self) -> None:
+        """Once in a while: try again what failed, set the mark, forget old keys."""
+        if self.failure is not None or self._last_batch_id > self._mark:
+            with contextlib.suppress(Exception):
+                await self._turns.add(Lesson(self._last_batch_id))
+        if self.failure is None:
+            await self.pool.run(self._forget_keys, self._now() - KEYS_LIVE_S)
+
+    async def _learn(self, lessons: Sequence[Lesson]) -> Learnt:
+        everything = [*self._untaught, *lessons]
+        try:
+            learnt = await self.pool.run(self._write, everything)
+        except Exception as error:
+            self._untaught = [lesson for lesson in everything if lesson.addresses or lesson.key is not None]
+            if self.failure is None:
+                _log.error("the hop ledger cannot be written, what it lacks is kept: {error!s}", error=error)
+                self.failure = Failure(f"the hop ledger cannot be written: {error}", self._now())
+            raise
+        self._untaught = []
+        self.failure = None
+        for lesson in everything:
+            self._unwritten_addresses -= len(lesson.addresses)
+            if lesson.key is not None and self._unwritten_keys.get(lesson.key.name) is lesson.key:
+                del self._unwritten_keys[lesson.key.name]
+        self.backlog += learnt.new
+        self._discovered(learnt)
+        return learnt
+
+    def is_gone(self) -> bool:
+        """Whether the file was deleted, moved or replaced under our feet."""
+        return identity_of(self._path) != self._identity
+
+    def _write(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
+        if self.is_gone():
+            raise FileNotFoundError(f"{self._path.name} was deleted or moved away")
+        if any(lesson.durably for lesson in lessons):
+            return _durably(db, self._commit, lessons)
+        return self._commit(db, lessons)
+
+    def _commit(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
+        # A turn takes all that waits, and batches come in order: none before the last of these is still to come.
+        mark = max(self._mark, *(lesson.batch_id for lesson in lessons))
+        addresses = sorted({packed(address) for lesson in lessons for address in lesson.addresses})
+        keys = [lesson.key for lesson in lessons if lesson.key is not None]
+        assert self._statements is not None, "a connection is prepared before it is used"
+        over_limit = 0
+        with transaction(db):
+            if self.known + len(addresses) > self._most_addresses:
+                unknown = _unknown(db, addresses)
+                addresses = unknown[: max(0, self._most_addresses - self.known)]
+                over_limit = len(unknown) - len(addresses)
+            new = self._statements.insert(db, addresses)
+            for key in keys:
+                row = (key.name, key.digest, key.answer.decode(), key.used_at)
+                db.execute("INSERT OR REPLACE INTO keys VALUES (?,?,?,?)", row)
+            db.execute("UPDATE mark SET batch_id = ?, known = known + ?", (mark, new))
+        self._mark = mark
+        self.known += new
+        self.keys += len(keys)
+        return Learnt(new, over_limit)
+
+    # -- keys ----------------------------------------------------------------------------------------
+
+    async def used(self, name: bytes) -> UsedKey | None:
+        """The key's first use within the last 12 hours, or None."""
+        if (unwritten := self._unwritten_keys.get(name)) is not None:
+            return unwritten
+        return await self.pool.run(self._find_key, name, self._now() - KEYS_LIVE_S)
+
+    def _find_key(self, db: sqlite3.Connection, name: bytes, since: float) -> UsedKey | None:
+        row = db.execute("SELECT digest, answer, used_at FROM keys WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        digest, answer, used_at = row
+        if used_at > since:
+            return UsedKey(name, digest, answer.encode(), used_at)
+        self.keys -= db.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount
+        return None
+
+    def _forget_keys(self, db: sqlite3.Connection, before: float) -> None:
+        self.keys -= db.execute("DELETE FROM keys WHERE used_at <= ?", (before,)).rowcount
+        if self.keys > MOST_KEYS:
+            self.keys -= db.execute(
+                "DELETE FROM keys WHERE name IN (SELECT name FROM keys ORDER BY used_at LIMIT ?)",
+                (self.keys - MOST_KEYS,),
+            ).rowcount
+
+    # -- the feed ------------------------------------------------------------------------------------
+
+    async def waiting(self, most: int) -> list[str]:
+        """The oldest addresses that input_service lacks."""
+        rows = await self.pool.run(_waiting, most)
+        self._handed = {unpacked(address): number for number, address in rows}
+        return list(self._handed)
+
+    async def delivered(self, addresses: Sequence[str]) -> None:
+        """They have arrived; on disk when it returns."""
+        numbers = [self._handed[address] for address in addresses if address in self._handed]
+        await self.pool.run(_durably, _delete_waiting, numbers)
+        self.backlog -= len(numbers)
+
+    async def refused(self, address: str, status: int) -> None:
+        """input_service will not have it; it is set aside, on disk when it returns."""
+        number = self._handed.get(address)
+        if number is None:
+            return
+        row = (packed(address), status, timestamps.at(self._now()))
+        await self.pool.run(_durably, _refuse, number, row)
+        self.backlog -= 1
+        self.refusals += 1
+
+
+def _told_where_it_happened(_: object) -> None:
+    """A turn that failed: see `Ledger._learn`; `Ledger.failure` stops further POSTs."""
+
+
+def _durably(db: sqlite3.Connection, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args,
+             **kwargs: P.kwargs) -> T:  # fmt: skip
+    db.execute("PRAGMA synchronous=FULL")  # an fsync of the WAL makes all older commits durable too
+    try:
+        return work(db, *args, **kwargs)
+    finally:
+        db.execute("PRAGMA synchronous=NORMAL")
+
+
+def _unknown(db: sqlite3.Connection, addresses: Sequence[bytes]) -> list[bytes]:
+    unknown: list[bytes] = []
+    for at in range(0, len(addresses), _MOST_VALUES):
+        some = addresses[at : at + _MOST_VALUES]
+        values = ",".join(["(?)"] * len(some))
+        rows = db.execute(f"WITH asked(a) AS (VALUES {values}) SELECT a FROM asked WHERE a NOT IN known", some)
+        unknown += [address for (address,) in rows]
+    return unknown
+
+
+def _waiting(db: sqlite3.Connection, most: int) -> list[tuple[int, bytes]]:
+    return db.execute("SELECT id, address FROM waiting ORDER BY id LIMIT ?", (most,)).fetchall()
+
+
+def _delete_waiting(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    marks = ",".join("?" * len(numbers))
+    db.execute(f"DELETE FROM waiting WHERE id IN ({marks})", numbers)
+
+
+def _refuse(db: sqlite3.Connection, number: int, row: tuple[bytes, int, str]) -> None:
+    with transaction(db):
+        db.execute("DELETE FROM waiting WHERE id = ?", (number,))
+        db.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?)", row)

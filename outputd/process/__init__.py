@@ -1,0 +1,1 @@
+"""The process and its reactor: log, time, threads, ports, the order of starting and stopping."""

@@ -1,0 +1,200 @@
+"""A POST body of a ping node, read into the rows it becomes. Pure but for a cache of addresses.
+
+msgspec decodes a body straight into the types below. A body that does not fit them is taken apart item by item, by the
+same types, to tell the good from the bad: one bad item never costs its neighbours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from outputd.results import timestamps
+from outputd.results.addresses import canonical
+from outputd.results.model import MOST_RAW_BYTES, MOST_RESULTS, NotResults, PingResult, TooManyResults
+from outputd.results.rows import Batch, Rejected
+
+_MOST_REASON_CHARACTERS = 500
+_MOST_HOP_TEXT_CHARACTERS = 255
+_MOST_CACHED = 131_072
+
+
+class _Settled(dict[str, str]):
+    """Spellings of addresses that the ledger need not see again, with their stored text."""
+
+    def settle(self, texts: dict[str, str]) -> None:
+        if len(self) + len(texts) > _MOST_CACHED:
+            self.clear()
+        self.update(texts)
+
+
+class Parser:
+    """Turns bodies into batches; `feedable` says which canonical addresses may be fed as hops."""
+
+    def __init__(self, feedable: Callable[[str], bool]) -> None:
+        self._feedable = feedable
+        self._settled = _Settled()
+        self._targets = _Settled()
+
+    def settle(self, hops: dict[str, str]) -> None:
+        """The ledger knows these addresses now: they need not be offered again."""
+        self._settled.settle(hops)
+
+    def parse(self, body: bytes, received_at: str, horizon: str) -> Batch:
+        """Read a body.
+
+        Times are in the stored form; `horizon` is the latest timestamp to be believed. Raises NotResults and
+        TooManyResults.
+        """
+        batch = Batch(received_at)
+        try:
+            found: Sequence[PingResult | Rejected] = _decode_all(body)
+            if not body.isascii():
+                body.decode()  # msgspec passes over the text of unknown fields
+        except msgspec.ValidationError:
+            found = list(_decode_each(_items(body)))
+        except (ValueError, RecursionError) as error:
+            raise NotResults(_why_not_json(error)) from None
+        self._add_rows(batch, found, body, horizon)
+        return batch
+
+    def _add_rows(self, batch: Batch, found: Sequence[PingResult | Rejected], body: bytes, horizon: str) -> None:
+        pings, traceroutes, hops, spreads = batch.pings, batch.traceroutes, batch.hops, batch.spreads
+        settled, unsettled, new_hops = self._settled.get, self._hop_text, batch.new_hops
+        targets, stored = self._targets.get, timestamps.stored
+        created_at, latest = batch.received_at, ""
+        place = successful = 0
+        items: list[msgspec.Raw] | None = None
+        for index, result in enumerate(found):
+            if isinstance(result, Rejected):
+                batch.rejected.append(result)
+                continue
+            ip = targets(result.ip) or self._target(result.ip)
+            timestamp = stored(result.timestamp)
+            sent, received, loss = result.sent, result.received, result.packet_loss
+            if loss is None:
+                loss = max(0.0, 100.0 * (sent - received) / sent) if sent else 100.0
+            elif loss < 0.0 and received > sent:
+                loss = 0.0
+            if ip is None or timestamp is None or loss < 0.0:
+                items = _items(body) if items is None else items
+                batch.rejected.append(_rejected_by_value(index, ip, timestamp, bytes(items[index])))
+                continue
+            if received:
+                successful += 1
+            if latest < timestamp <= horizon:
+                latest = timestamp
+            rtt = result.avg_rtt
+            pings += (None, ip, sent, received, loss, None if rtt == -1 else rtt, timestamp, result.error, created_at)
+            if result.min_rtt is not None or result.max_rtt is not None or result.stddev_rtt is not None:
+                spread = [None if rtt == -1 else rtt for rtt in (result.min_rtt, result.max_rtt, result.stddev_rtt)]
+                if spread != [None, None, None]:
+                    spreads += (place, *spread)
+            traceroute = result.traceroute
+            if traceroute is not None:
+                completed = traceroute.completed
+                traceroutes += (
+                    None, place, traceroute.method, None if completed is None else int(completed), traceroute.error,
+                )  # fmt: skip
+                for hop in traceroute.hops or ():
+                    text, rtt, silent = hop.ip, hop.rtt, 1 if hop.timeout else 0
+                    text = settled(text) or unsettled(text, silent, new_hops) if text else None
+                    hops += (place, hop.ttl, text, None if rtt == -1 else rtt, silent)
+            place += 1
+        batch.accepted, batch.successful = place, successful
+        batch.latest = latest if latest >= "1970" else ""
+
+    def _target(self, text: str) -> str | None:
+        ip = canonical(text)
+        if ip is not None:
+            self._targets.settle({text: ip})
+        return ip
+
+    def _hop_text(self, text: str, silent: int, new_hops: dict[str, str]) -> str:
+        ip = canonical(text)
+        if ip is None:
+            return text[:_MOST_HOP_TEXT_CHARACTERS]
+        if not self._feedable(ip):
+            self._settled.settle({text: ip})
+        elif not silent:
+            new_hops[text] = ip
+        return ip
+
+
+_decode_all = msgspec.json.Decoder(list[PingResult]).decode
+_decode_one = msgspec.json.Decoder(PingResult).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+# Possessive, and an open string is one token: else a string without an end takes time by the square of its length.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
+_WHERE = re.compile(r" - at `\$\.?(.*)`$")
+_MISSING = re.compile(r"Object missing required field `(\w+)`$")
+
+
+def _items(body: bytes) -> list[msgspec.Raw]:
+    if body.count(b",") >= MOST_RESULTS:
+        _count_items(body)
+    try:
+        items = _decode_items(body)
+        body.decode()
+    except (ValueError, RecursionError) as error:
+        raise NotResults(_why_not_json(error)) from None
+    return items
+
+
+def _count_items(body: bytes) -> None:
+    """Raise TooManyResults without making the items: four million numbers would take 300 MiB."""
+    depth = items = 0
+    for token in _STRUCTURE.finditer(body):
+        sign = token[0]
+        if sign in b"[{":
+            depth += 1
+        elif sign in b"]}":
+            depth -= 1
+        elif sign == b"," and depth == 1:
+            items += 1
+            if items >= MOST_RESULTS:
+                raise TooManyResults
+
+
+def _decode_each(items: Sequence[msgspec.Raw]) -> Iterator[PingResult | Rejected]:
+    for index, item in enumerate(items):
+        try:
+            yield _decode_one(item)
+        except msgspec.ValidationError as error:
+            yield _rejected_by_type(index, str(error), bytes(item))
+
+
+def _rejected_by_type(index: int, message: str, raw: bytes) -> Rejected:
+    where = _WHERE.search(message)
+    path = where[1] if where else ""
+    reason = message[: where.start()] if where else message
+    if missing := _MISSING.search(reason):
+        path = f"{path}.{missing[1]}" if path else missing[1]
+        reason = "required"
+    return Rejected(index, path, _lower_first(reason)[:_MOST_REASON_CHARACTERS], raw[:MOST_RAW_BYTES])
+
+
+def _rejected_by_value(index: int, ip: str | None, timestamp: str | None, raw: bytes) -> Rejected:
+    if ip is None:
+        name, reason = "ip", "not an IPv4 or IPv6 address"
+    elif timestamp is None:
+        name, reason = "timestamp", "not an RFC 3339 time with a zone, in the years 0001-9999 and without leap second"
+    else:
+        name, reason = "packet_loss", "expected a percentage >= 0"
+    return Rejected(index, name, reason, raw[:MOST_RAW_BYTES])
+
+
+def _lower_first(text: str) -> str:
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def _why_not_json(error: Exception) -> str:
+    if isinstance(error, msgspec.ValidationError):  # the outermost value is of another type
+        return f"expected a JSON array of results: {_lower_first(str(error))}"
+    if isinstance(error, RecursionError):
+        return "expected a JSON array of results: nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"expected a JSON array of results: not UTF-8 (byte {error.start})"
+    return f"expected a JSON array of results: {_lower_first(str(error))}"

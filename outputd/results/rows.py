@@ -1,0 +1,74 @@
+"""The rows that a body becomes: flat lists in the column order of the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An item that is no result: where it stood, what is wrong with it, and its text (at most MOST_RAW_BYTES)."""
+
+    index: int
+    field: str
+    reason: str
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows of one POST, flat and in the column order of the tables, with room for the ids to come."""
+
+    received_at: str
+    pings: list[Any] = field(default_factory=list)
+    traceroutes: list[Any] = field(default_factory=list)
+    hops: list[Any] = field(default_factory=list)
+    spreads: list[Any] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    accepted: int = 0
+    successful: int = 0
+    latest: str = ""
+    new_hops: dict[str, str] = field(default_factory=dict)
+    node: str = ""
+    digest: bytes = b""
+    key: str | None = None
+    id: int = 0
+    first_id: int = 0
+
+    PING_COLUMNS: ClassVar = 9
+    TRACEROUTE_COLUMNS: ClassVar = 5
+    HOP_COLUMNS: ClassVar = 5
+    SPREAD_COLUMNS: ClassVar = 4
+
+    def number(self, batch_id: int, first_id: int) -> None:
+        """Give the batch and its results their ids; a traceroute has the id of its result."""
+        self.id, self.first_id = batch_id, first_id
+        self.pings[:: self.PING_COLUMNS] = range(first_id, first_id + self.accepted)
+        ids = [first_id + place for place in self.traceroutes[1 :: self.TRACEROUTE_COLUMNS]]
+        self.traceroutes[:: self.TRACEROUTE_COLUMNS] = self.traceroutes[1 :: self.TRACEROUTE_COLUMNS] = ids
+        self.hops[:: self.HOP_COLUMNS] = [first_id + place for place in self.hops[:: self.HOP_COLUMNS]]
+        self.spreads[:: self.SPREAD_COLUMNS] = [first_id + place for place in self.spreads[:: self.SPREAD_COLUMNS]]
+
+    @property
+    def row(self) -> list[Any]:
+        """Its row of the table `batches`."""
+        key, first, last = (self.key, self.first_id, self.last_id) if self.accepted else (None, None, None)
+        return [
+            self.id, self.node, self.received_at, self.digest, key, first, last, self.accepted, len(self.rejected),
+        ]  # fmt: skip
+
+    @property
+    def hop_rows(self) -> int:
+        """How many rows of traceroute_hops it has."""
+        return len(self.hops) // self.HOP_COLUMNS
+
+    @property
+    def last_id(self) -> int:
+        """The id of its last result."""
+        return self.first_id + self.accepted - 1
+
+    @property
+    def cells(self) -> int:
+        """How many values it holds, a measure of its memory and of the work to store it."""
+        return len(self.pings) + len(self.traceroutes) + len(self.hops) + len(self.spreads)

@@ -1,0 +1,1 @@
+"""Tokens, certificates, and whom we believe."""

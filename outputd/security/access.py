@@ -1,0 +1,143 @@
+"""Who may do what: tokens of nodes and operators, from a file that holds only their digests."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from outputd.process.trouble import Unusable
+
+NODE = "node"
+OPERATOR = "operator"
+ROLES = (NODE, OPERATOR)
+MOST_NAME = 64
+_TOKEN_BYTES = 32  # 256 bits: nobody guesses them, so guesses need no slowing down
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose token it is, and what it is for."""
+
+    role: str
+    name: str
+
+
+Holders = Mapping[bytes, tuple[bytes, Holder]]
+"""By the digest of the token: the digest again, to be compared in constant time, and whose it is."""
+
+
+def new_token() -> str:
+    """A token that nobody else has."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def line_of(holder: Holder, token: str) -> str:
+    """The line of a tokens file that lets this token in."""
+    return f"{holder.role} {holder.name} {_digest(token.encode()).hex()}"
+
+
+def is_name(text: str) -> bool:
+    """Whether a holder may have this name: as X-Ping-Node, and without spaces."""
+    return 0 < len(text) <= MOST_NAME and text.isascii() and text.isprintable() and " " not in text
+
+
+class Access:
+    """Tells whose token a request bears. Without a file all is open, but that nodes may have to show certificates."""
+
+    def __init__(self, path: Path | None = None, by_certificate: bool = False) -> None:
+        self._path = path
+        self._by_certificate = by_certificate
+        self._holders: Holders = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is asked who he is."""
+        return not self.asks_for(NODE)
+
+    def asks_for(self, role: str) -> bool:
+        """Whether a request must come from somebody with this role."""
+        return self._path is not None or (self._by_certificate and role == NODE)
+
+    @property
+    def wanted(self) -> str:
+        """What a request must bear, in words."""
+        return "a token, as Bearer or as the password of Basic" if self._path is not None else "a node's certificate"
+
+    def read(self) -> Holders:
+        """What the file says now. Blocking. Raises Unusable with the line and what is wrong."""
+        if self._path is None:
+            return {}
+        try:
+            text = self._path.read_text(encoding="ascii")
+        except OSError as error:
+            raise Unusable(f"{self._path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise Unusable(f"{self._path}: not ASCII text") from None
+        return _parse(self._path, text)
+
+    def take(self, holders: Holders) -> None:
+        """Let these in from now on, and nobody else."""
+        self._holders = holders
+
+    def holder(self, authorization: bytes | None) -> Holder | None:
+        """Whose token the Authorization header bears: as Bearer, or as the password of Basic, for browsers."""
+        if authorization is None:
+            return None
+        scheme, _, value = authorization.partition(b" ")
+        token: bytes | None = value.strip()
+        if scheme.lower() == b"basic":
+            token = _password(value.strip())
+        elif scheme.lower() != b"bearer":
+            return None
+        if not token:
+            return None
+        digest = _digest(token)
+        digest_and_holder = self._holders.get(digest)
+        if digest_and_holder is None or not hmac.compare_digest(digest_and_holder[0], digest):
+            return None
+        return digest_and_holder[1]
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
+
+
+def _password(value: bytes) -> bytes | None:
+    try:
+        return base64.b64decode(value, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return None
+
+
+def _parse(path: Path, text: str) -> Holders:
+    holders: dict[bytes, tuple[bytes, Holder]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        where = f"{path}, line {number}"
+        if len(words) != 3:
+            raise Unusable(f"{where}: expected a role, a name and the SHA-256 of a token")
+        role, name, digest = words
+        if role not in ROLES:
+            raise Unusable(f"{where}: the role must be {' or '.join(ROLES)}, not {role[:20]!r}")
+        if not is_name(name):
+            raise Unusable(f"{where}: a name has at most {MOST_NAME} printable characters")
+        try:
+            key = bytes.fromhex(digest)
+        except ValueError:
+            key = b""
+        if len(key) != hashlib.sha256().digest_size or len(digest) != 2 * len(key):
+            raise Unusable(f"{where}: the SHA-256 of a token has 64 hexadecimal digits")
+        if key in holders:
+            raise Unusable(f"{where}: this token is already that of {holders[key][1].name}")
+        holders[key] = key, Holder(role, name)
+    if not holders:
+        raise Unusable(f"{path}: no token in it, so nobody could do anything")
+    return holders

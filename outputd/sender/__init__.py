@@ -1,0 +1,1 @@
+"""outputd-send: posts files of results."""

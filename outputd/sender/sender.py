@@ -1,0 +1,276 @@
+"""Sends the bodies of one file: several POSTs at a time, each again until it is answered for good."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+import treq
+from hyperlink import URL
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+
+from outputd import __version__
+from outputd.client.agent import in_words
+from outputd.client.retry import backoff, retry_after
+from outputd.client.urls import as_treq_takes_it
+from outputd.ledger.feed import LONGEST_RETRY_AFTER_S
+from outputd.process.threads import InThread
+from outputd.sender.outbox import Delivery, Outcome, Parcel, Reply
+
+ANSWER_S: Final = 120.0
+"""From the beginning of a POST to the end of its answer; then it is sent again, with its key."""
+STOP_GRACE_S: Final = 10.0
+"""What POSTs under way are given when the command is told to stop."""
+_MOST_AHEAD = 20_000  # bodies that are answered while an earlier one is not: the journal keeps their numbers
+_BETWEEN_LINES_S = 60.0  # a busy service answers some POSTs with 503 and others well
+_NAMED = 500  # characters of an answer that are shown
+_BODY_REFUSED = frozenset({400, 413, 422})
+_LATER = frozenset({408, 425, 429})
+
+
+class Stopped(Exception):
+    """The sending ended before the file did; the text says why."""
+
+
+class Poster(Protocol):
+    """What the sender needs of a treq HTTPClient."""
+
+    def post(self, url: str | URL, /, *, data: bytes, headers: Headers, allow_redirects: bool) -> Awaitable[IResponse]:
+        """Post `data` and fire with the answer when its headers are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where bodies go, and with which headers: those of a token have their place in `headers`."""
+
+    url: str
+    node: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    compress: bool = False
+
+
+class Sender:
+    """Several POSTs at a time. One that cannot be answered now holds its connection, and the others go on."""
+
+    def __init__(
+        self, http: Poster, target: Target, clock: IReactorTime, in_thread: InThread, connections: int,
+        give_up_after_s: float, tell: Callable[[str], object], *, now: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:  # fmt: skip
+        self._http = http
+        self._target = target
+        self._clock = clock
+        self._in_thread = in_thread
+        self._connections = connections
+        self._give_up_after_s = give_up_after_s
+        self._tell = tell
+        self._now = now
+        self._jitter = jitter
+        self._url = as_treq_takes_it(target.url)
+        self._stop_reason = ""
+        self._resting: dict[Deferred[None], IDelayedCall] = {}
+        self._taken: set[int] = set()  # bodies without their final answer
+        self._doubtful: set[int] = set()  # those of them that may have arrived
+        self._posts: set[Deferred[tuple[IResponse, bytes]]] = set()
+        self._not_before = 0.0
+        self._in_outage = False
+        self._outage_since = 0.0
+        self._next_line = 0.0
+
+    async def send(self, delivery: Delivery) -> None:
+        """Send all that is left of a file. Raises Stopped when some of it remains, OSError from the disk."""
+        self._taken.clear()
+        self._doubtful.clear()
+        workers = [Deferred.fromCoroutine(self._work(delivery)) for _ in range(self._connections)]
+        for worker in workers:
+            worker.addErrback(self._fail)
+        for _, outcome in await DeferredList(workers, consumeErrors=True):
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+        if self._stop_reason:
+            raise Stopped(self._stop_reason)
+
+    def stop(self, reason: str) -> None:
+        """Send nothing more; POSTs under way have ten seconds."""
+        if not self._stop_reason:
+            self._stop_reason = reason
+            self._clock.callLater(STOP_GRACE_S, self.abort)
+            for rested, timer in list(self._resting.items()):
+                timer.cancel()
+                rested.callback(None)
+
+    def abort(self) -> None:
+        """Give up the POSTs under way."""
+        for post in list(self._posts):
+            post.cancel()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether POSTs have gone out whose answer never came."""
+        return bool(self._doubtful)
+
+    def _fail(self, failure: Failure) -> Failure:
+        self.stop("failed")
+        return failure
+
+    async def _work(self, delivery: Delivery) -> None:
+        outcome: Outcome | None = None
+        while not self._stop_reason:
+            parcel = await self._in_thread(delivery.turn, outcome)
+            if parcel is None:
+                return
+            number = parcel.body.number
+            self._taken.add(number)
+            while number - min(self._taken) > _MOST_AHEAD and not self._stop_reason:
+                await self._rest(1.0)
+            outcome = await self._deliver(parcel)
+            if outcome is None:
+                return
+            self._taken.discard(number)
+            self._doubtful.discard(number)
+        if outcome is not None:
+            await self._in_thread(delivery.settle, outcome)
+
+    async def _deliver(self, parcel: Parcel) -> Outcome | None:
+        """The final answer to a parcel, None when the sending stops before."""
+        failures, number = 0, parcel.body.number
+        ends = self._clock.seconds() + self._give_up_after_s
+        while not self._stop_reason:
+            if (wait_s := self._not_before - self._clock.seconds()) > 0:
+                await self._rest(wait_s + self._jitter())
+                continue
+            asked_s, was_in_doubt = None, number in self._doubtful
+            self._doubtful.add(number)
+            try:
+                outcome, asked_s = await self._post(parcel)
+                reason = _why_again(outcome)
+                if not reason:
+                    return self._judge(outcome)
+                if outcome.status in (429, 503) and not was_in_doubt:  # nothing of it was taken
+                    self._doubtful.discard(number)
+            except Stopped as error:
+                self.stop(str(error))
+                return None
+            except Exception as error:
+                reason = (
+                    f"no answer within {ANSWER_S:.0f} s"
+                    if isinstance(error, CancelledError)
+                    else in_words(error).rstrip(".")
+                )
+            if self._stop_reason:
+                return None
+            pause_s = backoff(failures, self._jitter()) - 1 if asked_s is None else asked_s + self._jitter()
+            failures += 1
+            if asked_s is not None:
+                self._not_before = max(self._not_before, self._clock.seconds() + asked_s)
+            self._begin_outage(reason)
+            if self._clock.seconds() + pause_s > ends:
+                self.stop(f"given up after {duration(self._give_up_after_s)}: {reason}")
+                return None
+            await self._rest(pause_s)
+        return None
+
+    async def _post(self, parcel: Parcel) -> tuple[Outcome, float | None]:
+        """The answer to one POST, and the seconds for which it asks to be left alone."""
+        exchange = Deferred.fromCoroutine(self._exchange(parcel))
+        timer = self._clock.callLater(ANSWER_S, exchange.cancel)
+        self._posts.add(exchange)
+        try:
+            response, content = await exchange
+        finally:
+            self._posts.discard(exchange)
+            if timer.active():
+                timer.cancel()
+        asked_s = retry_after(response, self._now())
+        if asked_s is not None:
+            asked_s = min(max(asked_s, 1.0), LONGEST_RETRY_AFTER_S)
+        return Outcome(parcel, response.code, _reply(response.code, content)), asked_s
+
+    async def _exchange(self, parcel: Parcel) -> tuple[IResponse, bytes]:
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": parcel.key,
+            "User-Agent": f"outputd-send/{__version__}",
+            **dict(self._target.headers),
+        }
+        if self._target.node:
+            headers["X-Ping-Node"] = self._target.node
+        if self._target.compress:
+            headers["Content-Encoding"] = "gzip"
+        fields = Headers({name: [value] for name, value in headers.items()})
+        # Not followed: treq would turn the POST into a GET.
+        response = await self._http.post(self._url, data=parcel.content, headers=fields, allow_redirects=False)
+        return response, await treq.content(response)
+
+    def _judge(self, outcome: Outcome) -> Outcome | None:
+        """An answer for good; None stops all, because no body would fare better."""
+        self._end_outage()
+        if 200 <= outcome.status < 300 or outcome.status in _BODY_REFUSED:
+            return outcome
+        self._doubtful.discard(outcome.parcel.body.number)
+        self.stop(_said(outcome))
+        return None
+
+    def _begin_outage(self, reason: str) -> None:
+        now = self._clock.seconds()
+        if not self._in_outage and now >= self._next_line:
+            self._in_outage, self._outage_since, self._next_line = True, now, now + _BETWEEN_LINES_S
+            self._tell(f"{reason}; trying again for up to {duration(self._give_up_after_s)}")
+
+    def _end_outage(self) -> None:
+        if self._in_outage:
+            self._in_outage = False
+            self._tell(f"answered again, after {duration(self._clock.seconds() - self._outage_since)}")
+
+    def _rest(self, seconds: float) -> Deferred[None]:
+        if self._stop_reason:
+            return succeed(None)
+        rested: Deferred[None] = Deferred()
+
+        def rise(_: object = None) -> None:
+            del self._resting[rested]
+            rested.callback(None)
+
+        self._resting[rested] = self._clock.callLater(seconds, rise)
+        return rested
+
+
+def _reply(status: int, content: bytes) -> Reply:
+    """What an answer says. Raises Stopped when a 2xx is none of outputd's."""
+    try:
+        reply = msgspec.json.decode(content, type=Reply)
+    except msgspec.DecodeError:
+        reply = Reply(status, detail=in_one_line(content.decode(errors="replace")))
+    if 200 <= status < 300 and reply.status not in ("ok", "partial"):
+        raise Stopped(f"the URL is not that of outputd: it answers {status} {reply.detail}")
+    return reply
+
+
+def _why_again(outcome: Outcome) -> str:
+    """Why this answer is not the last one; empty when it is."""
+    return _said(outcome) if outcome.status >= 500 or outcome.status in _LATER else ""
+
+
+def _said(outcome: Outcome) -> str:
+    detail = f": {in_one_line(outcome.reply.detail)}" if outcome.reply.detail else ""
+    return f"the service answers {outcome.status}{detail}"
+
+
+def in_one_line(text: str) -> str:
+    """The beginning of what a peer has said, for a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text[:_NAMED]).strip()
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

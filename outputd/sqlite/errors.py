@@ -1,0 +1,25 @@
+"""What SQLite's errors mean for this house: full, gone, damaged, too new."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Final
+
+FULL: Final = re.compile(r"full|no space|quota", re.IGNORECASE)
+"""What a reason says when there is no room on the disk."""
+GONE: Final = re.compile("unable to open|no such table")
+"""What SQLite says of a database that was deleted, or is not made yet."""
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says that a file is malformed or no database; locked and full are subclasses of that error."""
+    return type(error) is sqlite3.DatabaseError
+
+
+class NewerFile(Exception):
+    """A file under our mark was written by a newer outputd."""
+
+
+class Damaged(Exception):
+    """A file under our mark cannot be read; the text says why."""

@@ -1,0 +1,78 @@
+"""Databases as files: made, told apart, set aside and deleted, together with what SQLite puts beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from itertools import count
+from pathlib import Path
+
+from outputd.process.log import Logger
+
+_log = Logger()
+_FILE_MODE = 0o640
+DAMAGED = ".damaged"
+COMPANIONS = ("-wal", "-shm", "-journal")
+"""What SQLite puts beside a database."""
+
+
+def make_empty(path: Path) -> None:
+    """Make an empty file for its owner, whose group may read it, whatever the umask. Raises FileExistsError.
+
+    What SQLite puts beside a database (-wal, -shm, -journal) takes the mode of the database.
+    """
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        set_mode(handle, _FILE_MODE)
+    finally:
+        os.close(handle)
+
+
+def set_mode(place: Path | int, mode: int) -> None:
+    """Set the mode of a file where the file system knows modes."""
+    with contextlib.suppress(PermissionError):  # not every file system knows modes
+        os.chmod(place, mode)
+
+
+def delete_database(path: Path) -> None:
+    """Delete a database, its companions first: a WAL left alone would be taken for that of a new file."""
+    for ending in (*COMPANIONS, ""):
+        Path(f"{path}{ending}").unlink(missing_ok=True)
+
+
+def wal_of(path: Path) -> Path:
+    """The write-ahead log beside a database."""
+    return Path(f"{path}-wal")
+
+
+def journal_of(path: Path) -> Path:
+    """The rollback journal beside a database."""
+    return Path(f"{path}-journal")
+
+
+def size_of(path: Path) -> int:
+    """Bytes, by its directory entry alone: opening a live SQLite file here would drop SQLite's own locks on it."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None when there is none."""
+    try:
+        state = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return state.st_dev, state.st_ino
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Take a damaged file out of the way, with its companions, under a name of its own; the log tells it."""
+    aside = next(
+        name for number in count() if not (name := Path(f"{path}{f'.{number}' * bool(number)}{DAMAGED}")).exists()
+    )
+    for companion in (*COMPANIONS, ""):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{path}{companion}", f"{aside}{companion}")
+    _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name, reason=reason)

@@ -1,0 +1,140 @@
+"""The directory of one instance: its lock, the names of its files, and what they weigh. Files, no SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from outputd.process.log import Logger
+from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empty, set_mode, wal_of
+
+_log = Logger()
+LEDGER = "hops.sqlite3"
+SUMMARY = "summary.sqlite3"
+_LOCK = "outputd.lock"
+_TEMPORARY = ".tmp"
+_DIRECTORY_MODE = 0o750
+
+
+class DirectoryUnusable(Exception):
+    """The directory cannot be used; the text says why and what to do."""
+
+
+@dataclass(slots=True)
+class DataDir:
+    """The files of one instance; `take` makes it ours alone."""
+
+    path: Path
+    _lock: int | None = field(default=None, init=False)
+
+    def take(self) -> None:
+        """Make the directory if need be, lock it for this process and clear what a crash left half made."""
+        try:
+            for missing in [path for path in (self.path, *self.path.parents) if not path.exists()][::-1]:
+                missing.mkdir(_DIRECTORY_MODE, exist_ok=True)
+                set_mode(missing, _DIRECTORY_MODE)
+            with contextlib.suppress(FileExistsError):
+                make_empty(self.path / _LOCK)
+            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise DirectoryUnusable(f"cannot write to {self.path}: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
+            raise DirectoryUnusable(f"{self.path} is in use by another outputd, process {holder}") from None
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        self._lock = lock
+        for left in self.path.glob(f".*{_TEMPORARY}*"):
+            left.unlink(missing_ok=True)
+
+    def restore(self) -> None:
+        """Make the directory again, and take it, when it was removed under our feet. Raises OSError."""
+        if self.path.is_dir():
+            return
+        lost, self._lock = self._lock, None
+        try:
+            self.take()
+        except DirectoryUnusable as error:
+            raise FileNotFoundError(str(error)) from None
+        finally:
+            if self._lock is None:
+                self._lock = lost
+            elif lost is not None:
+                os.close(lost)
+        _log.error("{path} was removed under our feet and is made again", path=str(self.path))
+
+    def release(self) -> None:
+        """Let another process have it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def ledger(self) -> Path:
+        """Where the hop ledger is."""
+        return self.path / LEDGER
+
+    @property
+    def summary(self) -> Path:
+        """Where the summary of the result files is."""
+        return self.path / SUMMARY
+
+    def databases(self) -> list[Path]:
+        """Every file that may be a result file, by name; whether it bears our mark is for its reader to tell."""
+        return sorted(path for path in self.path.glob("*.db") if path.is_file())
+
+    def temporary(self, kind: str) -> Path:
+        """A name for a file to be made and renamed or removed; cleared at the next start if a crash leaves it."""
+        return self.path / f".{kind}-{os.urandom(8).hex()}{_TEMPORARY}"
+
+    def publish(self, made: Path, now_s: float) -> Path:
+        """Give a finished file the name of this second, or the next free one, durably and never over another file."""
+        for path in self._names(now_s):
+            if wal_of(path).exists() or journal_of(path).exists():  # of a file that was deleted under our feet
+                continue
+            with contextlib.suppress(FileExistsError):
+                self.put_back(made, path)
+                return path
+        raise AssertionError("unreachable: names never run out")
+
+    def remove(self, path: Path) -> None:
+        """Delete a result file for good."""
+        delete_database(path)
+        self.sync()
+
+    def put_back(self, made: Path, path: Path) -> None:
+        """Give a finished file this very name, durably. Raises FileExistsError."""
+        os.link(made, path)
+        made.unlink()
+        self.sync()
+
+    def damaged(self) -> dict[str, float]:
+        """The damaged files that lie here, with the times when they were set aside, in seconds since 1970."""
+        return {path.name: path.stat().st_ctime for path in sorted(self.path.glob(f"*{DAMAGED}"))}
+
+    def sync(self) -> None:
+        """Make the names durable."""
+        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def free_bytes(self) -> int:
+        """Room left on its disk for us. Raises OSError when the directory is gone."""
+        room = os.statvfs(self.path)
+        return room.f_bavail * room.f_frsize
+
+    def _names(self, now_s: float) -> Iterator[Path]:
+        moment = datetime.fromtimestamp(now_s, UTC)
+        while True:
+            yield self.path / f"results_{moment:%Y-%m-%d_%H-%M-%S}.db"
+            moment += timedelta(seconds=1)

@@ -1,0 +1,59 @@
+"""SQL that several readers of the result files share: where rows stand that no index tells, and what is believed."""
+
+from __future__ import annotations
+
+
+def first_above(result: str, table: str, column: str, low: str | None = None) -> str:
+    """SQL for the least id of a table whose rows from there on have a `column` above `result`, by bisection in C.
+
+    `table` has its schema, `column` rises with the id (or is NULL), `low` is an id at or below the one that is sought.
+    An id beyond the last one says that there is none, NULL that the table is empty.
+    """
+    middle = "((low + high) / 2)"
+    owner = f"(SELECT {column} FROM {table} WHERE id >= {middle} AND {column} IS NOT NULL ORDER BY id LIMIT 1)"
+    is_below = f"coalesce({owner} <= {result}, 0)"
+    return (
+        f"(WITH RECURSIVE span(low, high) AS (SELECT {low or f'(SELECT min(id) FROM {table})'},"
+        f" (SELECT max(id) + 1 FROM {table}) UNION ALL"
+        f" SELECT iif({is_below}, {middle} + 1, low), iif({is_below}, high, {middle}) FROM span WHERE low < high)"
+        " SELECT low FROM span WHERE low >= high)"
+    )
+
+
+def first_hop(result: str, schema: str = "f") -> str:
+    """SQL for the least id of the hops of this result and later ones."""
+    return first_above(f"({result} - 1)", f"{schema}.traceroute_hops", "traceroute_id")
+
+
+def batch_of(result: str, schema: str = "f") -> str:
+    """SQL for the id of the batch that this result came in."""
+    return first_above(f"({result} - 1)", f"{schema}.batches", "last_id")
+
+
+NODES_OF_CHOSEN = f"""
+(SELECT * FROM f.batches WHERE id >= {batch_of("(SELECT min(id) FROM temp.chosen)")}
+   AND id <= {batch_of("(SELECT max(id) FROM temp.chosen)")}) b
+CROSS JOIN temp.chosen c ON c.id BETWEEN b.first_id AND b.last_id
+"""
+"""SQL of a join: each chosen result of a file (temp.chosen c) with its batch (b)."""
+
+
+def believed(result: str, batch: str) -> str:
+    """SQL for when a result was measured; a time that cannot be (Go's zero time, far future) gives way to arrival."""
+    at, arrived = f"{result}.timestamp", f"{batch}.received_at"
+    least = "'1970-01-01'"  # whole: beside a DATETIME column '1970' is a number, and less than any text
+    return f"iif({at} >= {least} AND ({at} <= {arrived} OR {at} <= datetime({arrived}, '+1 day')), {at}, {arrived})"
+
+
+def is_address(ip: str) -> str:
+    """SQL for whether a hop's text is an address, by its letters: other text is hardly made of these alone."""
+    return f"({ip} NOT GLOB '*[^0-9.]*' OR ({ip} GLOB '*:*' AND {ip} NOT GLOB '*[^0-9a-f:]*'))"
+
+
+def believable(rtt: str) -> str:
+    """SQL for a round-trip time that can be: one of an hour and more would drown all others in a sum."""
+    return f"iif({rtt} < 3600000000000, {rtt}, NULL)"
+
+
+LOSS = "round(iif(sent, max(0.0, 100.0 * (sent - received) / sent), 100.0), 3)"
+"""SQL: percent of the packets, as rule 2 counts it."""

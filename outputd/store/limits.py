@@ -1,0 +1,29 @@
+"""When a result file is due to be closed, and how many are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a file is due to be closed, and how many are kept."""
+
+    max_size_bytes: int
+    max_age_s: float
+    keep_files: int
+
+    @property
+    def wal_bytes(self) -> int:
+        """Where the WAL is checkpointed, a third of the file: seldom, and well before half, which ends the file."""
+        return self.max_size_bytes // 3
+
+    @property
+    def low_disk_bytes(self) -> int:
+        """With less room than two files the disk may soon be full."""
+        return 2 * self.max_size_bytes
+
+    @property
+    def rejected_bytes(self) -> int:
+        """What rejected items may take of a file, a twentieth."""
+        return self.max_size_bytes // 20

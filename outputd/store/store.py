@@ -1,0 +1,340 @@
+"""The store: batches go into the current result file, many in one commit; the file can be changed for a new one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
+
+from outputd.process.log import Logger
+from outputd.process.threads import InThread
+from outputd.process.trouble import Failure
+from outputd.process.turns import Turns
+from outputd.results import timestamps
+from outputd.results.rows import Batch
+from outputd.sqlite.errors import is_damage
+from outputd.sqlite.files import set_aside, size_of, wal_of
+from outputd.sqlite.pools import OpenPool
+from outputd.store import file as resultfile
+from outputd.store.current import Current
+from outputd.store.directory import DataDir
+from outputd.store.file import FileInfo
+from outputd.store.limits import Limits
+from outputd.store.rescue import rescue
+from outputd.store.writer import Written
+
+_log = Logger()
+_MOST_BODIES = 64
+_MOST_CELLS = 300_000
+_PROVEN_S = 1.0
+_ROOM_BYTES = 4 << 20
+
+
+class StoreFailed(Exception):
+    """The results could not be written, none of them; the text says why."""
+
+
+class Store:
+    """Keeps results durably; the only writer of the directory's result files."""
+
+    def __init__(
+        self, directory: DataDir, limits: Limits, reactor: IReactorTime, open_pool: OpenPool, in_thread: InThread,
+        now: Callable[[], float], observe: Callable[[Written, int], object],
+    ) -> None:  # fmt: skip
+        self.limits = limits
+        self._directory = directory
+        self._reactor = reactor
+        self._open_pool = open_pool
+        self._in_thread = in_thread
+        self.now = now
+        self._observe = observe
+        self._turns: Turns[Batch | None, Written] = Turns(reactor, self._write, _weigh, _MOST_CELLS, _MOST_BODIES)
+        self._files: list[FileInfo] = []
+        self._unfinished: set[Path] = set()
+        self._current: Current | None = None
+        self._next_ids = (1, 1, 1)
+        self._rotating = DeferredLock()
+        self._finishing = DeferredLock()
+        self._committed_at: float | None = None
+        self._turn_began_s: float | None = None
+        self._is_damaged = False
+        self._closing: set[Path] = set()
+        self._lost: list[Current] = []
+        self.failure: Failure | None = None
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Go on with the newest file, or begin the first one. Blocking, for the start. Raises NewerFile, OSError."""
+        self._files, damaged = resultfile.ours(self._directory)
+        self._next_ids = _furthest(self._files)
+        for path, reason in damaged.items():
+            self._next_ids = _beyond(self._next_ids, size_of(path))
+            set_aside(path, reason)
+        self._unfinished = {info.path for info in self._files[:-1]}
+        if self._files and self._files[-1].next_ids != self._next_ids:  # a crash came between its making and its use
+            resultfile.begin_at(self._files[-1].path, self._next_ids)
+        if not self._files:
+            self._files.append(self._create(1))
+        self._current = Current(self._files[-1], self.limits, self._open_pool, self._reactor.seconds())
+
+    async def close(self) -> None:
+        """Close the current file and those closed last, without WAL where nobody else reads them."""
+        async with self._rotating:
+            await self._turns.settle()
+            await self._rescue_lost()
+            for old in self._lost:
+                _log.error("{name} was deleted under our feet and is lost", name=old.info.path.name)
+                await old.pool.close()
+            await self._finish_all()
+            current = self.current
+            await current.pool.close()
+            await self._in_thread(resultfile.finish, current.info.path, analyse=False)
+
+    # -- what others may know ------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Current:
+        """The file being written."""
+        assert self._current is not None, "open comes first"
+        return self._current
+
+    @property
+    def files(self) -> list[FileInfo]:
+        """All result files, oldest first, the current one last."""
+        return list(self._files)
+
+    @property
+    def waiting(self) -> int:
+        """Batches that no commit has taken yet."""
+        return self._turns.waiting
+
+    @property
+    def turn_s(self) -> float:
+        """Seconds that the writer's turn has taken so far, 0 when none is under way."""
+        return 0.0 if self._turn_began_s is None else self._reactor.seconds() - self._turn_began_s
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the current file was made, or since it was opened: the clock may have been set back."""
+        return max(0.0, self.now() - self.current.created_s, self._reactor.seconds() - self.current.opened_s)
+
+    @property
+    def wal_bytes(self) -> int:
+        """The WAL's size on disk."""
+        return size_of(wal_of(self.current.info.path))
+
+    def why_due(self) -> str | None:
+        """Why the current file should be closed now, or None."""
+        if self._is_damaged:
+            return "damaged"
+        if self.current.is_gone():
+            return "deleted under our feet"
+        if self.current.size_bytes >= self.limits.max_size_bytes:
+            return "size"
+        if self.age_s >= self.limits.max_age_s:
+            return "age"
+        if self.wal_bytes > self.limits.max_size_bytes // 2:
+            return "WAL over half of the limit"
+        return None
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def record(self, batch: Batch) -> Deferred[Written]:
+        """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed."""
+        result_id, batch_id, hop_id = self._next_ids
+        batch.number(batch_id, result_id)
+        self._next_ids = (result_id + batch.accepted, batch_id + 1, hop_id)
+        return self._turns.add(batch)
+
+    async def prove(self) -> None:
+        """Return when a commit has succeeded within the last second, or one now does. Raises StoreFailed."""
+        failure = self.failure
+        if failure is not None and await self._in_thread(self._lacks_room):
+            raise StoreFailed(failure.reason)  # the little that proves it would fit, and the next POST would not
+        if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S or failure:
+            await self._turns.add(None)
+
+    def _lacks_room(self) -> bool:
+        try:
+            return self._directory.free_bytes() < _ROOM_BYTES
+        except OSError:
+            return True
+
+    async def _write(self, items: Sequence[Batch | None]) -> Written:
+        current = self.current
+        batches = [item for item in items if item is not None]
+        self._turn_began_s = self._reactor.seconds()
+        try:
+            written = await current.pool.run(current.write, batches)
+        except Exception as error:  # every failure is the group's, and each POST of it is told
+            if self.failure is None:
+                _log.error("cannot store results in {file}: {error!s}", file=current.info.path.name, error=error)
+                self.failure = Failure(str(error), self.now())
+            self._is_damaged = is_damage(error)
+            if not isinstance(error, sqlite3.Error | OSError):
+                _log.failure("storing {count} batches failed", count=len(batches))
+            raise StoreFailed(str(error)) from error
+        finally:
+            self._turn_began_s = None
+        if self.failure is not None:
+            _log.info("results are stored again, after {seconds:.0f} s", seconds=self.now() - self.failure.since_s)
+            self.failure = None
+        self._committed_at = self._reactor.seconds()
+        current.size_bytes = written.size_bytes
+        self._next_ids = (*self._next_ids[:2], written.next_hop_id)  # SQLite counts hops as they are written
+        self._observe(written, len(batches))
+        return written
+
+    # -- rotation ------------------------------------------------------------------------------------
+
+    async def rotate(self) -> Path:
+        """Begin a new file and close the current one; POSTs go on meanwhile. Returns the new file's path."""
+        async with self._rotating:
+            old = self.current
+            info = await self._in_thread(self._create, old.info.sequence + 1)
+            new = Current(info, self.limits, self._open_pool, self._reactor.seconds())
+            try:
+                await new.pool.run(resultfile.begin, self._next_ids)  # opens it before the writers wait for it
+                await self._turns.hold()
+                await new.pool.run(resultfile.begin, self._next_ids)
+            except Exception:
+                self._turns.release()
+                await new.pool.close()
+                await self._in_thread(self._directory.remove, info.path)
+                raise
+            self._closing.add(old.info.path)
+            self._current = new
+            self._files.append(info)
+            self._turns.release()
+            try:
+                await self._leave(old)
+            finally:
+                self._closing.discard(old.info.path)
+            return info.path
+
+    async def _leave(self, old: Current) -> None:
+        """Close a file that is written no more, and see to it that what it holds is not lost."""
+        path = old.info.path
+        if old.is_gone() and not await self._rescue(old):
+            return
+        await old.pool.close()
+        if self._is_damaged:
+            await self._set_aside(path, "it cannot be written")
+            self._is_damaged = False
+        elif old.info in self._files:
+            self._unfinished.add(path)
+
+    async def _rescue(self, old: Current) -> bool:
+        """Write a file again that was deleted; False while that must wait for room on the disk."""
+        name = old.info.path.name
+        try:
+            await old.pool.run(rescue, self._directory, old.info.path, old.has_lost_its_wal)
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.OperationalError | OSError):
+                if old not in self._lost:
+                    _log.error("{name} was deleted, and waits to be written again: {error!s}", name=name, error=error)
+                    self._lost.append(old)
+                return False
+            _log.error("{name} was deleted under our feet and is lost: {error!s}", name=name, error=error)
+            self._files = [info for info in self._files if info is not old.info]
+        else:
+            _log.warn("{name} was deleted under our feet, in whole or in part, and is written again", name=name)
+        return True
+
+    async def _rescue_lost(self) -> None:
+        for old in list(self._lost):
+            if old.info not in self._files or await self._rescue(old):  # pruned meanwhile, or written again
+                self._lost.remove(old)
+                await old.pool.close()
+                if old.info in self._files:
+                    self._unfinished.add(old.info.path)
+
+    @property
+    def lost(self) -> list[str]:
+        """The names of files that were deleted and wait for room to be written again."""
+        return [old.info.path.name for old in self._lost]
+
+    async def _set_aside(self, path: Path, reason: str) -> None:
+        """Take a damaged file out of the way, so that it stops nothing."""
+        await self._in_thread(set_aside, path, reason)
+        self._files = [info for info in self._files if info.path != path]
+        self._unfinished.discard(path)
+
+    def _create(self, sequence: int) -> FileInfo:
+        now = self.now()
+        created_at = timestamps.at(now)
+        self._directory.restore()
+        path = resultfile.create(self._directory, sequence, self._next_ids, created_at, now)
+        return FileInfo(path, sequence, created_at, self._next_ids)
+
+    def make_room(self) -> list[str]:
+        """Delete the oldest files beyond keep_files before a start that found no room; returns their names. Blocking.
+
+        What the hop ledger has not taken in from them is lost. Raises OSError.
+        """
+        files, _ = resultfile.ours(self._directory)
+        removed = files[: -self.limits.keep_files]
+        for info in removed:
+            self._directory.remove(info.path)
+        return [info.path.name for info in removed]
+
+    async def prune(self) -> list[str]:
+        """Delete the oldest files beyond keep_files; returns their names. One that cannot be deleted is tried again.
+
+        Raises OSError for it when the others are gone.
+        """
+        removed = []
+        failure: OSError | None = None
+        async with self._rotating:
+            for info in self._files[: -self.limits.keep_files]:
+                try:
+                    await self._in_thread(self._directory.remove, info.path)
+                except OSError as error:
+                    failure = error
+                    continue
+                self._unfinished.discard(info.path)
+                self._files = [other for other in self._files if other is not info]  # one may be set aside meanwhile
+                removed.append(info.path.name)
+        if failure is not None:
+            raise failure
+        return removed
+
+    async def finish(self, path: Path) -> bool:
+        """Make a closed file self-contained; False while it is written or read by others."""
+        async with self._finishing:
+            try:
+                if path in self._unfinished and await self._in_thread(resultfile.finish, path):
+                    self._unfinished.discard(path)
+            except sqlite3.DatabaseError as error:
+                await self._set_aside(path, str(error))
+        return path != self.current.info.path and path not in self._unfinished | self._closing
+
+    async def finish_closed(self) -> None:
+        """Finish all closed files; what must wait for its last reader, or for room, is tried at the next call."""
+        if self._lost:
+            async with self._rotating:
+                await self._rescue_lost()
+        await self._finish_all()
+
+    async def _finish_all(self) -> None:
+        for path in sorted(self._unfinished):
+            await self.finish(path)
+
+
+def _weigh(item: Batch | None) -> int:
+    return 0 if item is None else item.cells
+
+
+def _beyond(ids: tuple[int, int, int], size_bytes: int) -> tuple[int, int, int]:
+    """Ids that no row of an unreadable file of this size can have: each takes more than 16 bytes."""
+    most = size_bytes // 16
+    return ids[0] + most, ids[1] + most, ids[2] + most
+
+
+def _furthest(files: Sequence[FileInfo]) -> tuple[int, int, int]:
+    ids = [info.next_ids for info in files] or [(1, 1, 1)]
+    return max(i[0] for i in ids), max(i[1] for i in ids), max(i[2] for i in ids)

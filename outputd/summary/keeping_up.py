@@ -1,0 +1,143 @@
+"""The thread that keeps the summary up, and waits for nobody but for a POST."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+
+from outputd.process.log import Logger
+from outputd.process.threads import InThread
+from outputd.process.trouble import Failure
+from outputd.sqlite.errors import FULL
+from outputd.summary.summary import Summary
+
+_log = Logger()
+_EVERY_S = 1.0
+_LOOKS_EVERY_S = 0.01
+_IDLE_LOOKS = 3
+_STEP_ENDS_S = 3.0
+
+
+class UpToDate(Protocol):
+    """Waits until the summary has what was stored before."""
+
+    async def __call__(self, within_s: float) -> None:
+        """Return when it has, or when the time is over."""
+
+
+class KeepingUp:
+    """The thread that keeps a summary up. `stored` changes its value when results are stored or files come and go.
+
+    While nobody asks it works only when no POST waits (`is_busy`). A low priority instead would cost the ingest more: a
+    thread that is put to sleep with the GIL in its hands keeps all others waiting.
+
+    Results come first on the disk, too: it rests while less than `least_free_bytes` is free, and a summary that finds
+    no room gives its own back, and is made anew when there is enough for all of it.
+    """
+
+    def __init__(
+        self, summary: Summary, reactor: Any, stored: Callable[[], object], is_busy: Callable[[], bool],
+        now: Callable[[], float], free_bytes: Callable[[], int], least_free_bytes: int,
+    ) -> None:  # fmt: skip
+        self._summary = summary
+        self._free_bytes = free_bytes
+        self._needs_bytes = self._least_free_bytes = least_free_bytes
+        self._reactor = reactor
+        self._stored = stored
+        self._is_busy = is_busy
+        self._now = now
+        self._has: object = None
+        self._waiting: dict[Deferred[None], int] = {}
+        self._turns = 0
+        self._wanted = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="outputd-summary", daemon=True)
+        self.failure: Failure | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    async def stop(self, in_thread: InThread) -> None:
+        """Return when the thread has ended and all files are closed."""
+        self._stopping = True
+        self._wanted.set()
+        if self._thread.is_alive():
+            await in_thread(self._thread.join, _STEP_ENDS_S)  # an interrupt that comes late leaves a WAL
+            if self._thread.is_alive():
+                self._summary.interrupt()
+                await in_thread(self._thread.join)
+        self._tell(self._turns + 1)
+
+    async def up_to_date(self, within_s: float) -> None:
+        """See UpToDate."""
+        if self._stopping or self._has == self._stored():
+            return
+        waiter: Deferred[None] = Deferred()
+        self._waiting[waiter] = self._turns
+        self._wanted.set()
+        try:
+            await waiter.addTimeout(within_s, self._reactor)
+        except DeferredTimeout:
+            pass
+        finally:
+            self._waiting.pop(waiter, None)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._wanted.clear()
+                self._turns += 1
+                stored = self._stored()
+                if (stored == self._has and self._summary.is_there) or self._work(stored):
+                    self._reactor.callFromThread(self._tell, self._turns)
+                self._wanted.wait(_EVERY_S)
+        finally:
+            self._summary.leave()
+
+    def _work(self, stored: object) -> bool:
+        """Take in all that there is; whether that went well."""
+        try:
+            while True:
+                self._let_posts_pass()
+                if self._stopping:
+                    return False
+                if self._free_bytes() < self._needs_bytes:
+                    return self._fail(f"no space to spare, less than {self._needs_bytes >> 20} MiB are free")
+                self._needs_bytes = self._least_free_bytes
+                if not self._summary.step():
+                    break
+        except Exception as error:  # whatever it is, the thread goes on
+            if FULL.search(str(error)):
+                self._needs_bytes = self._least_free_bytes + 2 * self._summary.size_bytes
+                with contextlib.suppress(OSError):
+                    self._summary.remove()
+            return self._fail(str(error) or type(error).__name__)
+        self.failure = None
+        self._has = stored
+        return True
+
+    def _fail(self, reason: str) -> bool:
+        if self.failure is None and not self._stopping:
+            _log.error("the summary cannot be kept up and is tried again: {reason}", reason=reason)
+            self.failure = Failure(reason, self._now())
+        return False
+
+    def _let_posts_pass(self) -> None:
+        """Return when no POST was seen to wait for a moment, or when somebody asks."""
+        idle_looks = 0
+        while idle_looks < _IDLE_LOOKS and not self._waiting and not self._stopping:
+            idle_looks = 0 if self._is_busy() else idle_looks + 1
+            self._wanted.clear()
+            self._wanted.wait(_LOOKS_EVERY_S)
+
+    def _tell(self, turn: int) -> None:
+        """Tell those who have waited since before this turn."""
+        for waiter, since in list(self._waiting.items()):
+            if since < turn and not waiter.called:
+                waiter.callback(None)

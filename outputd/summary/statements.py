@@ -1,0 +1,111 @@
+"""The statements of one step of the summary: from a result file, by scratch tables, into its own."""
+
+from __future__ import annotations
+
+from outputd.store.fragments import believable, believed, first_above, is_address
+
+_RESULTS_A_STEP = 1000
+SCRATCH_TABLES = ("batch", "result", "reply")
+SCRATCH = """
+CREATE TEMP TABLE batch (
+  id INTEGER PRIMARY KEY, node TEXT, received_at TEXT, first_id INTEGER, last_id INTEGER,
+  accepted INTEGER, rejected INTEGER
+);
+CREATE TEMP TABLE result (
+  id INTEGER PRIMARY KEY, ip TEXT, node TEXT, batch INTEGER, sent INTEGER, received INTEGER, rtt INTEGER,
+  at TEXT, timestamp TEXT, arrived TEXT
+);
+CREATE TEMP TABLE reply (
+  trace INTEGER, ttl INTEGER, ip TEXT, rtt INTEGER, PRIMARY KEY (trace, ttl, ip)
+) WITHOUT ROWID;
+"""
+BATCHES = """
+INSERT INTO temp.batch
+SELECT id, node, received_at, first_id, last_id, accepted, rejected
+FROM f.batches WHERE id > :from AND id <= :to
+"""
+RESULTS = f"""
+INSERT INTO temp.result
+SELECT p.id, p.ip, b.node, b.id, p.sent, p.received, iif(p.received > 0, p.avg_rtt, NULL), {believed("p", "b")},
+  p.timestamp, b.received_at
+FROM temp.batch b CROSS JOIN f.ping_results p WHERE p.id BETWEEN b.first_id AND b.last_id
+"""
+UPTO = f"""
+SELECT max(id), max(last_id), max(received_at) FROM (
+  SELECT id, last_id, received_at, sum(accepted) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS total,
+    row_number() OVER (ORDER BY id) AS place
+  FROM (SELECT * FROM f.batches WHERE id > :from ORDER BY id LIMIT {_RESULTS_A_STEP})
+) WHERE total <= {_RESULTS_A_STEP} OR place = 1
+"""
+_COUNTED = """
+  results = results + excluded.results, failed = failed + excluded.failed,
+  sent = CAST(0.0 + sent + excluded.sent AS INTEGER), received = CAST(0.0 + received + excluded.received AS INTEGER)
+"""
+_COUNTS = """
+count(*), count(iif(received > 0, NULL, 1)), CAST(total(sent) AS INTEGER), CAST(total(received) AS INTEGER)
+"""
+_SEEN = "first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)"
+HOP_AFTER = first_above(":last", "f.traceroute_hops", "traceroute_id", ":low")
+INTO = (
+    "INSERT OR IGNORE INTO name (node) SELECT node FROM temp.batch",
+    f"""
+INSERT INTO target
+SELECT *, (SELECT rtt FROM temp.result r WHERE r.id = last_id) FROM (
+  SELECT :file, ip, node, {_COUNTS}, min(at), max(at), max(iif(rtt IS NULL, NULL, id)) AS last_id
+  FROM temp.result GROUP BY ip, node
+) WHERE true
+ON CONFLICT DO UPDATE SET {_COUNTED}, {_SEEN},
+  last_rtt_ns = iif(excluded.last_id IS NULL, last_rtt_ns, excluded.last_rtt_ns),
+  last_id = coalesce(excluded.last_id, last_id)
+""",
+    """
+INSERT INTO node
+SELECT :file, b.node, count(*), sum(accepted), sum(rejected), min(received_at), max(received_at),
+  max(iif(accepted, id, NULL)), NULL
+FROM temp.batch b WHERE true GROUP BY b.node
+ON CONFLICT DO UPDATE SET batches = batches + excluded.batches, results = results + excluded.results,
+  rejected = rejected + excluded.rejected, first_heard = min(first_heard, excluded.first_heard),
+  last_heard = max(last_heard, excluded.last_heard), clock_id = coalesce(excluded.clock_id, clock_id)
+""",
+    """
+UPDATE node SET clock_offset_s = (
+  SELECT round((julianday(max(timestamp)) - julianday(max(arrived))) * 86400, 3)
+  FROM temp.result r, temp.batch b WHERE b.id = clock_id AND r.id BETWEEN b.first_id AND b.last_id
+) WHERE file = :file AND clock_id IN (SELECT id FROM temp.batch)
+""",
+    f"""
+INSERT INTO minute
+SELECT :file, node, substr(arrived, 1, 16), {_COUNTS} FROM temp.result WHERE true GROUP BY 3, 2
+ON CONFLICT DO UPDATE SET {_COUNTED}
+""",
+)
+REPLIES = f"""
+INSERT INTO temp.reply
+SELECT h.traceroute_id, h.ttl, h.ip, min({believable("h.rtt")}) FROM f.traceroute_hops h
+WHERE h.id > :hop_from AND h.id < :hop_to AND NOT h.timeout AND {is_address("h.ip")}
+GROUP BY 1, 2, 3
+"""
+_NODE = "(SELECT ',' || id || ',' FROM name n WHERE n.node = found.node)"
+_NODES = "nodes = nodes || iif(instr(nodes, excluded.nodes), '', substr(excluded.nodes, 2))"
+HOPS_INTO = (
+    f"""
+INSERT INTO link
+SELECT :file, near, far, {_NODE}, count, difference_ns, differences, first_seen, last_seen FROM (
+  SELECT a.ip AS near, b.ip AS far, r.node AS node, count(*) AS count, total(b.rtt - a.rtt) AS difference_ns,
+    count(b.rtt - a.rtt) AS differences, min(r.at) AS first_seen, max(r.at) AS last_seen
+  FROM temp.reply a CROSS JOIN temp.reply b CROSS JOIN temp.result r
+  WHERE b.trace = a.trace AND b.ttl = a.ttl + 1 AND b.ip <> a.ip AND r.id = a.trace GROUP BY 1, 2, 3
+) found WHERE true
+ON CONFLICT DO UPDATE SET {_NODES}, count = count + excluded.count,
+  difference_ns = difference_ns + excluded.difference_ns, differences = differences + excluded.differences, {_SEEN}
+""",
+    f"""
+INSERT INTO passage
+SELECT :file, hop, target, {_NODE}, count, first_seen, last_seen FROM (
+  SELECT a.ip AS hop, r.ip AS target, r.node AS node, count(*) AS count, min(r.at) AS first_seen,
+    max(r.at) AS last_seen
+  FROM temp.reply a CROSS JOIN temp.result r WHERE r.id = a.trace GROUP BY 1, 2, 3
+) found WHERE true
+ON CONFLICT DO UPDATE SET {_NODES}, count = count + excluded.count, {_SEEN}
+""",
+)

@@ -1,0 +1,255 @@
+"""The summary (summary.sqlite3): what the result files' own indexes cannot answer cheaply, counted file by file.
+
+It is made from the result files alone, a few thousand results a step, by statements that run without the GIL, in one
+thread of low priority. Each step sets its mark in the same transaction, so a crash costs nothing, and a file that is
+missing, damaged or of another version is made again. A step reads its result file in a short transaction of its own,
+so that neither checkpoints nor the closing of files wait long for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from outputd.process.log import Logger
+from outputd.sqlite.connections import uri
+from outputd.sqlite.errors import GONE, is_damage
+from outputd.sqlite.files import delete_database, identity_of, make_empty, size_of, wal_of
+from outputd.store.file import FileInfo
+from outputd.summary.statements import (
+    BATCHES,
+    HOP_AFTER,
+    HOPS_INTO,
+    INTO,
+    REPLIES,
+    RESULTS,
+    SCRATCH,
+    SCRATCH_TABLES,
+    UPTO,
+)
+
+_log = Logger()
+APPLICATION_ID = 0x6F757473  # "outs"
+SCHEMA_VERSION = 1
+MOST_LINKS = 100_000
+"""Rows of links that are kept for a result file; beyond them, or beyond MOST_PASSAGES, its later hops are left out."""
+MOST_PASSAGES = 200_000
+_CACHE_KIB = 8 * 1024
+_PAGE_BYTES = 4096
+_WAL_BYTES = 32 << 20
+_TABLES = ("target", "node", "minute", "link", "passage", "file")
+
+
+class Summary:
+    """The file, and the steps that keep it up, for one thread. `files` are the result files, the current one last."""
+
+    def __init__(
+        self, path: Path, files: Callable[[], Sequence[FileInfo]], most_links: int = MOST_LINKS,
+        most_passages: int = MOST_PASSAGES, wal_bytes: int = _WAL_BYTES,
+    ) -> None:  # fmt: skip
+        self.path = path
+        self._files = files
+        self._wal_bytes = min(wal_bytes, _WAL_BYTES)
+        self._most = (most_links, most_passages)
+        self._db: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._whole: set[FileInfo] = set()
+        self._unreadable: dict[Path, tuple[int, int] | None] = {}
+
+    def step(self) -> bool:
+        """Take in some results more; whether there may be others. Raises sqlite3.Error and OSError, and can be
+        called again whatever it raised."""
+        try:
+            return self._step(self._opened())
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):  # that says nothing of the file
+                raise
+            self._start_anew(str(error))
+            return True
+
+    def interrupt(self) -> None:
+        """End the step that is under way, from another thread; nothing of it is kept."""
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # closed already
+                self._db.interrupt()
+
+    def close(self) -> None:
+        """Close the file; the next step would open it again."""
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("SELECT 1")  # an interrupt that met no statement would end the checkpoint of the close
+            self._db.close()
+            self._db = None
+
+    def leave(self) -> None:
+        """Close the file without WAL, the one that a crash left and no step has met included."""
+        if self._db is None and wal_of(self.path).exists():
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self._opened()
+        self.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._db is not None and self.is_there:
+            return self._db
+        self.close()
+        self._whole.clear()
+        with contextlib.suppress(FileExistsError):
+            make_empty(self.path)
+        db = sqlite3.connect(
+            uri(self.path, "rw"), uri=True, isolation_level=None, check_same_thread=False, cached_statements=64
+        )  # fmt: skip
+        self._db = db
+        self._identity = identity_of(self.path)
+        db.execute("PRAGMA busy_timeout=5000")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        db.execute(f"PRAGMA wal_autocheckpoint={max(64, self._wal_bytes // _PAGE_BYTES)}")
+        db.execute(f"PRAGMA journal_size_limit={2 * self._wal_bytes}")
+        db.execute("PRAGMA temp_store=MEMORY")
+        marks = tuple(db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        if marks != (APPLICATION_ID, SCHEMA_VERSION):
+            if db.execute("SELECT 1 FROM sqlite_schema").fetchone():
+                raise sqlite3.DatabaseError(f"it is of another version ({marks[1]})")
+            schema = importlib.resources.files("outputd.summary").joinpath("schema/1.sql").read_text()
+            mark = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}"
+            db.executescript(f"BEGIN; {schema}; {mark}; COMMIT;")
+        db.executescript(SCRATCH)
+        return db
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file is the one that the last step has written."""
+        return identity_of(self.path) == self._identity
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of the disk."""
+        return size_of(self.path) + size_of(wal_of(self.path))
+
+    def remove(self) -> None:
+        """Give its room back; the next step makes it anew."""
+        self.close()
+        delete_database(self.path)
+
+    def _start_anew(self, reason: str) -> None:
+        _log.warn("{file} is made anew from the result files: {reason}", file=self.path.name, reason=reason)
+        self.remove()
+
+    def _step(self, db: sqlite3.Connection) -> bool:
+        files = list(self._files())
+        self._forget(db, files)
+        for info in files:
+            if info in self._whole or (
+                info.path in self._unreadable and self._unreadable[info.path] == identity_of(info.path)
+            ):
+                continue
+            try:
+                if self._advance(db, info):
+                    return True
+            except _Unreadable as error:
+                if info.path.exists():
+                    self._unreadable[info.path] = identity_of(info.path)
+                    _log.error("{file} cannot be summed up: {error!s}", file=info.path.name, error=error)
+                continue
+            if info is not files[-1]:
+                self._whole.add(info)
+        return False
+
+    def _forget(self, db: sqlite3.Connection, files: Sequence[FileInfo]) -> None:
+        """Leave out files that are no longer there."""
+        there = {(info.sequence, info.created_at) for info in files}
+        for sequence, created_at in db.execute("SELECT sequence, created_at FROM file").fetchall():
+            if (sequence, created_at) not in there:
+                self._drop(db, sequence)
+
+    def _drop(self, db: sqlite3.Connection, sequence: int) -> None:
+        with _transaction(db):
+            _delete(db, sequence)
+            db.execute("DELETE FROM name WHERE node NOT IN (SELECT node FROM node)")
+
+    def _advance(self, db: sqlite3.Connection, info: FileInfo) -> bool:
+        """Take in the next results of a file; whether there were any."""
+        row = db.execute("SELECT batch_id, hop_id, links, passages FROM file WHERE sequence = ?", (info.sequence,))
+        mark = _Mark(*(row.fetchone() or ()))
+        try:
+            db.execute("ATTACH ? AS f", (uri(info.path, "ro"),))
+            try:
+                with _transaction(db):
+                    read = self._read(db, mark)
+            finally:
+                db.execute("DETACH f")
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and not GONE.search(str(error)):
+                raise
+            raise _Unreadable(str(error)) from error
+        if read is None:
+            return False
+        mark, received_at, has_hops = read
+        with _transaction(db):
+            if not mark.batch_id:
+                _delete(db, info.sequence)
+            for statement in (*INTO, *(HOPS_INTO if has_hops else ())):
+                db.execute(statement, {"file": info.sequence})
+            links, passages = (
+                db.execute(f"SELECT count(*) FROM {table} WHERE file = ?", (info.sequence,)).fetchone()[0]
+                for table in ("link", "passage")
+            )
+            last = db.execute("SELECT max(id) FROM temp.batch").fetchone()[0]
+            marked = (info.sequence, info.created_at, last, received_at, mark.hop_id, links, passages)
+            db.execute("INSERT OR REPLACE INTO file VALUES (?,?,?,?,?,?,?)", marked)
+        return True
+
+    def _read(self, db: sqlite3.Connection, mark: _Mark) -> tuple[_Mark, str, bool] | None:
+        """Bring the next results from `f` into the scratch tables; None when there are none."""
+        last = db.execute("SELECT coalesce(max(id), 0) FROM f.batches").fetchone()[0]
+        if 0 < last < mark.batch_id:  # it is another file than it was
+            mark = _Mark()
+        to, last_id, received_at = db.execute(UPTO, {"from": mark.batch_id}).fetchone()
+        if to is None:
+            return None
+        for table in SCRATCH_TABLES:
+            db.execute(f"DELETE FROM temp.{table}")
+        db.execute(BATCHES, {"from": mark.batch_id, "to": to})
+        db.execute(RESULTS)
+        if last_id is None or mark.links >= self._most[0] or mark.passages >= self._most[1]:
+            return mark, received_at, False
+        end = db.execute(f"SELECT {HOP_AFTER}", {"last": last_id, "low": mark.hop_id + 1}).fetchone()[0]
+        if end is None:
+            return mark, received_at, False
+        db.execute(REPLIES, {"hop_from": mark.hop_id, "hop_to": end})
+        return mark._replace(hop_id=end - 1), received_at, True
+
+
+class _Mark(NamedTuple):
+    """Up to where a result file is summed up, and how much that takes."""
+
+    batch_id: int = 0
+    hop_id: int = 0
+    links: int = 0
+    passages: int = 0
+
+
+class _Unreadable(Exception):
+    """A result file cannot be read; the text says why."""
+
+
+def _delete(db: sqlite3.Connection, sequence: int) -> None:
+    for table in _TABLES:
+        db.execute(f"DELETE FROM {table} WHERE {'sequence' if table == 'file' else 'file'} = ?", (sequence,))
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN")  # not IMMEDIATE, which would ask an attached file that is only read for its write lock
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

@@ -1,0 +1,232 @@
+"""One connection of a client: what is heard and what is told, and whether it makes progress."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+from collections.abc import Callable, Iterable
+from typing import Protocol, cast
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IAddress, ITCPTransport
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.http_headers import Headers
+
+from outputd.security.access import Holder
+from outputd.security.certificates import node_of
+from outputd.web import request
+from outputd.web.answers import problem
+from outputd.web.request import CappedRequest
+
+_SILENT_S = 60
+_WHOLE_BODY_S = 300
+_SEND_BUFFER_BYTES = 128 * 1024
+_BYTES_ACKED_AT = 120  # tcpi_bytes_acked in struct tcp_info, linux/tcp.h
+_UNASKED = Holder("", "")
+
+
+class Place(request.Place, Protocol):
+    """What a connection needs of its site."""
+
+    channels: set[Channel]
+    seconds: Callable[[], float]
+
+    def channel_closed(self, channel: Channel) -> None:
+        """A connection has ended, and with it all that it had to send."""
+
+
+class Channel(http.HTTPChannel):
+    """One connection; what the sweep remembers of it.
+
+    An answer leaves in one piece and at once, where the socket takes it: by twisted.web's own way it would be thirty
+    small writes, and wait until all other answers of the same commit are made.
+    """
+
+    site: Place
+    served = 0
+    receiving: object = None
+    receiving_since = 0.0
+    heard_s = 0.0
+    acked = -1
+    acked_since = 0.0
+    _head = b""
+    _host: IAddress | None = None
+    _peer: IAddress | None = None
+    _certified: Holder | None = _UNASKED
+    _send_now: Callable[[bytes], int | Exception] | None = None
+
+    def connectionMade(self) -> None:
+        """Keep the send buffer small, so that what the other side has acknowledged shows its progress."""
+        super().connectionMade()
+        self.site.channels.add(self)
+        self.heard_s = self.site.seconds()
+        handle = socket_of(self)
+        if handle is not None:
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        if isinstance(self.transport, FileDescriptor):  # and no wrapper, which would let it pass by, TLS above all
+            self._send_now = self.transport.writeSomeData
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See HTTPChannel."""
+        super().connectionLost(reason)
+        self.site.channel_closed(self)
+
+    def getHost(self) -> IAddress:
+        """See HTTPChannel; the transport asks the system each time."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
+
+    def getPeer(self) -> IAddress:
+        """See getHost."""
+        if self._peer is None:
+            self._peer = super().getPeer()
+        return self._peer
+
+    @property
+    def certified(self) -> Holder | None:
+        """The node whose certificate the client has shown."""
+        if self._certified is _UNASKED:
+            self._certified = node_of(self.transport)
+        return self._certified
+
+    def dataReceived(self, data: bytes) -> None:
+        """See HTTPChannel."""
+        self.heard_s = self.site.seconds()
+        super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        """See HTTPChannel, which lets the transport send "100 Continue": what follows must not overtake it."""
+        super().allHeadersReceived()
+        if self.requests[-1].requestHeaders.hasHeader(b"Expect"):
+            self._send_now = None
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Keep the head until the first of the body comes, or the end."""
+        lines = [b"%s %s %s" % (version, code, reason)]
+        for name, values in headers.getAllRawHeaders():
+            lines += [b"%s: %s" % (name, value) for value in values]
+        self._head = b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def write(self, data: bytes) -> None:
+        """See HTTPChannel."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        if self._send_now is not None:
+            sent = self._send_now(data)
+            if sent == len(data):
+                return
+            self._send_now = None  # from now on there may be something that must not be overtaken
+            if isinstance(sent, int):
+                data = data[sent:]
+        super().write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """See HTTPChannel."""
+        self.write(b"".join(data))
+
+    def requestDone(self, request: CappedRequest) -> None:
+        """See HTTPChannel."""
+        if self._head:
+            self.write(b"")
+        super().requestDone(request)
+
+    def headerReceived(self, line: bytes) -> bool:
+        """See HTTPChannel; a Content-Length of thousands of digits is a ValueError there."""
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            self._respondToBadRequestAndDisconnect()
+            return False
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A header line of over 16 KiB is answered, too."""
+        self._respondToBadRequestAndDisconnect()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        _, body, headers = problem(400, "the request cannot be read as HTTP/1.1")
+        head = b"".join(b"%s: %s\r\n" % header for header in headers.items())
+        cast(ITCPTransport, self.transport).write(
+            b"HTTP/1.1 400 Bad Request\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
+        )
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """See HTTPChannel; TLS would wait for the other side's farewell, and one that sleeps would hold up a stop."""
+        super().loseConnection()
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            cast(ITCPTransport, self.transport.transport).loseConnection()
+
+    def abort(self) -> None:
+        """End the connection now, whatever is unsent."""
+        if self.transport is not None:
+            cast(ITCPTransport, self.transport).abortConnection()
+
+    def is_stuck(self, now_s: float) -> bool:
+        """Whether nothing has come in for long, a request takes too long, or an answer lies unread too long."""
+        acked = _unread_progress(self)
+        if acked != self.acked or acked < 0:
+            self.acked, self.acked_since = acked, now_s
+        request = self.requests[-1] if self.requests else None
+        ours = acked >= 0 or (request is not None and request.under_way)
+        receiving = request or self.served
+        if receiving != self.receiving or ours:
+            self.receiving, self.receiving_since = receiving, now_s
+        elif request is not None:
+            request.loosen()
+        if ours:
+            self.heard_s = now_s
+        return (
+            now_s - self.receiving_since > _WHOLE_BODY_S
+            or now_s - self.heard_s > _SILENT_S
+            or now_s - self.acked_since > _SILENT_S
+        )
+
+
+class OneTooMany(TwistedProtocol):
+    """A connection that ends as it begins. None in its place would do for TCP, but TLS would wrap it, and stumble."""
+
+    def connectionMade(self) -> None:
+        """See Protocol."""
+        cast(ITCPTransport, self.transport).loseConnection()
+
+
+def socket_of(channel: Channel) -> socket.socket | None:
+    """The socket of a connection, TLS or not; None when it has none."""
+    transport = channel.transport
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        transport = transport.transport
+    get_handle = getattr(transport, "getHandle", None)
+    handle = get_handle() if get_handle is not None else None
+    return handle if isinstance(handle, socket.socket) else None
+
+
+def has_more(channel: Channel) -> bool:
+    """Whether something has come in that was not read yet."""
+    handle = socket_of(channel)
+    try:
+        return handle is not None and fcntl.ioctl(handle, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
+    except (OSError, ValueError):  # it is closed
+        return False
+
+
+def _unread_progress(channel: Channel) -> int:
+    """Bytes that the other side has acknowledged while more wait for it; -1 when nothing waits or nobody can tell."""
+    handle = socket_of(channel)
+    if handle is None or handle.family not in (socket.AF_INET, socket.AF_INET6):
+        return -1
+    try:
+        (unread,) = struct.unpack("i", fcntl.ioctl(handle, termios.TIOCOUTQ, b"\0\0\0\0"))
+        if not unread:
+            return -1
+        info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED_AT + 8)
+        acked: int = struct.unpack_from("Q", info, _BYTES_ACKED_AT)[0]
+        return acked
+    except (OSError, struct.error):
+        return -1

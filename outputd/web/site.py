@@ -1,0 +1,152 @@
+"""A site: the connections of one port, whom it lets in, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from klein.resource import KleinResource
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.web import server
+
+from outputd.intake.admission import Admission
+from outputd.security.access import Access
+from outputd.web.answers import Answer, problem
+from outputd.web.connection import Channel, OneTooMany, has_more
+from outputd.web.request import CappedRequest
+
+_IDLE_S = 1.0
+_SWEEP_S = 5.0
+_SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
+_CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
+
+
+def _is_from_another_site(request: CappedRequest) -> bool:
+    """Whether a browser says that a page which is not ours has sent this (Fetch Metadata; RFC 6454)."""
+    site = request.first_header(b"Sec-Fetch-Site")
+    if site is not None:
+        return site not in (b"same-origin", b"none")
+    origin = request.first_header(b"Origin")
+    return origin is not None and origin.partition(b"://")[2] != request.first_header(b"Host")
+
+
+Needs = Callable[[bytes, bytes], str | None]
+"""The role that a request of this method and path needs, None for nobody's."""
+
+
+class Site(server.Site):
+    """A site of bounded requests that knows what is in flight and can be drained."""
+
+    protocol = Channel  # type: ignore[assignment]  # the declared type is that of the default, which also speaks h2
+    requestFactory = CappedRequest
+    draining = False
+    in_flight = 0
+
+    def __init__(
+        self, resource: KleinResource, reactor: IReactorTime, admission: Admission, most_body_bytes: int,
+        most_connections: int, access: Access, needs: Needs,
+    ) -> None:  # fmt: skip
+        super().__init__(resource, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)  # see is_stuck
+        self.admission = admission
+        self.most_body_bytes = most_body_bytes
+        self.most_connections = most_connections
+        self.access = access
+        self._needs = needs
+        self.channels: set[Channel] = set()
+        self.seconds = reactor.seconds
+        self._clock = reactor
+        self._drained: Deferred[None] | None = None
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = reactor
+
+    def startFactory(self) -> None:
+        """Begin to drop connections that make no progress. No access log: it costs as much as the answer."""
+        self._sweeping.start(_SWEEP_S, now=False)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """The one that the channel speaks: twisted.web would offer HTTP/2 to TLS clients where its parts are there."""
+        return [b"http/1.1"]
+
+    def stopFactory(self) -> None:
+        """See startFactory; the sweep goes on while there are connections."""
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel | OneTooMany:  # type: ignore[override]  # as above
+        """A channel. When there are too many, the one that has been idle longest makes room.
+
+        If none has been idle for a second, the new one is closed.
+        """
+        if len(self.channels) >= self.most_connections:
+            before_s = self.seconds() - _IDLE_S
+            idle = [channel for channel in self.channels if not channel.requests and channel.heard_s <= before_s]
+            if not idle:
+                return OneTooMany()
+            longest = min(idle, key=lambda channel: channel.heard_s)
+            self.channels.discard(longest)
+            longest.abort()
+        channel: Channel = super().buildProtocol(addr)
+        return channel
+
+    def refusal(self, request: CappedRequest) -> Answer | None:
+        """The answer to a request that may not be answered otherwise: from whom it comes, and what for."""
+        if request.method not in _SAFE_METHODS and _is_from_another_site(request):
+            return problem(403, "a page of another site may not ask for this")
+        role = self._needs(request.method, b"/" + b"/".join(request.postpath or ()))
+        if role is None or not self.access.asks_for(role):
+            return None
+        if request.holder is not None and request.holder.role == role:
+            return None
+        if request.holder is None:
+            return problem(401, f"needed: {self.access.wanted}", _CHALLENGE)
+        return problem(403, f"this is for {role}s, and the token of {request.holder.name} is a {request.holder.role}'s")
+
+    def judge_again(self) -> None:
+        """Cut off who is being sent something and may not have it any more: a stream of events would never end."""
+        for channel in list(self.channels):
+            request = channel.requests[0] if channel.requests else None
+            if request is not None and request.startedWriting:
+                request.identify()
+                if self.refusal(request) is not None:
+                    channel.abort()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Answer what is in flight, end idle connections, and after the deadline all connections."""
+        self.draining = True
+        for channel in list(self.channels):
+            if channel.requests:
+                channel.persistent = False
+            elif not has_more(channel):  # what has come in and was not read yet is in flight, too
+                channel.loseConnection()
+        if self._is_busy():
+            self._drained = Deferred()
+            late = self._clock.callLater(deadline_s, self._drained.callback, None)
+            await self._drained
+            if late.active():
+                late.cancel()
+        for channel in list(self.channels):
+            channel.abort()
+        if self._sweeping.running:
+            self._sweeping.stop()
+
+    def request_ended(self) -> None:
+        """A request was answered, or its client has gone and its work is done."""
+        self.in_flight -= 1
+        self._tell_drained()
+
+    def channel_closed(self, channel: Channel) -> None:
+        """A connection has ended, and with it all that it had to send."""
+        self.channels.discard(channel)
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None and not self._drained.called and not self._is_busy():
+            self._drained.callback(None)
+
+    def _is_busy(self) -> bool:
+        return self.in_flight > 0 or bool(self.channels)
+
+    def _sweep(self) -> None:
+        now = self.seconds()
+        for channel in list(self.channels):
+            if channel.is_stuck(now):
+                channel.abort()

@@ -1,0 +1,184 @@
+"""Store, ledger and collector of one directory, without threads."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from outputd.api.questions import Questions
+from outputd.intake.admission import Admission
+from outputd.intake.collector import Answer as CollectorAnswer
+from outputd.intake.collector import Collector, Sender
+from outputd.intake.counters import Stats
+from outputd.ledger.ledger import Ledger
+from outputd.ledger.lessons import Learnt
+from outputd.pages import Pages, Surroundings
+from outputd.process.threads import InThread
+from outputd.queries import Queries
+from outputd.results import timestamps
+from outputd.results.hop_policy import feedable
+from outputd.results.parse import Parser
+from outputd.results.rows import Batch
+from outputd.store.directory import DataDir
+from outputd.store.limits import Limits
+from outputd.store.rotation import Rotation
+from outputd.store.store import Store
+from outputd.store.writer import Written
+from outputd.summary.summary import Summary
+from tests.kit.makers import body_of
+from tests.kit.pools import InlinePools, T, inline, outcome
+
+EPOCH = 1_767_825_045.0
+"""2026-01-07 22:30:45 UTC, when every Clock here begins."""
+
+
+class Bench:
+    """Store, ledger and collector of one directory on a Clock, without threads; `start` as often as you like."""
+
+    def __init__(self, directory: Path, **changes: Any) -> None:
+        self.path = directory
+        self.directory = DataDir(directory)
+        self.clock = Clock()
+        self.pools = InlinePools()
+        self.in_thread: InThread = inline
+        self.most_hops = changes.pop("most_hops", 10_000_000)
+        self.mode = changes.pop("mode", "all")
+        self.limits = Limits(**{"max_size_bytes": 100 << 20, "max_age_s": 7 * 86_400.0, "keep_files": 5, **changes})
+        self.start()
+
+    def now(self) -> float:
+        return EPOCH + self.clock.seconds()
+
+    def start(self, refeed: bool = False) -> Bench:
+        """A new process on the same directory."""
+        self.stats = Stats()
+        self.commits: list[tuple[Written, int]] = []
+        self.feedable = feedable(self.mode)
+        self.parser = Parser(self.feedable)
+        self.directory.path.mkdir(parents=True, exist_ok=True)
+        self.store = Store(
+            self.directory, self.limits, self.clock, self.pools, self.in_thread, self.now,
+            lambda written, posts: self.commits.append((written, posts)),
+        )  # fmt: skip
+        self.ledger = Ledger(
+            self.directory.ledger, self.clock, self.pools, self.now, self.most_hops, self._discovered
+        )  # fmt: skip
+        self.rotation = Rotation(self.store, self.clock, self.ledger.flush)
+        self.collector = Collector(
+            self.store, self.ledger, self.parser, self.stats, Admission(64 << 20, self.clock.seconds), self.in_thread,
+            self.now,
+        )  # fmt: skip
+        self.store.open()
+        self.ledger.open(self.store.files, self.feedable, refeed)
+        return self
+
+    def queries(self) -> Queries:
+        """Questions to the files, for which the summary is brought up to date each time."""
+        summary = Summary(self.directory.summary, lambda: self.store.files)
+
+        async def up_to_date(within_s: float) -> None:
+            while summary.step():
+                pass
+            summary.close()
+
+        return Queries(
+            lambda: self.store.files, self.directory.summary, up_to_date, self.in_thread, self.clock, self.now
+        )
+
+    def questions(self) -> Questions:
+        """The routes that ask them."""
+        return Questions(self.queries(), self.in_thread, self.now)
+
+    def pages(self) -> Pages:
+        """The routes of what a person looks at."""
+        surroundings = Surroundings(lambda: 8081, False)
+        return Pages(self.stats, lambda: self.store.files, surroundings, self.in_thread, self.clock, self.now)
+
+    def stop(self) -> None:
+        """The end of a process, in order."""
+        self.outcome(self.store.close())
+        self.outcome(self.ledger.close())
+
+    def outcome(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns that waits for no more than turns of the store and the ledger."""
+        outcomes: list[Any] = []
+        Deferred.fromCoroutine(work).addBoth(outcomes.append)
+        for _ in range(5):
+            self.clock.advance(0)
+        assert outcomes, "it waits"
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+        return cast(T, outcomes[0])
+
+    def crashed(self, into: Path) -> Bench:
+        """What a kill -9 now would leave, started again in another directory."""
+        shutil.copytree(self.path, into)
+        left = Bench.__new__(Bench)
+        left.__dict__.update(self.__dict__)
+        left.path, left.directory, left.pools = into, DataDir(into), InlinePools()
+        left.in_thread = inline
+        return left.start()
+
+    def batch(self, *items: Any) -> Batch:
+        """Results as the parser leaves them."""
+        batch = self.parser.parse(body_of(*items), timestamps.at(self.now()), timestamps.at(self.now() + 86_400))
+        batch.node, batch.digest = "node", hashlib.sha256(body_of(*items)).digest()
+        return batch
+
+    def record(self, *items: Any) -> list[Any]:
+        """Give results to the store; the list has the outcome once there is one."""
+        outcomes: list[Any] = []
+        self.store.record(self.batch(*items)).addBoth(outcomes.append)
+        return outcomes
+
+    def keep(self, *items: Any) -> None:
+        """Store results, the ledger left out."""
+        outcomes = self.record(*items)
+        self.clock.advance(0)
+        assert len(outcomes) == 1, "it waits"
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+
+    def posting(self, *items: Any, node: str = "", key: str | None = None) -> list[Any]:
+        """The whole way of a POST; the list has the answer once there is one."""
+        outcomes: list[Any] = []
+        sender = Sender(node or "192.0.2.9", node, key)
+        Deferred.fromCoroutine(self.collector.collect(body_of(*items), sender)).addBoth(outcomes.append)
+        for _ in range(3):  # the store's turn, the ledger's turn
+            self.clock.advance(0)
+        return outcomes
+
+    def post(self, *items: Any, node: str = "", key: str | None = None) -> CollectorAnswer:
+        """The answer to a POST."""
+        outcomes = self.posting(*items, node=node, key=key)
+        assert len(outcomes) == 1, "it waits"
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+        return cast(CollectorAnswer, outcomes[0])
+
+    def pool(self) -> Any:
+        """The pool of the current file."""
+        return self.store.current.pool
+
+    def fill_the_disk(self, pool: Any) -> None:
+        """From now on this database answers "database or disk is full", as SQLite does without room."""
+        outcome(pool.run(_no_more_pages))
+
+    def free_the_disk(self, pool: Any) -> None:
+        outcome(pool.run(lambda db: db.execute("PRAGMA max_page_count=1073741823").fetchone()))
+
+    def _discovered(self, learnt: Learnt) -> None:
+        self.stats.hops_discovered += learnt.new
+        self.stats.hops_over_limit += learnt.over_limit
+
+
+def _no_more_pages(db: sqlite3.Connection) -> None:
+    db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0]}").fetchone()

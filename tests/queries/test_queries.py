@@ -1,0 +1,404 @@
+"""What `outputd.queries` promises; a number is that of a rule of the contract."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from outputd.process.threads import Threads
+from outputd.queries import Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
+from outputd.queries import hops as hops_of
+from outputd.queries import links as links_of
+from outputd.queries import results as recent_results
+from outputd.queries.paths import MOST_TRACEROUTES
+from outputd.queries.session import Session
+from tests.kit.bench import Bench
+from tests.kit.makers import a_result, a_trace, many_hops
+from tests.kit.pools import outcome
+from tests.kit.running import REACTOR, Running, eventually
+from tests.summary.test_summary import wild
+
+
+class Recent(SynchronousTestCase):
+    """Rule 16: `/recent` spans all files, newest first by arrival."""
+
+    def setUp(self) -> None:
+        self.bench = Bench(Path(self.mktemp()))
+        self.queries = self.bench.queries()
+
+    def recent(self, limit: int = 100, ip: str | None = None) -> list[Mapping[str, Any]]:
+        return list(outcome(self.queries.recent(Wanted(limit, ip))).rows)
+
+    def rotate(self) -> None:
+        self.bench.outcome(self.bench.store.rotate())
+
+    def test_nothing_yet(self) -> None:
+        """Rule 16."""
+        self.assertEqual(self.recent(), [])
+
+    def test_the_spec_s_seven_fields_in_its_order(self) -> None:
+        """Rule 16."""
+        self.bench.keep(a_result(packet_loss=0, avg_rtt=15_000_000))
+        (found,) = self.recent()
+        self.assertEqual(
+            list(found.items()),
+            [
+                ("id", 1), ("ip", "8.8.8.8"), ("sent", 4), ("received", 4), ("packet_loss", 0),
+                ("avg_rtt", 15_000_000), ("timestamp", "2026-01-07T22:30:00Z"),
+            ],
+        )  # fmt: skip
+
+    def test_null_where_there_is_nothing(self) -> None:
+        """Rule 16: null where NULL; -1 is absent."""
+        self.bench.keep(a_result(), a_result(avg_rtt=-1))
+        self.assertEqual([found["avg_rtt"] for found in self.recent()], [None, None])
+
+    def test_an_error_only_where_there_is_one(self) -> None:
+        """Rule 16: the spec's jq filter works."""
+        self.bench.keep(a_result(), a_result(error="no route"), a_result(error=None), a_result(error=""))
+        self.assertEqual(
+            [found.get("error", "absent") for found in self.recent()], ["", "absent", "no route", "absent"]
+        )
+
+    def test_packet_loss_is_a_whole_number_where_it_is_one(self) -> None:
+        """Rule 16: as in the spec's example."""
+        self.bench.keep(a_result(packet_loss=25), a_result(packet_loss=33.3), a_result(received=0))
+        losses = [found["packet_loss"] for found in self.recent()]
+        self.assertEqual([repr(loss) for loss in losses], ["100", "33.3", "25"])
+
+    def test_times_are_printed_with_all_their_digits(self) -> None:
+        """Rule 4."""
+        self.bench.keep(
+            a_result(timestamp="2026-01-07t23:30:00.123456789+01:00"), a_result(timestamp="0001-01-01T00:00:00Z")
+        )
+        self.assertEqual(
+            [found["timestamp"] for found in self.recent()], ["0001-01-01T00:00:00Z", "2026-01-07T22:30:00.123456789Z"]
+        )
+
+    def test_newest_first_by_arrival_and_not_by_a_time_that_may_be_wrong(self) -> None:
+        """Rule 16."""
+        for year in (2026, 9999, 1970, 2001):
+            self.bench.keep(a_result(timestamp=f"{year}-01-01T00:00:00Z"))
+        self.assertEqual([found["id"] for found in self.recent()], [4, 3, 2, 1])
+
+    def test_over_all_files_in_the_order_of_ids(self) -> None:
+        """Rule 16."""
+        for _ in range(4):
+            self.bench.keep(a_result(), a_trace(*many_hops(2)))
+            self.rotate()
+        self.assertEqual([found["id"] for found in self.recent()], [8, 7, 6, 5, 4, 3, 2, 1])
+        self.assertEqual([found["id"] for found in self.recent(limit=3)], [8, 7, 6])
+        self.assertEqual([found["id"] for found in self.recent(limit=1)], [8])
+
+    def test_files_are_read_by_their_order_and_not_by_name(self) -> None:
+        """Rules 11 and 16."""
+        self.bench.keep(a_result())
+        old = self.bench.store.current.info.path
+        self.rotate()
+        self.bench.keep(a_result())
+        self.bench.stop()
+        old.rename(old.with_name("results_2099-01-01_00-00-00.db"))
+        self.bench.start()
+        self.assertEqual([found["id"] for found in self.recent()], [2, 1])
+
+    def test_of_one_target_alone(self) -> None:
+        """Rules 3 and 16."""
+        for ip in ("8.8.8.8", "::ffff:8.8.8.8", "2001:DB8::A", "1.1.1.1"):
+            self.bench.keep(a_result(ip=ip))
+            self.rotate()
+        self.assertEqual([found["id"] for found in self.recent(ip="8.8.8.8")], [2, 1])
+        self.assertEqual([found["id"] for found in self.recent(ip="2001:db8::a")], [3])
+        self.assertEqual(self.recent(ip="9.9.9.9"), [])
+
+    def test_what_was_answered_is_found_though_it_is_still_in_the_wal(self) -> None:
+        """Rule 1."""
+        self.bench.keep(*[a_result()] * 500)
+        self.assertEqual(len(self.recent(1000)), 500)
+
+    def test_a_file_that_is_pruned_meanwhile_costs_nothing_but_its_rows(self) -> None:
+        """Rules 13 and 16."""
+        for _ in range(2):
+            self.bench.keep(a_result())
+            self.rotate()
+        self.bench.directory.remove(self.bench.store.files[0].path)
+        self.assertEqual([found["id"] for found in self.recent()], [2])
+
+    def test_asking_leaves_the_files_as_they_are(self) -> None:
+        """Rule 11: readers neither write nor checkpoint."""
+        self.bench.keep(*[a_result()] * 500)
+        files = {path: path.read_bytes() for path in self.bench.path.iterdir() if not path.name.endswith("-shm")}
+        self.recent()
+        self.assertEqual({path: path.read_bytes() for path in files}, files)
+
+    def test_a_page_after_the_other_has_each_result_once(self) -> None:
+        for _ in range(3):
+            self.bench.keep(*[a_result()] * 10)
+            self.rotate()
+        found: list[int] = []
+        before = None
+        while page := outcome(self.queries.recent(Wanted(7, before=before))).rows:
+            found += [row["id"] for row in page]
+            before = page[-1]["id"]
+        self.assertEqual(found, list(range(30, 0, -1)))
+
+    def test_by_node_by_failure_and_by_time(self) -> None:
+        for node in ("a", "b"):
+            self.bench.post(a_result(), a_result(received=0, timestamp="2026-01-07T23:00:00Z"), node=node)
+            self.rotate()
+        for wanted, ids in (
+            (Wanted(node="a"), [2, 1]), (Wanted(node="b", ip="8.8.8.8"), [4, 3]), (Wanted(failed=True), [4, 2]),
+            (Wanted(failed=False, node="b"), [3]), (Wanted(since="2026-01-07 23:00:00"), [4, 2]),
+            (Wanted(until="2026-01-07 23:00:00", ip="8.8.8.8"), [3, 1]), (Wanted(node="c"), []),
+        ):  # fmt: skip
+            self.assertEqual([row["id"] for row in outcome(self.queries.recent(wanted)).rows], ids, wanted)
+
+    def test_a_traceroute_where_it_is_asked_for(self) -> None:
+        hops = [{"ttl": 1, "ip": "10.0.0.1", "rtt": 5}, {"ttl": 2, "timeout": True}]
+        self.bench.keep(a_trace(*many_hops(3)), a_trace(*hops), a_result())
+        rows = outcome(self.queries.recent(Wanted(traceroute=True))).rows
+        self.assertIsNone(rows[0]["traceroute"])
+        self.assertEqual(
+            rows[1]["traceroute"],
+            {
+                "method": "icmp", "completed": True, "error": None,
+                "hops": [
+                    {"ttl": 1, "ip": "10.0.0.1", "rtt": 5, "timeout": False},
+                    {"ttl": 2, "ip": None, "rtt": None, "timeout": True},
+                ],
+            },
+        )  # fmt: skip
+        self.assertEqual(len(rows[2]["traceroute"]["hops"]), 3)
+
+
+def read(answer: Table | Rows | None) -> Any:
+    """An answer in JSON."""
+    assert answer is not None
+    text = b"".join(answer.pages("json"))
+    if isinstance(answer, Table):
+        answer.session.close()
+    return json.loads(text)
+
+
+class Asking(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.bench = Bench(Path(self.mktemp()))
+        self.queries = self.bench.queries()
+
+    def fill(self) -> None:
+        for number in range(3):
+            if number:
+                self.bench.outcome(self.bench.store.rotate())
+            for node in ("a", "b"):
+                self.bench.post(*(wild(place) for place in range(30)), node=node)
+
+    def test_a_hop_is_told_alike_from_the_summary_and_from_the_files(self) -> None:
+        self.fill()
+        self.patch(hops_of, "MOST_FRESH", 1000)
+        for ip in ("10.0.0.1", "2001:db8::1"):
+            from_files = read(outcome(self.queries.hop(ip, 1000)))
+            read(outcome(self.queries.targets(Choice(1))))  # brings the summary up to date
+            from_summary = read(outcome(self.queries.hop(ip, 1000)))
+            self.assertEqual(from_files, from_summary)
+            self.assertTrue(from_files["before"] and from_files["after"] and from_files["targets"])
+            self.bench.directory.summary.unlink()
+        self.assertIsNone(outcome(self.queries.hop("192.0.2.200", 10)))
+
+    def test_the_frequent_links_are_found_the_short_way_as_the_long_way(self) -> None:
+        self.fill()
+        long = read(outcome(self.queries.links(Choice(3))))
+        self.patch(links_of, "_MANY_ROWS", 0)
+        self.assertEqual(read(outcome(self.queries.links(Choice(3)))), long)
+        self.assertEqual(len(long["links"]), 3)
+
+    def test_links_that_are_seldom_are_found_the_short_way_too(self) -> None:
+        """Where no file has a link often, or there are fewer than are asked for."""
+        self.fill()
+        limits = (3, 1000)
+        long = [read(outcome(self.queries.links(Choice(limit)))) for limit in limits]
+        self.patch(links_of, "_MANY_ROWS", 0)
+        for often in ((10**6, 3), (10**6, 10**6)):
+            self.patch(links_of, "_OFTEN", often)
+            self.assertEqual(long, [read(outcome(self.queries.links(Choice(limit)))) for limit in limits])
+
+    def test_a_hop_takes_the_newest_rows_that_the_summary_lacks(self) -> None:
+        """As many as may be read at once, over all files, and says when there were more."""
+        for _ in range(3):
+            self.bench.post(*(a_trace({"ip": "10.0.0.1", "ttl": 1}) for _ in range(3)))
+            self.bench.outcome(self.bench.store.rotate())
+        for room, seen, is_whole in ((100, 9, True), (4, 4, False), (9, 9, False)):
+            self.patch(hops_of, "MOST_FRESH", room)
+            told = read(outcome(self.queries.hop("10.0.0.1", 10)))
+            self.assertEqual((seen, is_whole), (told["seen"], told["complete"]))
+
+    def test_quantiles_are_values_that_were_measured(self) -> None:
+        """Nearest rank, against Python."""
+        rng = random.Random(1)
+        for size in (1, 2, 9, 100):
+            bench = Bench(Path(self.mktemp()))
+            rtts = [rng.randrange(10**9) for _ in range(size)]
+            bench.post(*(a_result(avg_rtt=rtt) for rtt in rtts), a_result(received=0, avg_rtt=0), node="a")
+            span = Span("8.8.8.8", 3600, "2026-01-01 00:00:00", "2026-02-01 00:00:00")
+            (bucket,) = read(outcome(bench.queries().series(span)))["buckets"]
+            rtts.sort()
+            for rank in (10, 25, 50, 75, 90):
+                self.assertEqual(bucket[f"rtt_p{rank}_ns"], rtts[math.ceil(rank * size / 100) - 1])
+            self.assertEqual((bucket["rtt_min_ns"], bucket["rtt_max_ns"]), (rtts[0], rtts[-1]))
+            self.assertEqual(
+                (bucket["count"], bucket["failed"], bucket["start"]), (size + 1, 1, "2026-01-07T22:00:00Z")
+            )
+
+    def test_extremes_are_those_of_the_packets_where_the_node_gave_them(self) -> None:
+        self.bench.post(a_result(avg_rtt=5, min_rtt=1, max_rtt=9), a_result(avg_rtt=4))
+        span = Span("8.8.8.8", 3600, "2026-01-01 00:00:00", "2026-02-01 00:00:00")
+        (bucket,) = read(outcome(self.queries.series(span)))["buckets"]
+        self.assertEqual((bucket["rtt_min_ns"], bucket["rtt_p50_ns"], bucket["rtt_max_ns"]), (1, 4, 9))
+
+    def test_paths_are_told_apart_and_their_changes_are_in_the_timeline(self) -> None:
+        one = a_trace({"ttl": 1, "ip": "10.0.0.1"}, {"ttl": 3, "ip": "8.8.8.8"})
+        other = a_trace({"ttl": 1, "ip": "10.0.0.2"}, {"ttl": 2, "timeout": True}, {"ttl": 3, "ip": "8.8.8.8"})
+        for item in (one, one, other, one):
+            self.bench.post(item, node="a")
+            self.bench.outcome(self.bench.store.rotate())
+        found = read(outcome(self.queries.paths("8.8.8.8", None, None)))
+        self.assertEqual(
+            [(path["hops"], path["count"]) for path in found["paths"]],
+            [(["10.0.0.1", None, "8.8.8.8"], 3), (["10.0.0.2", None, "8.8.8.8"], 1)],
+        )
+        self.assertEqual([place for _, _, place in found["timeline"]], [0, 1, 0, 0])
+
+    def test_a_path_was_not_seen_at_a_time_that_cannot_be(self) -> None:
+        for at in ("0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"):
+            self.bench.post(a_trace({"ttl": 1, "ip": "8.8.8.8"}) | {"timestamp": at})
+        found = read(outcome(self.queries.paths("8.8.8.8", None, None)))
+        ((first, last),) = ((path["first_seen"], path["last_seen"]) for path in found["paths"])
+        self.assertEqual((first, last), ("2026-01-07T22:30:45Z",) * 2)
+        self.assertEqual({at for at, _, _ in found["timeline"]}, {first})
+
+    def test_paths_of_one_node_say_so_when_those_of_another_took_the_room(self) -> None:
+        trace = a_trace({"ttl": 1, "ip": "8.8.8.8"})
+        self.bench.post(trace, node="rare")
+        for complete in (True, False):
+            self.assertEqual(complete, read(outcome(self.queries.paths("8.8.8.8", "rare", None)))["complete"])
+            self.bench.post(*[trace] * MOST_TRACEROUTES, node="busy")
+
+    def test_hostile_text_comes_back_as_it_was_in_every_form(self) -> None:
+        node, error = '=1+1,"a"', 'a "b",\r\n<script>\x00\u2028é'
+        self.bench.post(a_result(error=error), node=node)
+        (row,) = outcome(self.queries.recent(Wanted())).rows
+        self.assertEqual(row["error"], error)
+        table = outcome(self.queries.nodes(Choice(10)))
+        self.assertEqual(read(table)["nodes"][0]["node"], node)
+        table = outcome(self.queries.nodes(Choice(10)))
+        (_, line) = csv.reader(b"".join(table.pages("csv")).decode().splitlines())
+        self.assertEqual(line[0], node)
+
+    def test_one_result_whole(self) -> None:
+        self.bench.post(a_result(), {"ip": 1}, node="a")
+        self.bench.outcome(self.bench.store.rotate())
+        self.bench.post(a_trace(*many_hops(2), ip="1.1.1.1") | {"min_rtt": 5}, node="b")
+        found = read(outcome(self.queries.result(2)))
+        self.assertEqual((found["node"], found["min_rtt"], len(found["traceroute"]["hops"])), ("b", 5, 2))
+        found = read(outcome(self.queries.result(1)))
+        self.assertEqual((found["node"], found["batch"]), ("a", {"id": 1, "accepted": 1, "rejected": 1}))
+        self.assertIsNone(outcome(self.queries.result(3)))
+
+
+class Late(dict[str, int]):
+    """Parameters that end the question when they are bound: nothing runs yet that could be interrupted."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(last=3_000_000)
+        self.session = session
+
+    def __missing__(self, name: str) -> int:
+        self.session.end(NotReady("ended"))
+        return 0
+
+
+class Ended(SynchronousTestCase):
+    def test_a_question_that_is_ended_as_it_begins_ends(self) -> None:
+        session = Session([], Path("none"))
+        self.addCleanup(session.close)
+        long = "WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n LIMIT :last) SELECT count(*) FROM n"
+        with self.assertRaises(NotReady):
+            session.value(long, Late(session))
+
+
+_FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+class Ending(TestCase):
+    """Real threads, and SQL that would go on for ever."""
+
+    def setUp(self) -> None:
+        self.bench = Bench(Path(self.mktemp()))
+        self.threads = Threads(REACTOR, "test", 2)
+        self.addCleanup(self.threads.stop)
+
+    def queries(self, limit_s: float) -> Queries:
+        async def at_once(within_s: float) -> None:
+            pass
+
+        return Queries(
+            lambda: self.bench.store.files, self.bench.directory.summary, at_once, self.threads, REACTOR,
+            self.bench.now, limit_s,
+        )  # fmt: skip
+
+    async def test_a_question_ends_with_its_time(self) -> None:
+        began = time.monotonic()
+        with self.assertRaises(TooLong):
+            await self.queries(0.2)._ask(lambda session: session.value(_FOR_EVER))
+        self.assertLess(time.monotonic() - began, 30)
+
+    async def test_a_stop_ends_all_questions_and_returns_when_no_file_is_open(self) -> None:
+        queries = self.queries(600.0)
+        begun = threading.Event()
+        left = threading.Event()
+
+        def ask(session: Session) -> None:
+            def work(_: object) -> None:
+                begun.set()
+                session.value(_FOR_EVER)
+
+            try:
+                session.over_files(work)
+            finally:
+                left.set()
+
+        asked = Deferred.fromCoroutine(queries._ask(ask))
+        await self.threads(begun.wait)
+        await queries.stop()
+        self.assertTrue(left.is_set())
+        with self.assertRaises(NotReady):
+            await asked
+        with self.assertRaises(NotReady):
+            await queries.recent(Wanted())
+
+
+class HungUp(TestCase):
+    """The whole service, and more clients than it has threads for questions."""
+
+    async def test_who_hangs_up_asks_no_more_and_keeps_no_other_waiting(self) -> None:
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(it.stop)
+        self.patch(recent_results, "recent", lambda session, _: session.value(_FOR_EVER))
+        asking = it.parts._queries._asking
+        wires = [await it.connect("health-port") for _ in range(20)]
+        for wire in wires:
+            wire.write(b"GET /recent HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually(lambda: len(asking) == len(wires))
+        for wire in wires:
+            wire.hang_up()
+        await eventually(lambda: not asking)
+        self.assertEqual((await it.ask("GET", "/results/1", port="health-port")).status, 404)
+        self.assertEqual(it.parts._health_site.in_flight, 0)

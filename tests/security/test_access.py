@@ -1,0 +1,266 @@
+"""What `outputd.access`, `outputd.token` and `outputd.reload` promise, and what both sites make of it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from outputd.process.order import CannotStart
+from outputd.process.reload import Reload, Reloadable
+from outputd.process.trouble import Unusable
+from outputd.security.access import Access, Holder, line_of, new_token
+from tests.kit.logs import said
+from tests.kit.makers import a_result, body_of
+from tests.kit.pools import inline
+from tests.kit.running import Running, eventually
+from tests.kit.wire import Reply, Wire
+
+NODE = Holder("node", "graz")
+OPERATOR = Holder("operator", "anna")
+
+
+def basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"anyone:{password}".encode()).decode()
+
+
+class Files(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.access = Access(self.path)
+
+    def read(self, text: str) -> Access:
+        self.path.write_text(text, encoding="utf-8")
+        self.access.take(self.access.read())
+        return self.access
+
+    def test_a_token_is_known_by_its_digest_alone(self) -> None:
+        first, second = new_token(), new_token()
+        access = self.read(f"# ours\n\n{line_of(NODE, first)}\n  {line_of(OPERATOR, second)}  \n")
+        self.assertEqual(access.holder(f"Bearer {first}".encode()), NODE)
+        self.assertEqual(access.holder(f"bearer  {second}".encode()), OPERATOR)
+        self.assertEqual(access.holder(basic(second).encode()), OPERATOR)
+        self.assertNotIn(first, self.path.read_text())
+        self.assertGreaterEqual(len(first), 43)  # 256 bits
+
+    def test_nobody_else_is(self) -> None:
+        known = new_token()
+        access = self.read(line_of(NODE, known))
+        digest = hashlib.sha256(known.encode()).hexdigest()
+        for header in (
+            None, b"", b"Bearer", b"Bearer ", f"Bearer {new_token()}".encode(), f"Bearer {digest}".encode(),
+            known.encode(), f"Digest {known}".encode(), b"Basic !", basic("").encode(), b"Basic \xff",
+            b"Bearer \xff\x00", f"Bearer {known}x".encode(), f"Bearer {known[:-1]}".encode(),
+        ):  # fmt: skip
+            self.assertIsNone(access.holder(header), header)
+
+    def test_a_file_that_is_wrong_is_told_with_its_line(self) -> None:
+        good = line_of(NODE, "t")
+        digest = good.split()[2]
+        for text, wrong in {
+            "": "no token in it",
+            "# nothing\n": "no token in it",
+            f"{good}\nnode graz\n": "line 2: expected a role, a name and the SHA-256 of a token",
+            f"admin graz {digest}": "line 1: the role must be node or operator, not 'admin'",
+            f"node {'x' * 65} {digest}": "line 1: a name has at most 64 printable characters",
+            f"node graz {digest[:-1]}": "line 1: the SHA-256 of a token has 64 hexadecimal digits",
+            f"node graz {'g' * 64}": "line 1: the SHA-256 of a token has 64 hexadecimal digits",
+            f"{good}\n\n{good}": "line 3: this token is already that of graz",
+            f"node gräz {digest}": "not ASCII text",
+        }.items():
+            error = self.assertRaises(Unusable, self.read, text)
+            self.assertIn(wrong, str(error))
+            self.assertIn(str(self.path), str(error))
+        self.path.unlink()
+        self.assertIn("No such file", str(self.assertRaises(Unusable, self.access.read)))
+
+    def test_one_name_may_have_several_tokens(self) -> None:
+        """So that a new one is given out before the old one goes."""
+        old, new = new_token(), new_token()
+        access = self.read(f"{line_of(NODE, old)}\n{line_of(NODE, new)}\n")
+        self.assertEqual({access.holder(f"Bearer {known}".encode()) for known in (old, new)}, {NODE})
+
+
+class Reloading(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.taken: list[Any] = []
+
+    def thing(self, name: str, *values: Any) -> Reloadable[Any]:
+        left = list(values)
+
+        def read() -> Any:
+            value = left.pop(0)
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        return Reloadable(name, read, self.taken.append)
+
+    def test_what_is_wrong_stays_as_it_was_and_the_rest_is_taken(self) -> None:
+        reload = Reload([self.thing("a", 1, Unusable("line 3")), self.thing("b", 2, 3)], inline)
+        reload.read_first()
+        with said() as log:
+            self.successResultOf(Deferred.fromCoroutine(reload.again()))
+        self.assertEqual(self.taken, [1, 2, 3])
+        self.assertEqual(log, ["a not read again, the old one stays: line 3", "b read again"])
+
+    def test_at_the_start_what_is_wrong_is_an_error(self) -> None:
+        self.assertRaises(Unusable, Reload([self.thing("a", Unusable("no"))], inline).read_first)
+
+
+class Sites(TestCase):
+    """With a tokens file each route asks for a role, and without it for none."""
+
+    async def begin(self, *flags: str) -> Running:
+        self.node, self.operator = new_token(), new_token()
+        self.file = Path(self.mktemp())
+        self.file.write_text(f"{line_of(NODE, self.node)}\n{line_of(OPERATOR, self.operator)}\n")
+        self.it = Running(Path(self.mktemp()), f"--tokens-file={self.file}", *flags).start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.it.stop()))
+        return self.it
+
+    async def ask(self, method: str, path: str, token: str | None, port: str = "port", **headers: str) -> Reply:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            sent.setdefault("Authorization", f"Bearer {token}")
+        body = body_of(a_result()) if path == "/results" else None
+        return await self.it.ask(method, path, body, sent, port)
+
+    async def test_each_route_has_its_role(self) -> None:
+        await self.begin()
+        for method, path, port, role in (
+            ("POST", "/results", "port", "node"), ("POST", "/rotate", "port", "operator"),
+            ("GET", "/dump", "port", "operator"), ("GET", "/metrics", "health-port", "operator"),
+            ("GET", "/stats", "health-port", "operator"), ("GET", "/recent", "health-port", "operator"),
+            ("GET", "/openapi.json", "health-port", "operator"), ("GET", "/nothing", "health-port", "operator"),
+            ("HEAD", "/stats", "health-port", "operator"), ("GET", "/%73tats", "health-port", "operator"),
+        ):  # fmt: skip
+            right, wrong = (self.node, self.operator) if role == "node" else (self.operator, self.node)
+            good = await self.ask(method, path, right, port)
+            self.assertEqual(good.status, 404 if path == "/nothing" else 200, path)
+            self.assertEqual((await self.ask(method, path, wrong, port)).status, 403, path)
+            for nobody in (None, new_token()):
+                reply = await self.ask(method, path, nobody, port)
+                self.assertEqual(reply.status, 401, path)
+                challenge = reply.header("WWW-Authenticate") or ""
+                self.assertTrue("Bearer" in challenge and 'Basic realm="outputd"' in challenge)
+
+    async def test_health_and_ready_are_everybody_s(self) -> None:
+        await self.begin()
+        for path in ("/health", "/ready", "/%68ealth"):
+            for token in (None, self.node, self.operator, "wrong"):
+                self.assertEqual((await self.ask("GET", path, token, "health-port")).status, 200)
+
+    async def test_a_browser_s_password_is_a_token(self) -> None:
+        await self.begin()
+        reply = await self.ask("GET", "/stats", None, "health-port", Authorization=basic(self.operator))
+        self.assertEqual(reply.status, 200)
+
+    async def test_the_node_of_a_batch_is_the_token_s_name(self) -> None:
+        """Whatever the header says; and the key's scope with it."""
+        await self.begin()
+        for header in ("elsewhere", "nowhere"):
+            reply = await self.ask("POST", "/results", self.node, X_Ping_Node=header, Idempotency_Key="k")
+            self.assertEqual(reply.status, 200)
+        with contextlib.closing(sqlite3.connect(self.it.parts._store.current.info.path)) as db:
+            self.assertEqual(db.execute("SELECT node, key FROM batches").fetchall(), [("graz", "k")])
+
+    async def test_a_body_without_a_token_is_never_kept(self) -> None:
+        """Whoever has none takes no memory from those who have."""
+        await self.begin()
+        wire = await self.it.connect()
+        wire.write(b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n" + b"[" * 100_000)
+        reply = await self.ask("POST", "/results", self.node)
+        self.assertEqual((reply.status, self.it.admission.held_bytes), (200, 0))
+
+    async def test_the_file_is_read_again(self) -> None:
+        """On SIGHUP, which the process passes on; a broken file lets the old one stay."""
+        await self.begin()
+        new = new_token()
+        self.file.write_text("nonsense\n")
+        await self.it.parts._reload.again()
+        self.assertEqual((await self.ask("POST", "/results", self.node)).status, 200)
+        self.file.write_text(f"{line_of(NODE, new)}\n")
+        await self.it.parts._reload.again()
+        self.assertEqual((await self.ask("POST", "/results", self.node)).status, 401)
+        self.assertEqual((await self.ask("POST", "/results", new)).status, 200)
+
+    async def test_who_is_taken_off_the_file_hears_no_more(self) -> None:
+        """Of the events, which have no end; who is still in it goes on, and so does a POST that is under way."""
+        await self.begin()
+        other = new_token()
+        both = f"{line_of(OPERATOR, other)}\n{line_of(OPERATOR, self.operator)}\n{line_of(NODE, self.node)}\n"
+        self.file.write_text(both)
+        await self.it.parts._reload.again()
+        first, second = [await self.listen(token) for token in (self.operator, other)]
+        post = await self.it.connect()
+        head = f"POST /results HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.node}\r\nContent-Length: 2\r\n\r\n["
+        post.write(head.encode())
+        await eventually(lambda: any(channel.requests for channel in self.it.site.channels))
+        self.file.write_text(f"{line_of(OPERATOR, self.operator)}\n")
+        await self.it.parts._reload.again()
+        await second.closed
+        first.data = b""
+        await first.until(b"data: ")
+        post.write(b"]")
+        await post.until(b'{"status":"ok","received":0}')
+
+    async def listen(self, token: str) -> Wire:
+        """A connection that is told the events."""
+        wire = await self.it.connect("health-port")
+        wire.write(f"GET /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        await wire.until(b"data: ")
+        return wire
+
+    async def test_no_token_is_logged(self) -> None:
+        with said() as log:
+            await self.begin("--verbose")
+            for token in (self.node, self.operator, "a-wrong-token"):
+                await self.ask("POST", "/results", token)
+                await self.ask("GET", "/stats", token, "health-port")
+        self.assertTrue(log)
+        for token in (self.node, self.operator, "a-wrong-token"):
+            self.assertNotIn(token, "\n".join(log))
+
+    def test_a_file_that_is_wrong_stops_the_start(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text("nonsense\n")
+        running = Running(Path(self.mktemp()), f"--tokens-file={path}")
+        self.assertRaises(CannotStart, running.parts._read_settings)
+
+    async def test_an_open_service_beyond_this_machine_says_so_once(self) -> None:
+        for interface, warned in (("127.0.0.1", 0), ("0.0.0.0", 1)):
+            with said() as log:
+                it = Running(Path(self.mktemp()), f"--port=tcp:0:interface={interface}").start()
+                self.addCleanup(_stop, it)
+            self.assertEqual(sum("--tokens-file" in line for line in log), warned)
+
+
+def _stop(it: Running) -> Deferred[None]:
+    return Deferred.fromCoroutine(it.stop())
+
+
+class OtherSites(TestCase):
+    """A page of another site, in the browser of somebody who may, can ask for nothing that changes anything."""
+
+    async def test_their_posts_are_refused(self) -> None:
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(it.stop()))
+        ours = f"127.0.0.1:{it.port()}"
+        for headers, status in (
+            ({}, 200), ({"Origin": f"http://{ours}"}, 200), ({"Sec-Fetch-Site": "same-origin"}, 200),
+            ({"Sec-Fetch-Site": "none"}, 200), ({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403),
+            ({"Origin": f"http://evil.example/{ours}"}, 403), ({"Sec-Fetch-Site": "cross-site"}, 403),
+            ({"Sec-Fetch-Site": "same-site"}, 403),
+            ({"Sec-Fetch-Site": "cross-site", "Origin": f"http://{ours}"}, 403),
+        ):  # fmt: skip
+            reply = await it.ask("POST", "/rotate", None, headers)
+            self.assertEqual(reply.status, status, headers)
+            self.assertEqual((await it.ask("POST", "/results", b"[]", headers)).status, status, headers)
+        self.assertEqual((await it.ask("GET", "/dump", None, {"Sec-Fetch-Site": "cross-site"})).status, 200)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+
+from outputd.sender import journal as journal_module
+from outputd.sender.cut import examine
+from outputd.sender.journal import CannotResume, Journal, Refused, Settled, Totals
+from outputd.sender.outbox import head_of
+from tests.sender.test_command import URL_TEXT, FileTests
+
+
+class JournalTests(FileTests):
+    def setUp(self) -> None:
+        super().setUp()
+        self.source = examine(self.written(b"[1]\n[2]\n[3]\n", "x.jsonl"))
+        self.path = self.directory / "x.jsonl.sent"
+
+    def journal(self, url: str = URL_TEXT, again: bool = False) -> Journal:
+        return Journal(self.path, head_of(self.source, url, ""), again)
+
+    def dropped(self, journal: Journal) -> None:
+        """As a kill -9 leaves it: the lock ends with the process."""
+        journal._file.close()
+
+    def test_a_kill_costs_nothing(self) -> None:
+        journal = self.journal()
+        journal.settle(Settled(2, 5, 1))
+        journal.settle(Settled(0, 7, 0, duplicate=1))
+        self.dropped(journal)
+        again = self.journal()
+        self.assertEqual([True, False, True, False], [number in again for number in range(4)])
+        self.assertEqual(Totals(2, 12, 1, 1, 0), again.totals)
+        self.assertIsNotNone(again.was_in_doubt_since)
+
+    def test_a_torn_line_is_none(self) -> None:
+        journal = self.journal()
+        journal.settle(Settled(0, 5))
+        self.dropped(journal)
+        content = self.path.read_bytes()
+        for size in range(len(content) - 3, len(content)):
+            self.path.write_bytes(content[:size])
+            again = self.journal()
+            self.assertNotIn(0, again)
+            self.dropped(again)
+
+    def test_it_stays_small(self) -> None:
+        self.patch(journal_module, "_MOST_LINES", 10)
+        journal = self.journal()
+        for number in range(1000):
+            journal.settle(Settled(number, 1))
+            self.assertLess(self.path.stat().st_size, 1000)
+        self.dropped(journal)
+        self.assertEqual((1000, 1000), (self.journal().totals.stored, journal.head.next))
+
+    def test_a_clean_end_leaves_no_doubt(self) -> None:
+        self.journal().close(in_doubt=False, whole=False)
+        self.assertIsNone(self.journal().was_in_doubt_since)
+
+    def test_a_doubt_stays_until_all_is_sent(self) -> None:
+        self.dropped(self.journal())
+        self.journal().close(in_doubt=False, whole=False)
+        journal = self.journal()
+        self.assertIsNotNone(journal.was_in_doubt_since)
+        journal.close(in_doubt=False, whole=True)
+        self.assertIsNone(self.journal().was_in_doubt_since)
+
+    def test_one_process_at_a_time(self) -> None:
+        first = self.journal()
+        self.assertIn("another outputd-send", str(self.assertRaises(CannotResume, self.journal)))
+        self.assertIn("another outputd-send", str(self.assertRaises(CannotResume, self.journal, again=True)))
+        first.settle(Settled(0))  # and it is not disturbed
+
+    def test_another_url_or_another_file_is_not_gone_on_with(self) -> None:
+        self.journal().close(in_doubt=False, whole=False)
+        self.assertIn(URL_TEXT, str(self.assertRaises(CannotResume, self.journal, "http://other/results")))
+        self.source = examine(self.written(b"[1]\n[2]\n[4]\n", "x.jsonl"))
+        self.assertIn("is not the file", str(self.assertRaises(CannotResume, self.journal)))
+        self.assertEqual(0, self.journal(again=True).head.next)
+
+    def test_what_is_no_journal_is_left_alone(self) -> None:
+        for content in (b"", b"{}\n", b"my notes\n"):
+            self.path.write_bytes(content)
+            self.assertRaises(CannotResume, self.journal)
+            self.assertEqual(content, self.path.read_bytes())
+
+
+class RefusedTests(FileTests):
+    def test_nothing_is_written_twice(self) -> None:
+        path = self.directory / "refused.jsonl"
+        first = Refused(path)
+        first.open()
+        self.assertFalse(path.exists())
+        first.write("a", {"status": 400})
+        first.write("b", {"status": 422})
+        path.write_bytes(path.read_bytes()[:-4])  # torn
+        second = Refused(path)
+        second.open()
+        for key in "ab":
+            second.write(key, {"status": 422})
+        second.close()
+        self.assertEqual(["a", "b"], [json.loads(line)["key"] for line in path.read_bytes().splitlines()])
+
+    def test_a_file_of_something_else_is_left_alone(self) -> None:
+        path = self.written(b"[1]\n", "mine.jsonl")
+        self.assertRaises(CannotResume, Refused(path).open)
+        self.assertEqual(b"[1]\n", path.read_bytes())

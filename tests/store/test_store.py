@@ -1,0 +1,835 @@
+"""What `outputd.store.store` promises; a number is that of a rule of the contract."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from outputd.sqlite.connections import reading
+from outputd.sqlite.errors import NewerFile
+from outputd.sqlite.files import journal_of, wal_of
+from outputd.store import file as resultfile
+from outputd.store.directory import DataDir
+from outputd.store.store import StoreFailed
+from outputd.store.writer import Written
+from tests.kit.bench import EPOCH, Bench
+from tests.kit.makers import a_result, a_trace, many_hops, rows_of
+from tests.kit.pools import InlinePool, InlinePools
+
+_KILLED_WHILE_WRITING = """
+import os, signal, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size=1")
+db.execute("BEGIN")
+db.execute("UPDATE ping_results SET sent = 77, error = 'never committed'")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def started(work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+    return Deferred.fromCoroutine(work)
+
+
+def slow_to_close(pool: Any) -> Deferred[None]:
+    """A gate that the pool's close waits at."""
+    gate: Deferred[None] = Deferred()
+
+    async def close() -> None:
+        await gate
+        await InlinePool.close(pool)
+
+    pool.close = close
+    return gate
+
+
+class StoreTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.bench = Bench(self.path)
+
+    def rotate(self) -> Path:
+        path: Path = self.bench.outcome(self.bench.store.rotate())
+        return path
+
+    def ids(self, table: str = "ping_results") -> list[int]:
+        return [number for (number,) in rows_of(self.path, f"SELECT id FROM {table} ORDER BY id")]
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.path.glob("*.db"))
+
+    def restart(self, **changes: Any) -> None:
+        self.bench.stop()
+        self.bench = Bench(self.path, **changes)
+
+
+class Storing(StoreTest):
+    def test_nobody_is_told_before_the_commit(self) -> None:
+        """Rule 1."""
+        self.bench.pools.gates["store"] = gate = Deferred[None]()
+        told = self.bench.record(a_result())
+        self.bench.clock.advance(10)
+        self.assertEqual((told, self.ids()), ([], []))
+        gate.callback(None)
+        self.assertEqual((len(told), self.ids()), (1, [1]))
+
+    def test_what_is_told_outlives_a_kill(self) -> None:
+        """Rule 1."""
+        self.bench.keep(a_result(), a_result())
+        left = self.bench.crashed(Path(self.mktemp()))
+        self.assertEqual(rows_of(left.path, "SELECT id FROM ping_results"), [(1,), (2,)])
+
+    def test_posts_that_wait_share_a_commit_in_their_order(self) -> None:
+        """Rule 1: the fsync is paid once."""
+        told = [self.bench.record(a_result(ip=f"192.0.2.{n}")) for n in range(5)]
+        self.bench.clock.advance(0)
+        self.assertEqual([len(one) for one in told], [1] * 5)
+        self.assertEqual([posts for _, posts in self.bench.commits], [5])
+        self.assertEqual(
+            rows_of(self.path, "SELECT id, ip FROM ping_results ORDER BY id"),
+            [(n + 1, f"192.0.2.{n}") for n in range(5)],
+        )
+
+    def test_a_post_s_results_have_consecutive_ids_that_its_batch_names(self) -> None:
+        """Rule 7."""
+        self.bench.record(a_result(), a_result())
+        self.bench.record({"ip": 1})
+        self.bench.record(a_result(), {"ip": 1}, a_result(), a_result())
+        self.bench.clock.advance(0)
+        self.assertEqual(
+            rows_of(self.path, "SELECT id, first_id, last_id, accepted, rejected FROM batches ORDER BY id"),
+            [(1, 1, 2, 2, 0), (2, None, None, 0, 1), (3, 3, 5, 3, 1)],
+        )
+
+    def test_a_full_disk_fails_every_post_of_the_group_and_stores_none_of_it(self) -> None:
+        """Rule 9: nothing is half taken."""
+        self.bench.keep(a_result())
+        self.bench.fill_the_disk(self.bench.pool())
+        told = [self.bench.record(*[a_result(error="x" * 500)] * 500), self.bench.record(a_result())]
+        self.bench.clock.advance(0)
+        for (answer,) in told:
+            self.assertIsInstance(answer.value, StoreFailed)
+            self.assertIn("full", str(answer.value))
+        self.assertEqual(self.ids(), [1])
+        assert self.bench.store.failure is not None
+        self.assertEqual(
+            (self.bench.store.failure[0], self.bench.store.failure[1]), ("database or disk is full", EPOCH)
+        )
+
+    def test_it_recovers_by_itself_once_there_is_room(self) -> None:
+        """Rules 9 and 21."""
+        self.test_a_full_disk_fails_every_post_of_the_group_and_stores_none_of_it()
+        self.bench.free_the_disk(self.bench.pool())
+        outcome_of_proof: list[Any] = []
+        started(self.bench.store.prove()).addBoth(outcome_of_proof.append)
+        self.bench.clock.advance(0)
+        self.assertEqual(outcome_of_proof, [None])
+        self.assertIsNone(self.bench.store.failure)
+        self.bench.keep(a_result())
+        self.assertEqual(len(self.ids()), 2)
+        self.assertEqual(len(set(self.ids())), 2)
+
+    def test_a_disk_with_room_for_the_proof_alone_is_full_all_the_same(self) -> None:
+        """Rule 21: ready means that results can be committed, not that a single page can."""
+        self.test_a_full_disk_fails_every_post_of_the_group_and_stores_none_of_it()
+        self.bench.free_the_disk(self.bench.pool())
+        self.patch(DataDir, "free_bytes", lambda _: 100_000)
+        proof: list[Any] = []
+        started(self.bench.store.prove()).addErrback(lambda failure: proof.append(failure.type))
+        self.bench.clock.advance(0)
+        self.assertEqual(proof, [StoreFailed])
+        self.assertIsNotNone(self.bench.store.failure)
+
+    def test_the_time_of_a_failure_is_that_of_its_beginning(self) -> None:
+        """Rule 20: since when."""
+        self.bench.pools.failing["store"] = sqlite3.OperationalError("disk I/O error")
+        for _ in range(2):
+            self.assertRaises(StoreFailed, self.bench.keep, a_result())
+            self.bench.clock.advance(60)
+        self.assertEqual(self.bench.store.failure, ("disk I/O error", EPOCH))
+
+    def test_any_failure_is_a_store_failure(self) -> None:
+        """Rule 9: a bug below costs a 503, never a traceback to the node."""
+        self.bench.pools.failing["store"] = MemoryError("no memory")
+        self.assertRaises(StoreFailed, self.bench.keep, a_result())
+        self.flushLoggedErrors(MemoryError)
+
+    def test_ids_of_a_failed_group_are_never_used_for_others(self) -> None:
+        """Rule 12."""
+        self.bench.pools.failing["store"] = sqlite3.OperationalError("disk I/O error")
+        self.assertRaises(StoreFailed, self.bench.keep, a_trace(*many_hops(3)))
+        self.bench.pools.failing.clear()
+        self.bench.keep(a_trace(*many_hops(2)))
+        self.assertEqual(len(self.ids()), 1)
+        self.rotate()
+        self.bench.keep(a_trace(*many_hops(2)))
+        self.assertEqual(len(set(self.ids())), 2)
+        self.assertEqual(len(set(self.ids("traceroute_hops"))), 4)
+
+    def test_the_size_is_right_after_each_commit(self) -> None:
+        """Rules 11 and 20."""
+        self.bench.keep(*[a_result(error="x" * 1000)] * 1000)
+        with reading(self.bench.store.current.info.path) as db:
+            size = db.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+        self.assertEqual(self.bench.store.current.size_bytes, size)
+
+
+class Proof(StoreTest):
+    """Rule 21: a commit of the last second proves it, else a write is tried."""
+
+    def prove(self) -> list[Any]:
+        proof: list[Any] = []
+        started(self.bench.store.prove()).addBoth(proof.append)
+        self.bench.clock.advance(0)
+        return proof
+
+    def test_a_commit_of_the_last_second_proves_it(self) -> None:
+        """Rule 21."""
+        self.bench.keep(a_result())
+        self.bench.clock.advance(0.9)
+        self.assertEqual(self.prove(), [None])
+        self.assertEqual(len(self.bench.commits), 1)
+
+    def test_else_a_write_is_tried(self) -> None:
+        """Rule 21."""
+        self.bench.keep(a_result())
+        self.bench.clock.advance(1.1)
+        self.assertEqual(self.prove(), [None])
+        self.assertEqual([posts for _, posts in self.bench.commits], [1, 0])
+
+    def test_an_old_commit_proves_nothing_about_a_full_disk(self) -> None:
+        """Rule 21."""
+        self.bench.keep(a_result())
+        self.bench.clock.advance(1.1)
+        self.bench.pools.failing["store"] = sqlite3.OperationalError("database or disk is full")
+        (failure,) = self.prove()
+        self.assertIsInstance(failure.value, StoreFailed)
+
+    def test_after_a_failure_a_recent_commit_is_no_proof(self) -> None:
+        """Rule 21."""
+        self.bench.keep(a_result())
+        self.bench.pools.failing["store"] = sqlite3.OperationalError("disk I/O error")
+        self.assertRaises(StoreFailed, self.bench.keep, a_result())
+        (failure,) = self.prove()
+        self.assertIsInstance(failure.value, StoreFailed)
+
+    def test_a_proof_leaves_no_trace_in_the_spec_s_tables(self) -> None:
+        """Rule 7: no batch without a POST."""
+        self.prove()
+        self.assertEqual((self.ids(), self.ids("batches")), ([], []))
+
+
+class GoingOn(StoreTest):
+    """Rule 11: a start goes on with the newest file."""
+
+    def test_the_first_start_makes_a_file_of_its_second(self) -> None:
+        """Rule 11."""
+        self.assertEqual(self.names(), ["results_2026-01-07_22-30-45.db"])
+
+    def test_a_restart_goes_on_with_the_same_file(self) -> None:
+        """Rule 11."""
+        self.bench.keep(a_result())
+        self.restart()
+        self.bench.keep(a_result())
+        self.assertEqual((len(self.names()), self.ids()), (1, [1, 2]))
+
+    def test_the_newest_is_known_by_the_order_kept_in_the_files_and_never_by_name(self) -> None:
+        """Rule 11: an operator renames, restores, copies."""
+        self.bench.keep(a_result())
+        old = self.bench.store.current.info.path
+        self.rotate()
+        self.bench.keep(a_result())
+        new = self.bench.store.current.info.path
+        self.bench.outcome(self.bench.store.finish_closed())
+        self.bench.stop()
+        old.rename(self.path / "results_2099-01-01_00-00-00.db")
+        newest = new.rename(self.path / "a-copy-of-results (1).db")
+        os.utime(self.path / "results_2099-01-01_00-00-00.db")
+        self.bench = Bench(self.path)
+        self.assertEqual(self.bench.store.current.info.path, newest)
+        self.bench.keep(a_result())
+        with reading(newest) as db:
+            self.assertEqual(db.execute("SELECT id FROM ping_results").fetchall(), [(2,), (3,)])
+
+    def test_after_a_kill_it_goes_on_with_the_same_file_too(self) -> None:
+        """Rules 1 and 11."""
+        self.bench.keep(a_result())
+        left = self.bench.crashed(Path(self.mktemp()))
+        left.keep(a_result())
+        self.assertEqual(rows_of(left.path, "SELECT id FROM ping_results"), [(1,), (2,)])
+        self.assertEqual(len(left.store.files), 1)
+
+    def test_age_counts_from_the_file_s_creation_which_the_file_keeps(self) -> None:
+        """Rule 11."""
+        path = self.bench.store.current.info.path
+        self.bench.clock.advance(3 * 86_400)
+        self.bench.keep(a_result())
+        self.bench.stop()
+        os.utime(path, (EPOCH + 3 * 86_400, EPOCH + 3 * 86_400))
+        self.bench.start()
+        self.assertEqual(self.bench.store.age_s, 3 * 86_400)
+        self.bench.clock.advance(4 * 86_400 - 1)
+        self.assertIsNone(self.bench.store.why_due())
+        self.bench.clock.advance(1)
+        self.assertEqual(self.bench.store.why_due(), "age")
+
+    def test_days_may_be_a_fraction(self) -> None:
+        """Rule 11."""
+        self.restart(max_age_s=0.5)
+        self.bench.clock.advance(0.5)
+        self.assertEqual(self.bench.store.why_due(), "age")
+
+    def test_a_clock_that_was_set_back_does_not_age_a_file(self) -> None:
+        """Rule 20: `age_seconds` is never below nothing."""
+        self.bench.clock.rightNow = -1000
+        self.assertEqual((self.bench.store.age_s, self.bench.store.why_due()), (0, None))
+
+    def test_a_newer_version_stops_the_start(self) -> None:
+        """Rule 13."""
+        path = self.bench.store.current.info.path
+        self.bench.stop()
+        with sqlite3.connect(path) as db:
+            db.execute(f"PRAGMA user_version={resultfile.SCHEMA_VERSION + 1}")
+        db.close()
+        self.assertRaises(NewerFile, self.bench.start)
+
+    def test_a_kill_while_a_file_was_given_its_last_form_stops_no_start(self) -> None:
+        """Rules 11 and 13: it leaves a journal to be rolled back, which a connection that only reads cannot do."""
+        self.bench.keep(*[a_result() for _ in range(500)])
+        self.rotate()
+        self.bench.outcome(self.bench.store.finish_closed())
+        path = self.bench.store.files[0].path
+        self.bench.stop()
+        killed = subprocess.run([sys.executable, "-c", _KILLED_WHILE_WRITING, path], check=False)
+        self.assertEqual((killed.returncode, journal_of(path).exists()), (-9, True))
+        self.bench.start()
+        self.assertEqual((len(self.bench.store.files), len(self.ids())), (2, 500))
+        self.assertEqual(rows_of(self.path, "SELECT DISTINCT sent FROM ping_results"), [(4,)])
+
+    def test_a_file_that_another_program_has_locked_is_never_taken_for_a_damaged_one(self) -> None:
+        """Rules 11 and 13: an operator's VACUUM at the time of a restart must not set good results aside."""
+        self.bench.keep(a_result())
+        path = self.bench.store.current.info.path
+        self.bench.stop()
+        operator = sqlite3.connect(path, isolation_level=None)
+        operator.execute("BEGIN EXCLUSIVE")
+        try:
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self.bench.start()
+        finally:
+            operator.close()
+        self.assertEqual(self.names(), [path.name])
+        self.assertEqual([name for name in os.listdir(self.path) if "damaged" in name], [])
+
+    def test_a_foreign_file_that_we_may_not_read_stops_no_start(self) -> None:
+        """Rule 13: left alone."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can become somebody else")
+        with tempfile.TemporaryDirectory() as place:
+            bench = Bench(Path(place))
+            bench.stop()
+            (bench.path / "theirs.db").touch(mode=0o600)
+            for path in (bench.path, bench.store.files[0].path):
+                path.chmod(0o777)
+            os.seteuid(65_534)
+            try:
+                found = resultfile.ours(bench.directory)[0]
+            finally:
+                os.seteuid(0)
+        self.assertEqual([info.path for info in found], [bench.store.files[0].path])
+
+    def test_a_stop_leaves_no_wal(self) -> None:
+        """Rule 23."""
+        self.bench.keep(a_result())
+        self.bench.stop()
+        self.assertEqual([path.name for path in self.path.iterdir() if path.name.endswith(("-wal", "-shm"))], [])
+
+    def test_a_stop_writes_what_waits(self) -> None:
+        """Rule 23."""
+        told = self.bench.record(a_result())
+        stopped = started(self.bench.store.close())
+        self.bench.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertEqual((len(told), self.ids()), (1, [1]))
+
+    def test_a_stop_while_another_process_reads_leaves_it_for_the_next_start(self) -> None:
+        """Rule 23."""
+        self.bench.keep(a_result())
+        path = self.bench.store.current.info.path
+        with reading(path) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM ping_results").fetchone()
+            self.bench.stop()
+        self.bench.start()
+        self.bench.keep(a_result())
+        self.bench.stop()
+        self.assertFalse(wal_of(path).exists())
+        self.assertEqual(self.ids(), [1, 2])
+
+
+class Ids(StoreTest):
+    """Rule 12: an id names one result in all files of an instance."""
+
+    def test_ids_go_on_over_rotation(self) -> None:
+        """Rule 12."""
+        for _ in range(3):
+            self.bench.keep(a_trace(*many_hops(2)), a_result())
+            self.rotate()
+        self.bench.keep(a_result())
+        self.assertEqual(sorted(self.ids()), [1, 2, 3, 4, 5, 6, 7])
+        self.assertEqual(sorted(self.ids("batches")), [1, 2, 3, 4])
+        self.assertEqual(sorted(self.ids("traceroute_hops")), [1, 2, 3, 4, 5, 6])
+
+    def test_ids_go_on_over_a_restart(self) -> None:
+        """Rule 12."""
+        self.bench.keep(a_trace(*many_hops(2)))
+        self.rotate()
+        self.restart()
+        self.bench.keep(a_trace(*many_hops(2)))
+        self.assertEqual((sorted(self.ids()), sorted(self.ids("traceroute_hops"))), ([1, 2], [1, 2, 3, 4]))
+
+    def test_ids_go_on_with_one_file_kept_that_is_empty_at_the_restart(self) -> None:
+        """Rule 12: nothing but the empty file remembers them."""
+        self.restart(keep_files=1)
+        self.bench.keep(a_trace(*many_hops(3)), a_result())
+        for _ in range(3):
+            self.rotate()
+            self.bench.outcome(self.bench.store.prune())
+            self.restart(keep_files=1)
+        self.assertEqual((len(self.names()), self.ids()), (1, []))
+        self.bench.keep(a_trace(*many_hops(1)))
+        self.assertEqual((self.ids(), self.ids("batches"), self.ids("traceroute_hops")), ([3], [2], [4]))
+
+    def test_hop_ids_outlive_a_kill_between_the_making_of_a_file_and_its_use(self) -> None:
+        """Rules 11 and 12: the old file went on meanwhile, so the new one knows only where it began."""
+        self.bench.keep(a_trace({"ttl": 1, "ip": "10.0.0.1"}))
+        made = self.bench.store._create(2)
+        self.bench.keep(a_trace({"ttl": 1, "ip": "10.0.0.2"}, {"ttl": 1, "ip": "10.0.0.3"}))
+        left = self.bench.crashed(Path(self.mktemp()))
+        self.assertEqual(left.store.current.info.path.name, made.path.name)
+        left.keep(a_trace({"ttl": 1, "ip": "10.0.0.4"}))
+        self.assertEqual(sorted(rows_of(left.path, "SELECT id FROM traceroute_hops")), [(1,), (2,), (3,), (4,)])
+
+    def test_an_id_outlives_the_kill_of_a_process_with_an_empty_file(self) -> None:
+        """Rule 12."""
+        self.restart(keep_files=1)
+        self.bench.keep(a_result(), a_result())
+        self.rotate()
+        self.bench.outcome(self.bench.store.prune())
+        left = self.bench.crashed(Path(self.mktemp()))
+        left.keep(a_result())
+        self.assertEqual(rows_of(left.path, "SELECT id FROM ping_results"), [(3,)])
+
+    def test_posts_that_wait_during_a_rotation_go_into_the_new_file_with_ids_of_their_own(self) -> None:
+        """Rules 11 and 12."""
+        self.bench.keep(a_trace(*many_hops(2)))
+        waiting = self.bench.record(a_trace(*many_hops(5)))
+        self.rotate()
+        self.bench.clock.advance(0)
+        self.assertEqual(len(waiting), 1)
+        self.bench.keep(a_trace(*many_hops(1)))
+        self.rotate()
+        self.bench.keep(a_trace(*many_hops(1)))
+        self.assertEqual(sorted(self.ids()), [1, 2, 3, 4])
+        hops = self.ids("traceroute_hops")
+        self.assertEqual((len(hops), len(set(hops))), (9, 9), "hops of two files share an id")
+
+
+class Rotating(StoreTest):
+    def test_a_post_under_way_is_stored_in_the_old_file_and_later_ones_in_the_new(self) -> None:
+        """Rule 11: nothing refused, nothing lost."""
+        old = self.bench.store.current.info.path
+        pool, gate = self.bench.pool(), Deferred[None]()
+
+        async def run(work: Callable[..., Any], *args: Any) -> Any:
+            await gate
+            return await InlinePool.run(pool, work, *args)
+
+        pool.run = run
+        told = [self.bench.record(a_result())]
+        self.bench.clock.advance(0)
+        rotated = started(self.bench.store.rotate())
+        self.assertNoResult(rotated)
+        told.append(self.bench.record(a_result()))
+        gate.callback(None)
+        self.bench.clock.advance(0)
+        new = self.successResultOf(rotated)
+        self.assertEqual([[type(one) for one in each] for each in told], [[Written]] * 2)
+        for path, number in ((old, 1), (new, 2)):
+            with reading(path) as db:
+                self.assertEqual(db.execute("SELECT id FROM ping_results").fetchall(), [(number,)])
+
+    def test_the_new_file_is_ready_before_the_old_one_is_closed(self) -> None:
+        """Rule 11."""
+        pool, seen = self.bench.pool(), []
+
+        async def close() -> None:
+            seen.append(self.bench.store.current.info.path)
+            await InlinePool.close(pool)
+
+        pool.close = close
+        new = self.rotate()
+        self.assertEqual(seen, [new])
+
+    def test_many_rotations_in_one_second_name_many_files(self) -> None:
+        """Rule 11."""
+        self.restart(keep_files=100)
+        for _ in range(20):
+            self.bench.keep(a_result())
+            self.rotate()
+        self.assertEqual(len(self.names()), 21)
+        self.assertEqual(sorted(self.ids()), list(range(1, 21)))
+
+    def test_two_at_once_come_one_after_the_other(self) -> None:
+        """Rule 11."""
+        both = [started(self.bench.store.rotate()) for _ in range(2)]
+        paths = [self.successResultOf(one) for one in both]
+        self.assertEqual(len({*paths}), 2)
+        self.assertEqual(self.bench.store.current.info.path, paths[1])
+
+    def test_without_a_new_file_the_old_one_goes_on(self) -> None:
+        """Rules 9 and 11."""
+        self.bench.keep(a_result())
+        names = self.names()
+
+        async def no_thread(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            raise OSError("no room for a new file")
+
+        self.bench.store._in_thread = no_thread
+        self.failureResultOf(started(self.bench.store.rotate()), OSError)
+        self.bench.keep(a_result())
+        self.assertEqual((self.names(), self.ids()), (names, [1, 2]))
+
+    def test_a_new_file_that_cannot_be_written_is_taken_back(self) -> None:
+        """Rule 11: whichever of its first writes fails, no file is left that a restart would go on with."""
+        self.bench.stop()
+        for failing in (1, 2):
+            with self.subTest(failing=failing):
+                pools = FailingOnRun()
+                self.bench.pools = pools
+                self.bench.start()
+                self.bench.keep(a_result())
+                current, names = self.bench.store.current.info.path, self.names()
+                pools.fail_on = failing
+                self.failureResultOf(started(self.bench.store.rotate()), sqlite3.OperationalError)
+                pools.fail_on = 0
+                self.assertEqual(self.bench.store.current.info.path, current)
+                self.bench.keep(a_result())
+                self.assertEqual(self.names(), names)
+                self.assertEqual(self.rotate(), self.bench.store.current.info.path)
+                self.bench.stop()
+
+    def test_a_reader_that_holds_the_wal_makes_the_file_due(self) -> None:
+        """Rule 11: no -wal grows far past the limit."""
+        self.restart(max_size_bytes=2 << 20)
+        path = self.bench.store.current.info.path
+        self.bench.keep(*[a_result(error="x" * 200)] * 2000)
+        with reading(path) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM ping_results").fetchone()
+            for _ in range(30):
+                if self.bench.store.why_due() is not None:
+                    break
+                self.bench.keep(*[a_result()] * 200)
+            self.assertEqual(self.bench.store.why_due(), "WAL over half of the limit")
+            self.assertLess(self.bench.store.wal_bytes, 2 << 20)
+
+    def test_without_a_reader_the_wal_stays_below_half(self) -> None:
+        """Rule 11."""
+        self.restart(max_size_bytes=4 << 20)
+        for _ in range(60):
+            self.bench.keep(*[a_result()] * 100)
+            self.assertNotEqual(self.bench.store.why_due(), "WAL over half of the limit")
+        self.assertLessEqual(self.bench.store.wal_bytes, 2 << 20)
+
+    def test_a_file_of_the_limit_s_size_is_due(self) -> None:
+        """Rule 11."""
+        self.restart(max_size_bytes=1 << 20)
+        self.assertIsNone(self.bench.store.why_due())
+        self.bench.keep(*[a_result(error="x" * 1000)] * 1100)
+        self.assertEqual(self.bench.store.why_due(), "size")
+
+
+class FailingOnRun(InlinePools):
+    """The pool opened last fails at the nth run after `fail_on` was set to n, as a disk that fills up does."""
+
+    fail_on = 0
+
+    def __call__(self, path: Path, prepare: Callable[[sqlite3.Connection], object]) -> InlinePool:
+        owner = self
+
+        class Pool(InlinePool):
+            runs = 0
+
+            async def run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+                self.runs += 1
+                if self.runs == owner.fail_on and work is resultfile.begin:
+                    raise sqlite3.OperationalError("database or disk is full")
+                return await super().run(work, *args, **kwargs)
+
+        return Pool(path, prepare, self)
+
+
+class TakenAway(StoreTest):
+    """Rule 1: what is deleted under our feet is missed before anything more is answered."""
+
+    def assert_written_again(self) -> None:
+        self.assertEqual(self.bench.store.why_due(), "deleted under our feet")
+        self.assertRaises(StoreFailed, self.bench.keep, a_result())
+        self.rotate()
+        self.bench.keep(a_result())
+        left = self.bench.crashed(Path(self.mktemp()))
+        self.assertEqual(len(rows_of(left.path, "SELECT id FROM ping_results")), 2)
+        self.assertEqual({0o640}, {stat.S_IMODE(file.stat().st_mode) for file in self.bench.path.glob("*.db*")})
+
+    def test_the_file(self) -> None:
+        """Rule 1."""
+        self.bench.keep(a_result())
+        self.bench.store.current.info.path.unlink()
+        self.assert_written_again()
+
+    def test_its_wal_alone(self) -> None:
+        """Rule 1: what only the WAL holds would be gone after a kill."""
+        self.bench.keep(a_result())
+        wal_of(self.bench.store.current.info.path).unlink()
+        self.assert_written_again()
+
+
+class ClosedFiles(StoreTest):
+    """Rule 11: a closed file becomes one self-contained file by a job that tries again until done."""
+
+    def is_finished(self, path: Path) -> bool:
+        return not wal_of(path).exists() and path.read_bytes()[18:20] == b"\1\1"
+
+    def finish(self) -> None:
+        self.bench.outcome(self.bench.store.finish_closed())
+
+    def test_it_becomes_self_contained(self) -> None:
+        """Rule 11."""
+        old = self.bench.store.current.info.path
+        self.bench.keep(a_result())
+        self.rotate()
+        self.finish()
+        self.assertTrue(self.is_finished(old))
+        with reading(old) as db:
+            self.assertTrue(db.execute("SELECT count(*) FROM sqlite_stat1").fetchone()[0])
+
+    def test_a_damaged_one_is_set_aside_and_does_not_keep_the_later_ones_from_it(self) -> None:
+        """Rule 11."""
+        first = self.bench.store.current.info.path
+        self.bench.keep(a_result())
+        self.rotate()
+        second = self.bench.store.current.info.path
+        self.bench.keep(a_result())
+        self.rotate()
+        with first.open("r+b") as file:
+            file.write(b"\xa5" * 24)
+        self.finish()
+        self.assertTrue(self.is_finished(second))
+        self.assertEqual(list(self.bench.directory.damaged()), [f"{first.name}.damaged"])
+        self.assertNotIn(first, [info.path for info in self.bench.store.files])
+
+    def test_it_is_tried_again_while_a_reader_holds_it(self) -> None:
+        """Rule 11."""
+        old = self.bench.store.current.info.path
+        self.bench.keep(a_result())
+        with reading(old) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM ping_results").fetchone()
+            self.rotate()
+            self.finish()
+            self.assertFalse(self.is_finished(old))
+        self.finish()
+        self.assertTrue(self.is_finished(old))
+
+    def test_it_is_tried_again_at_the_next_start(self) -> None:
+        """Rule 11."""
+        old = self.bench.store.current.info.path
+        self.bench.keep(a_result())
+        self.rotate()
+        self.restart()
+        self.finish()
+        self.assertTrue(self.is_finished(old))
+
+    def test_after_a_kill_too(self) -> None:
+        """Rule 11."""
+        old = self.bench.store.current.info.path.name
+        self.bench.keep(a_result())
+        self.rotate()
+        left = self.bench.crashed(Path(self.mktemp()))
+        left.outcome(left.store.finish_closed())
+        self.assertTrue(self.is_finished(left.path / old))
+
+    def test_the_current_file_is_left_to_its_writer(self) -> None:
+        """Rule 11."""
+        self.bench.keep(a_result())
+        self.finish()
+        self.assertTrue(wal_of(self.bench.store.current.info.path).exists())
+        self.bench.keep(a_result())
+
+    def test_it_does_not_count_as_finished_while_its_writer_closes_it(self) -> None:
+        """Rule 15: `/dump?file=` would send it without what its WAL holds, and its handle would drop SQLite's locks."""
+        old, pool = self.bench.store.current.info.path, self.bench.pool()
+        self.bench.keep(a_result())
+        gate = slow_to_close(pool)
+        rotated = started(self.bench.store.rotate())
+        self.assertFalse(self.bench.outcome(self.bench.store.finish(old)))
+        gate.callback(None)
+        self.successResultOf(rotated)
+        self.assertTrue(self.bench.outcome(self.bench.store.finish(old)))
+        self.assertTrue(self.is_finished(old))
+
+    def test_no_second_connection_writes_before_the_writer_s_is_closed(self) -> None:
+        """Rule 11: SQLite before 3.51.3 can lose pages when two connections race at a checkpoint."""
+        old, pool = self.bench.store.current.info.path, self.bench.pool()
+        self.bench.keep(a_result())
+        gate = slow_to_close(pool)
+        rotated = started(self.bench.store.rotate())
+        self.assertNoResult(rotated)
+        self.finish()
+        with reading(old) as db:
+            touched = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone()
+        self.assertIsNone(touched, "the job has written into a file that its writer still has open")
+        gate.callback(None)
+        self.successResultOf(rotated)
+        self.finish()
+        self.assertTrue(self.is_finished(old))
+
+
+class Retention(StoreTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.restart(keep_files=3)
+
+    def rotate_times(self, times: int) -> None:
+        for _ in range(times):
+            self.bench.keep(a_result())
+            self.bench.clock.advance(1)
+            self.rotate()
+
+    def test_the_oldest_go_first_and_the_current_one_counts(self) -> None:
+        """Rule 13."""
+        self.rotate_times(4)
+        names = self.names()
+        self.assertEqual(self.bench.outcome(self.bench.store.prune()), names[:2])
+        self.assertEqual(self.names(), names[2:])
+        self.assertEqual([info.path.name for info in self.bench.store.files], names[2:])
+
+    def test_nothing_goes_while_there_are_no_more_than_told(self) -> None:
+        """Rule 13."""
+        self.rotate_times(2)
+        self.assertEqual(self.bench.outcome(self.bench.store.prune()), [])
+        self.assertEqual(len(self.names()), 3)
+
+    def test_files_without_our_mark_are_left_alone_and_not_counted(self) -> None:
+        """Rule 13."""
+        foreign = {
+            "0.db": b"nothing", "results_2020-01-01_00-00-00.db": b"no database of ours", "notes.txt": b"mine",
+            "results_2020-01-01_00-00-00.csv": b"a,b",
+        }  # fmt: skip
+        for name, data in foreign.items():
+            (self.path / name).write_bytes(data)
+        (self.path / "theirs.db").touch()
+        with sqlite3.connect(self.path / "theirs.db") as db:
+            db.execute("CREATE TABLE t (a)")
+        db.close()
+        self.restart(keep_files=3)
+        self.rotate_times(5)
+        self.bench.outcome(self.bench.store.prune())
+        self.assertEqual({name: (self.path / name).read_bytes() for name in foreign}, foreign)
+        self.assertTrue((self.path / "theirs.db").exists())
+        self.assertEqual(len(self.names()), 3 + 3)
+
+    def test_the_oldest_is_known_by_the_order_kept_in_the_files(self) -> None:
+        """Rules 11 and 13."""
+        self.rotate_times(2)
+        first = self.bench.store.files[0].path
+        self.bench.stop()
+        renamed = first.rename(self.path / "results_2099-01-01_00-00-00.db")
+        self.bench.start()
+        self.rotate_times(1)
+        self.assertEqual(self.bench.outcome(self.bench.store.prune()), [renamed.name])
+
+    def test_a_smaller_number_holds_at_the_next_start(self) -> None:
+        """Rule 13."""
+        self.rotate_times(2)
+        self.restart(keep_files=1)
+        current = self.bench.store.current.info.path.name
+        self.bench.outcome(self.bench.store.prune())
+        self.assertEqual(self.names(), [current])
+
+    def test_one_that_is_set_aside_meanwhile_is_no_error(self) -> None:
+        """Rule 11: a damaged file is met while the oldest is being deleted."""
+        self.rotate_times(3)
+        self.restart(keep_files=1)
+        store, in_thread = self.bench.store, self.bench.store._in_thread
+        damaged = store.files[0].path
+        with damaged.open("r+b") as file:
+            file.truncate(20_000)
+
+        async def meeting_it(work: Any, *args: Any, **kwargs: Any) -> Any:
+            store._in_thread = in_thread
+            await store.finish(damaged)
+            return await in_thread(work, *args, **kwargs)
+
+        store._in_thread = meeting_it
+        pruned = self.bench.outcome(store.prune())
+        self.assertEqual(len(pruned), 3)
+        self.assertEqual([info.path for info in store.files], [store.current.info.path])
+        self.assertEqual(len(list(self.path.glob("*.damaged"))), 1)
+
+    def test_one_that_cannot_be_deleted_does_not_keep_the_others(self) -> None:
+        """Rule 11: and is tried again."""
+        self.rotate_times(3)
+        names = self.names()
+        self.restart(keep_files=2)
+        remove = DataDir.remove
+
+        def stubborn(directory: DataDir, path: Path) -> None:
+            if path.name == names[0]:
+                raise PermissionError("Operation not permitted")
+            remove(directory, path)
+
+        patch = self.patch(DataDir, "remove", stubborn)
+        self.failureResultOf(started(self.bench.store.prune()), PermissionError)
+        self.assertEqual(self.names(), [names[0], *names[2:]])
+        patch.restore()
+        self.bench.outcome(self.bench.store.prune())
+        self.assertEqual(self.names(), names[2:])
+
+    def test_two_at_once_delete_no_more_than_one_would_and_forget_no_file(self) -> None:
+        """Rules 11 and 13: the second-hand and POSTs to /rotate prune at the same time."""
+        self.rotate_times(3)
+        names = self.names()
+        gates: list[Deferred[None]] = []
+
+        async def later(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            gates.append(Deferred())
+            await gates[-1]
+            return work(*args, **kwargs)
+
+        self.bench.store._in_thread = later
+        both = [started(self.bench.store.prune()) for _ in range(2)]
+        while gates:
+            gates.pop(0).callback(None)
+        for one in both:
+            self.successResultOf(one)
+        self.assertEqual(self.names(), names[1:])
+        self.assertEqual([info.path.name for info in self.bench.store.files], names[1:])
+
+    def test_a_file_that_an_operator_deleted_is_no_error(self) -> None:
+        """Rule 13."""
+        self.rotate_times(3)
+        self.bench.store.files[0].path.unlink()
+        self.bench.outcome(self.bench.store.prune())
+        self.assertEqual(len(self.names()), 3)

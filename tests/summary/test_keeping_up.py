@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from outputd.summary.keeping_up import KeepingUp
+from outputd.summary.summary import Summary
+from tests.kit.bench import Bench
+from tests.kit.makers import a_result, a_trace, body_of, many_hops
+from tests.kit.running import REACTOR, Running
+
+
+class KeepingUpTests(TestCase):
+    def setUp(self) -> None:
+        self.bench = Bench(Path(self.mktemp()))
+        self.stored = 0
+        self.summary = Summary(self.bench.directory.summary, lambda: self.bench.store.files)
+        self.busy = False
+        self.free_bytes = 1000
+        self.keeping_up = KeepingUp(
+            self.summary, REACTOR, lambda: self.stored, lambda: self.busy, self.bench.now, lambda: self.free_bytes, 1000
+        )
+
+    def post(self, *hops: Any) -> None:
+        self.bench.post(a_trace(*hops))
+        self.stored += 1
+
+    def count(self) -> int:
+        with contextlib.closing(sqlite3.connect(self.bench.directory.summary)) as db:
+            return int(db.execute("SELECT sum(results) FROM node").fetchone()[0])
+
+    async def test_who_waits_finds_what_was_stored_before(self) -> None:
+        self.keeping_up.start()
+        for number in range(1, 20):
+            self.post()
+            await self.keeping_up.up_to_date(30.0)
+            self.assertEqual(self.count(), number)
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_it_works_beside_waiting_posts_only_when_somebody_asks(self) -> None:
+        """The ingest comes first."""
+        self.busy = True
+        self.post()
+        self.keeping_up.start()
+        await deferLater(REACTOR, 0.3)
+        self.assertFalse(self.summary.path.exists())
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual(self.count(), 1)
+        self.post()
+        await deferLater(REACTOR, 1.5)
+        self.assertEqual(self.count(), 1)
+        self.busy = False
+        for _ in range(100):
+            await deferLater(REACTOR, 0.1)
+            if self.count() == 2:
+                break
+        self.assertEqual(self.count(), 2)
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_nobody_waits_longer_than_he_would(self) -> None:
+        self.post()
+        await self.keeping_up.up_to_date(0.01)  # it has not begun
+
+    async def test_who_does_not_want_to_wait_any_more_is_let_go(self) -> None:
+        self.post()
+        asked = Deferred.fromCoroutine(self.keeping_up.up_to_date(30.0))
+        asked.cancel()
+        with self.assertRaises(CancelledError):
+            await asked
+
+    async def test_it_rests_while_little_room_is_left(self) -> None:
+        """The results come first."""
+        self.post()
+        self.free_bytes = 999
+        self.keeping_up.start()
+        await self.keeping_up.up_to_date(0.3)
+        self.assertFalse(self.summary.path.exists())
+        self.assertIn("are free", str(self.keeping_up.failure))
+        self.free_bytes = 1000
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual((self.count(), self.keeping_up.failure), (1, None))
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_a_full_disk_gets_its_room_back(self) -> None:
+        """And is made anew when there is enough for all of it."""
+        self.post()
+        self.keeping_up.start()
+        await self.keeping_up.up_to_date(30.0)
+        self.assertTrue(self.summary.path.exists())
+        step = self.summary.step
+
+        def step_on_a_full_disk() -> bool:
+            db = self.summary._opened()
+            db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0]}").fetchone()
+            return step()
+
+        self.summary.step = step_on_a_full_disk  # type: ignore[method-assign]
+        self.post(*many_hops(1000))
+        size = self.summary.size_bytes
+        await self.keeping_up.up_to_date(0.5)
+        self.assertFalse(self.summary.path.exists())
+        self.assertIn("full", str(self.keeping_up.failure))
+        self.summary.step = step  # type: ignore[method-assign]
+        self.free_bytes = 1000 + size
+        await self.keeping_up.up_to_date(1.3)
+        self.assertFalse(self.summary.path.exists())
+        self.free_bytes = 1000 + 4 * size
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual((self.count(), self.keeping_up.failure), (2, None))
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_a_disk_that_fails_is_told_and_survived(self) -> None:
+        self.post()
+        self.summary.path.mkdir()  # nothing can be made there
+        self.keeping_up.start()
+        await self.keeping_up.up_to_date(0.5)
+        self.assertIsNotNone(self.keeping_up.failure)
+        shutil.rmtree(self.summary.path)
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual((self.count(), self.keeping_up.failure), (1, None))
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_whatever_goes_wrong_it_goes_on(self) -> None:
+        self.post()
+        step = self.summary.step
+
+        def without_memory() -> bool:
+            raise MemoryError
+
+        self.summary.step = without_memory  # type: ignore[method-assign]
+        self.keeping_up.start()
+        await self.keeping_up.up_to_date(0.5)
+        self.assertIn("MemoryError", str(self.keeping_up.failure))
+        self.summary.step = step  # type: ignore[method-assign]
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual((self.count(), self.keeping_up.failure), (1, None))
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_one_that_a_question_finds_damaged_is_made_anew(self) -> None:
+        """Though nothing comes in, and the writer has the pages in memory."""
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(it.stop)
+        await it.post(body_of(a_result()))
+        self.assertEqual((await it.ask("GET", "/targets", port="health-port")).status, 200)
+        await it.parts._summary.up_to_date(30.0)
+        with contextlib.closing(sqlite3.connect(it.directory / "summary.sqlite3")) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with (it.directory / "summary.sqlite3").open("r+b") as file:
+            file.write(b"\xff" * 4096)
+        self.assertEqual((await it.ask("GET", "/targets", port="health-port")).status, 503)
+        for _ in range(100):
+            targets = await it.ask("GET", "/targets", port="health-port")
+            if targets.status == 200:
+                break
+            await deferLater(REACTOR, 0.1)
+        self.assertEqual([target["results"] for target in targets.json["targets"]], [1])
+
+    async def test_the_operator_is_told_on_the_health_port(self) -> None:
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(it.stop)
+
+        async def database() -> str:
+            health = await it.ask("GET", "/health", port="health-port")
+            self.assertEqual(health.status, 200)
+            return str(health.json["checks"]["database"]["status"])
+
+        async def becomes(status: str) -> None:
+            for _ in range(100):
+                if await database() == status:
+                    return
+                await deferLater(REACTOR, 0.1)
+            self.fail(f"the database never was {status}")
+
+        await it.post(body_of(a_result()))
+        await it.parts._summary.up_to_date(30.0)
+        await becomes("ok")
+        for path in it.directory.glob("summary.sqlite3*"):
+            path.unlink()
+        (it.directory / "summary.sqlite3").mkdir()
+        await it.post(body_of(a_result()))
+        await becomes("warn")
+        (it.directory / "summary.sqlite3").rmdir()
+        await becomes("ok")

@@ -1,0 +1,536 @@
+"""What `outputd.web` promises of both sites; a number is that of a rule of the contract."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+from pathlib import Path
+from typing import Any, cast
+
+import trustme
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from outputd.intake.admission import Admission
+from outputd.security.access import Access
+from outputd.security.certificates import Certificates
+from outputd.web.answers import Answer, as_json
+from outputd.web.connection import Channel, OneTooMany
+from outputd.web.request import CappedRequest
+from outputd.web.routes import Resource, answered, route, with_problems
+from outputd.web.site import Site
+from tests.kit.certificates import write_certificate
+from tests.kit.makers import a_result, body_of
+from tests.kit.running import REACTOR, Running, eventually
+from tests.kit.wire import Reply, Wire, over_the_wire, parsed
+
+GET = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+class Work:
+    """A small application: /echo takes a body, /slow answers when told, /large is not read in one go, /bug is one."""
+
+    def __init__(self) -> None:
+        self.under_way: list[Deferred[Answer]] = []
+        app = Klein()
+        route(app, "/echo", "POST", self.echo)
+        route(app, "/slow", "GET", self.slow)
+        route(app, "/large", "GET", self.large)
+        route(app, "/bug", "GET", self.bug)
+        with_problems(app)
+        self.resource = Resource(app)
+
+    def echo(self, request: CappedRequest) -> None:
+        if request.refusal:
+            return answered(request, self.say(as_json({}, request.refusal)))
+        return answered(request, self.say(as_json(request.take_body().decode())))
+
+    async def say(self, answer: Answer) -> Answer:
+        return answer
+
+    def slow(self, request: CappedRequest) -> None:
+        request.take_body()
+        waiting: Deferred[Answer] = Deferred()
+        self.under_way.append(waiting)
+
+        async def wait() -> Answer:
+            return await waiting
+
+        answered(request, wait())
+
+    def large(self, request: CappedRequest) -> None:
+        request.take_body()
+        answered(request, self.say((200, bytes(32 << 20), {})))
+
+    def bug(self, request: CappedRequest) -> None:
+        request.take_body()
+
+        async def broken() -> Answer:
+            raise ZeroDivisionError("a secret")
+
+        answered(request, broken())
+
+
+class SiteTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.work = Work()
+        self.admission = Admission(1000, self.clock.seconds)
+        self.site = Site(self.work.resource, self.clock, self.admission, 100, 3, Access(), lambda *_: None)
+        self.site.startFactory()
+
+    def say(self, *requests: bytes) -> tuple[Any, StringTransport]:
+        return over_the_wire(self.site, *requests)
+
+    def reply(self, *requests: bytes) -> Reply:
+        channel, transport = self.say(*requests)
+        self.hang_up(channel)
+        return parsed(transport.value())
+
+    def hang_up(self, channel: Any) -> None:
+        channel.connectionLost(Failure(ConnectionDone()))
+
+    def sent(self) -> None:
+        """All that was written is out: connections that were to close after it are closed."""
+        for channel in list(self.site.channels):
+            if channel.transport is None or cast(StringTransport, channel.transport).disconnecting:
+                self.hang_up(channel)
+
+    def drain(self, deadline_s: float = 5.0) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.site.drain(deadline_s))
+
+    def pass_seconds(self, seconds: int) -> None:
+        self.clock.pump([1.0] * seconds)
+
+
+class Bodies(SiteTest):
+    def test_a_body_is_held_until_its_request_is_over(self) -> None:
+        """Rule 9: memory is reserved before a body is read, and counted as long as it is held."""
+        channel, transport = self.say(POST % 100, b"x" * 60)
+        self.assertEqual(self.admission.held_bytes, 100)
+        channel.dataReceived(b"x" * 40)
+        self.assertEqual(parsed(transport.value()).json, "x" * 100)
+        self.assertEqual(self.admission.held_bytes, 0)
+
+    def test_over_the_limit_it_is_refused_and_kept_no_more(self) -> None:
+        """Rule 8."""
+        self.assertEqual(self.reply(POST % 101, b"x" * 101).status, 413)
+        self.assertEqual(self.admission.held_bytes, 0)
+
+    def test_a_chunked_body_is_bounded_as_it_comes(self) -> None:
+        """Rule 8: whatever is sent."""
+        head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunk = b"32\r\n" + b"x" * 50 + b"\r\n"
+        self.assertEqual(self.reply(head, chunk, chunk, b"0\r\n\r\n").json, "x" * 100)
+        channel, transport = self.say(head, chunk, chunk, chunk)
+        self.assertEqual(self.admission.held_bytes, 0)
+        channel.dataReceived(b"0\r\n\r\n")
+        self.assertEqual(parsed(transport.value()).status, 413)
+
+    def test_without_room_it_is_refused(self) -> None:
+        """Rule 9."""
+        self.admission.hold(950)
+        self.assertEqual(self.reply(POST % 60, b"x" * 60).status, 503)
+        self.assertEqual(self.admission.held_bytes, 950)
+
+    def test_who_hangs_up_in_the_middle_holds_nothing(self) -> None:
+        """Rule 9."""
+        channel, _ = self.say(POST % 100, b"x" * 60)
+        self.hang_up(channel)
+        self.assertEqual((self.admission.held_bytes, self.site.in_flight, len(self.site.channels)), (0, 0, 0))
+
+
+class Connections(SiteTest):
+    def test_no_more_than_the_limit(self) -> None:
+        """Rule 8: --max-connections; nobody at work is cut off."""
+        first = self.say(POST % 100)[0]
+        self.say(POST % 100)
+        self.say(POST % 100)
+        self.assertIsInstance(self.site.buildProtocol(None), OneTooMany)
+        self.hang_up(first)
+        self.assertIsInstance(self.site.buildProtocol(None), Channel)
+
+    def test_who_has_been_idle_longest_makes_room(self) -> None:
+        """Rule 8: idle connections, however many, keep no node from posting."""
+        transports = []
+        for requests in ((), (POST % 1, b"x"), (POST % 100,)):
+            transports.append(self.say(*requests)[1])
+            self.pass_seconds(1)
+        self.assertEqual([transport.disconnected for transport in transports], [False, False, False])
+        self.say(POST % 100)
+        self.assertEqual([transport.disconnected for transport in transports], [True, False, False])
+        self.say(POST % 100)
+        self.assertEqual([transport.disconnected for transport in transports], [True, True, False])
+        self.assertIsInstance(self.site.buildProtocol(None), OneTooMany)
+
+    def test_a_silent_sender_is_dropped_after_60_seconds(self) -> None:
+        """Rule 8."""
+        _, transport = self.say(POST % 100, b"x" * 50)
+        self.pass_seconds(59)
+        self.assertFalse(transport.disconnecting)
+        self.pass_seconds(7)
+        self.assertTrue(transport.disconnecting)
+
+    def test_an_idle_connection_too(self) -> None:
+        """Rule 8: one that was kept alive, and one that never said a word."""
+        transports = [self.say()[1], self.say(POST % 1, b"x")[1]]
+        self.pass_seconds(66)
+        self.assertEqual([transport.disconnecting for transport in transports], [True, True])
+
+    def test_a_sender_who_drips_is_dropped_after_5_minutes_in_all(self) -> None:
+        """Rule 8: whichever part of the request it is that drips."""
+        for part, begun in {
+            "the body": POST % 100,
+            "the headers": b"POST /echo HTTP/1.1\r\nHost: x\r\nX-Long: ",
+            "the request line": b"POST /echo",
+        }.items():
+            with self.subTest(part=part):
+                channel, transport = self.say(begun)
+                for _ in range(29):
+                    channel.dataReceived(b"x")
+                    self.pass_seconds(10)
+                self.assertFalse(transport.disconnecting)
+                for _ in range(3):
+                    if not transport.disconnecting:
+                        channel.dataReceived(b"x")
+                    self.pass_seconds(10)
+                self.assertTrue(transport.disconnecting, f"{part} may drip for ever")
+                self.hang_up(channel)
+
+    def test_many_short_requests_on_one_connection_are_no_slow_sender(self) -> None:
+        """Rule 8: the five minutes are those of a request."""
+        channel, transport = self.say()
+        for _ in range(40):
+            channel.dataReceived(POST % 10 + b"x" * 5)
+            self.pass_seconds(5)
+            channel.dataReceived(b"x" * 5)
+            self.pass_seconds(5)
+        self.assertFalse(transport.disconnecting)
+        self.assertEqual(transport.value().count(b"200 OK"), 40)
+
+    def test_a_slow_answer_is_nobody_s_fault(self) -> None:
+        """Rule 8: who waits for us is not dropped."""
+        _, transport = self.say(GET)
+        self.pass_seconds(600)
+        self.assertFalse(transport.disconnecting)
+        self.work.under_way[0].callback(as_json("at last"))
+        self.assertEqual(parsed(transport.value()).json, "at last")
+
+
+class Draining(SiteTest):
+    """Rule 23: requests in flight are answered, and nobody holds up the shutdown."""
+
+    def test_at_once_when_nothing_is_in_flight(self) -> None:
+        """Rule 23."""
+        _, idle = self.say(POST % 1, b"x")
+        drained = self.drain()
+        self.assertTrue(idle.disconnecting)
+        self.sent()
+        self.successResultOf(drained)
+
+    def test_what_is_in_flight_is_answered_and_told_to_close(self) -> None:
+        """Rule 23."""
+        _, transport = self.say(GET)
+        drained = self.drain()
+        self.assertNoResult(drained)
+        self.work.under_way[0].callback(as_json("done"))
+        self.assertEqual(parsed(transport.value()).json, "done")
+        self.assertTrue(transport.disconnecting)
+        self.assertNoResult(drained)
+        self.sent()
+        self.successResultOf(drained)
+
+    def test_a_body_that_is_still_coming_is_answered(self) -> None:
+        """Rule 23."""
+        channel, transport = self.say(POST % 4, b"ab")
+        drained = self.drain()
+        channel.dataReceived(b"cd")
+        reply = parsed(transport.value())
+        self.assertEqual((reply.json, reply.header("Connection")), ("abcd", "close"))
+        self.sent()
+        self.successResultOf(drained)
+
+    def test_a_client_that_hangs_up_in_the_middle_of_its_post_holds_nothing_up(self) -> None:
+        """Rule 23."""
+        channel, _ = self.say(POST % 4, b"ab")
+        drained = self.drain()
+        self.hang_up(channel)
+        self.successResultOf(drained)
+
+    def test_a_client_that_never_ends_its_post_is_dropped_at_the_deadline(self) -> None:
+        """Rule 23."""
+        _, transport = self.say(POST % 4, b"ab")
+        drained = self.drain(5.0)
+        self.clock.advance(4.9)
+        self.assertNoResult(drained)
+        self.clock.advance(0.2)
+        self.successResultOf(drained)
+        self.assertTrue(transport.disconnecting)
+
+    def test_work_for_a_client_who_is_gone_is_waited_for(self) -> None:
+        """Rules 1 and 23: it may be a commit."""
+        channel, _ = self.say(GET)
+        self.hang_up(channel)
+        drained = self.drain()
+        self.assertNoResult(drained)
+        self.work.under_way[0].callback(as_json("for nobody"))
+        self.successResultOf(drained)
+
+    def test_two_requests_at_once_are_both_answered(self) -> None:
+        """Rule 23."""
+        first, second = self.say(GET)[1], self.say(GET)[1]
+        drained = self.drain()
+        self.work.under_way[0].callback(as_json(1))
+        self.clock.advance(1)
+        self.assertNoResult(drained)
+        self.work.under_way[1].callback(as_json(2))
+        self.sent()
+        self.successResultOf(drained)
+        self.assertEqual([parsed(each.value()).json for each in (first, second)], [1, 2])
+
+
+class Problems(SiteTest):
+    """Rule 10: RFC 9457 on every route, never HTML, never a traceback."""
+
+    def problem(self, request: bytes) -> Reply:
+        reply = self.reply(request + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(reply.header("Content-Type"), "application/problem+json")
+        self.assertEqual(reply.json["status"], reply.status)
+        self.assertTrue(reply.json["title"])
+        self.assertTrue(reply.json["detail"])
+        return reply
+
+    def test_no_such_path(self) -> None:
+        """Rule 10."""
+        for path in (b"GET /", b"GET /nothing", b"GET /echo/", b"GET /%2e%2e/slow", b"GET *"):
+            self.assertEqual(self.problem(path).status, 404, path)
+
+    def test_another_method_is_told_which_there_are(self) -> None:
+        """Rule 10: 405 with Allow."""
+        reply = self.problem(b"DELETE /slow")
+        self.assertEqual((reply.status, reply.header("Allow")), (405, "GET, HEAD"))
+        self.assertEqual(self.problem(b"GET /echo").header("Allow"), "POST")
+
+    def test_a_path_that_is_no_utf_8(self) -> None:
+        """Rule 10."""
+        self.assertEqual(self.problem(b"GET /%ff%fe").status, 400)
+
+    def test_a_bug_is_logged_and_answered_without_a_word_about_it(self) -> None:
+        """Rule 10."""
+        reply = self.problem(b"GET /bug")
+        self.assertEqual(reply.status, 500)
+        self.assertNotIn(b"secret", reply.body)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.site.in_flight, 0)
+
+
+class SlowReaders(TestCase):
+    """Rule 8 on real sockets, whose kernel knows what was acknowledged; the time is a Clock's."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.work = Work()
+        self.site = Site(
+            self.work.resource, self.clock, Admission(1000, self.clock.seconds), 100, 10, Access(), lambda *_: None
+        )
+        self.port = REACTOR.listenTCP(0, self.served(), interface="127.0.0.1")
+        self.client = socket.socket()
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.close()))
+
+    def served(self) -> Any:
+        return self.site
+
+    def ask(self) -> None:
+        self.client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    async def connected(self) -> None:
+        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        await deferToThread(self.ask)
+        self.client.setblocking(False)
+        await eventually(self.readable)
+        await self.quiet()
+
+    def readable(self) -> bool:
+        try:
+            return bool(self.client.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return False
+
+    def read(self, size: int) -> int:
+        try:
+            return len(self.client.recv(size))
+        except BlockingIOError:
+            return 0
+
+    async def quiet(self) -> None:
+        """Return when the kernel of the other side has taken all it will."""
+        from outputd.web.connection import _unread_progress  # noqa: PLC0415  # the one thing that tells
+
+        (channel,) = self.site.channels
+        before, same = -2, 0
+        while same < 20:
+            now = _unread_progress(channel)
+            same, before = (same + 1 if now == before and now >= 0 else 0), now
+            await eventually(lambda: True)
+            await self.tick()
+
+    async def tick(self) -> None:
+        ticked: Deferred[None] = Deferred()
+        REACTOR.callLater(0.002, ticked.callback, None)
+        await ticked
+
+    async def close(self) -> None:
+        self.client.close()
+        for channel in list(self.site.channels):
+            channel.abort()
+        await eventually(lambda: not self.site.channels)
+        await self.port.stopListening()
+
+    async def test_one_connection_too_many_is_closed(self) -> None:
+        """Rule 8: without a word in the log, and without a trace."""
+        await self.connected()
+        self.site.most_connections = 1
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", self.port.getHost().port), timeout=5) as other:
+                with contextlib.suppress(ConnectionError):
+                    other.sendall(b"GET / HTTP/1.1\r\n")
+                self.assertEqual(b"", await deferToThread(ended, other))
+        self.assertEqual(1, len(self.site.channels))
+        open_now = [each for each in REACTOR.getReaders() if getattr(each, "server", None) is self.port]
+        self.assertEqual(1, len(open_now))
+
+    async def test_a_reader_who_stops_is_dropped_after_60_seconds(self) -> None:
+        """Rule 8: progress is what its side acknowledged."""
+        await self.connected()
+        self.clock.pump([1.0] * 58)
+        await self.tick()
+        self.assertEqual(len(self.site.channels), 1)
+        self.clock.pump([1.0] * 12)
+        await eventually(lambda: not self.site.channels)
+
+    async def test_one_who_reads_a_little_now_and_then_is_not(self) -> None:
+        """Rule 8: nor after five minutes; an answer has no time in all."""
+        await self.connected()
+        for _ in range(12):
+            self.clock.pump([1.0] * 30)
+            got = 0
+            while got < 64 * 1024:
+                got += self.read(16 * 1024)
+                await self.tick()
+            await self.quiet()
+        self.assertEqual(len(self.site.channels), 1)
+
+
+def ended(connection: socket.socket) -> bytes:
+    """What comes until the other side ends it, in either way."""
+    try:
+        return b"".join(iter(lambda: connection.recv(100), b""))
+    except ConnectionError:
+        return b""
+
+
+def tls_client() -> ssl.SSLContext:
+    """A client that believes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+class SlowReadersBehindTls(SlowReaders):
+    """The same, where the socket carries what TLS makes of the answer."""
+
+    def served(self) -> Any:
+        place = Path(self.mktemp())
+        place.mkdir()
+        certificates = Certificates(*write_certificate(place, "ours", trustme.CA().issue_cert("localhost")), None)
+        certificates.take(certificates.read())
+        return certificates.around(self.site, REACTOR)
+
+    def ask(self, request: bytes = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n") -> None:
+        wrapped = tls_client().wrap_socket(self.client)
+        wrapped.sendall(request)
+        self.client = socket.socket(fileno=wrapped.detach())
+
+    async def test_the_last_answer_of_a_connection_arrives_whole(self) -> None:
+        """However slowly it is read, the connection ends after it, not in it."""
+
+        def work() -> bytes:
+            with tls_client().wrap_socket(self.client) as wrapped:
+                wrapped.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                return b"".join(iter(lambda: wrapped.recv(32 * 1024), b""))
+
+        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        answer = parsed(await deferToThread(work))
+        self.assertEqual((200, 32 << 20), (answer.status, len(answer.body)))
+
+    async def test_an_idle_one_holds_up_no_stop(self) -> None:
+        """Although it never answers our farewell, as TLS would have it."""
+        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        await deferToThread(self.ask, POST % 1 + b"x")
+        await eventually(lambda: all(channel.served and not channel.requests for channel in self.site.channels))
+        drained = Deferred.fromCoroutine(self.site.drain(60))
+        await eventually(lambda: drained.called)
+
+    async def test_one_who_says_nothing_is_dropped(self) -> None:
+        """Not even the first word of TLS."""
+        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        self.client.setblocking(False)
+        await eventually(lambda: self.site.channels)
+        self.clock.pump([1.0] * 70)
+        await eventually(lambda: not self.site.channels)
+
+
+class TheLastAnswer(TestCase):
+    """Rule 23 on real sockets, where what is written is not yet sent."""
+
+    def setUp(self) -> None:
+        self.service = Running(Path(self.mktemp())).start()
+        self.wires: list[Wire] = []
+
+    async def posting(self, size: int) -> Wire:
+        wire = await self.service.connect()
+        body = body_of(*[a_result()] * size)
+        wire.write(b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        return wire
+
+    async def test_a_post_in_flight_at_the_stop_gets_its_answer(self) -> None:
+        """Rule 23: the last one of all, too."""
+        wires = [await self.posting(2000) for _ in range(3)]
+        await eventually(lambda: self.service.site.in_flight == len(wires))
+        stopped = Deferred.fromCoroutine(self._stop())
+        for wire in wires:
+            await wire.closed
+        await stopped
+        answers = [wire.data for wire in wires]
+        self.assertEqual([len(answer) > 0 for answer in answers], [True] * 3, "an answer was cut off by the stop")
+        for answer in answers:
+            self.assertEqual(json.loads(parsed(answer).body)["received"], 2000)
+        self.assertEqual(self.service.rows("SELECT count(*) FROM ping_results"), [(6000,)])
+
+    async def _stop(self) -> None:
+        await self.service.service.stopService()
+
+    async def test_a_dump_under_way_at_the_stop_is_ended_by_the_deadline(self) -> None:
+        """Rule 23: a slow reader of /dump holds up no shutdown."""
+        self.patch(__import__("outputd.parts", fromlist=["parts"]), "_DRAIN_S", 0.2)
+        await self.service.post(body_of(*[a_result(error="x" * 2000)] * 4000))
+        wire = await self.service.connect()
+        wire.transport.pauseProducing()  # type: ignore[union-attr]  # a TCP connection
+        wire.write(b"GET /dump HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually(lambda: self.service.site.in_flight)
+        begun = REACTOR.seconds()
+        await self._stop()
+        self.assertLess(REACTOR.seconds() - begun, 3)
+        wire.transport.resumeProducing()  # type: ignore[union-attr]  # as above
+        await wire.closed
+        await eventually(lambda: not self.service.site.channels)
