@@ -3,7 +3,7 @@
 #   make run                        the service in the foreground; ARGS="--port=9000 -v" passes flags on
 #   make demo                       the service with neighbours that keep it busy; Ctrl-C ends all
 #   make test                       all tests; TESTS=tests.store for some
-#   make lint                       ruff and mypy
+#   make lint                       ruff, mypy and the layers of the packages
 #   make bench                      throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"
 #   make bench-smoke                whether benchmarks and counts are right, in 20 seconds
 #   make overload                   ten times too much for a minute, beside idle and slow connections; ARGS="--seconds 10"
@@ -18,7 +18,7 @@ TESTS ?= tests
 MINUTES ?= 30
 
 .DEFAULT_GOAL := run
-.PHONY: run demo test lint ruff format mypy bench bench-smoke overload soak pictures check clean stale
+.PHONY: run demo test lint ruff format mypy layers bench bench-smoke overload soak pictures check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -66,7 +66,7 @@ demo: .venv/ready-run
 test: .venv/ready-test
 	@.venv/bin/python -m twisted.trial $(TESTS)
 
-lint: ruff format mypy
+lint: ruff format mypy layers
 
 ruff: .venv/ready-dev
 	.venv/bin/ruff check
@@ -76,6 +76,9 @@ format: .venv/ready-dev
 
 mypy: .venv/ready-dev
 	.venv/bin/mypy
+
+layers: .venv/ready-dev
+	.venv/bin/lint-imports
 
 bench: .venv/ready-run
 	@.venv/bin/python -m benchmarks.bench $(ARGS)
@@ -96,4 +99,4 @@ check:
 	@.ci/run
 
 clean:
-	rm -rf .venv build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
+	rm -rf .venv build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis twisted/plugins/dropin.cache

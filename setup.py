@@ -43,7 +43,7 @@ setup(
     extras_require={
         "test": TEST,
         # Held fast, so that a new release's rules do not fail a tree that has not changed.
-        "dev": [*TEST, "mypy==2.4.*", "mypy-zope==1.0.*", "ruff==0.17.*"],
+        "dev": [*TEST, "import-linter==2.*", "mypy==2.4.*", "mypy-zope==1.0.*", "ruff==0.17.*"],
     },
     # Twisted finds a plugin in any twisted/plugins on the path that is not a package of its own (no __init__.py).
     packages=[*find_packages(include=["outputd", "outputd.*"]), "twisted.plugins"],

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import sqlite3
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -50,7 +49,7 @@ from outputd.security.access import OPERATOR, Access, Holders
 from outputd.security.certificates import Certificates
 from outputd.security.pem import token_of
 from outputd.security.trust import Policy
-from outputd.sqlite.errors import NewerFile
+from outputd.sqlite.errors import DatabaseFailed, NewerFile
 from outputd.sqlite.pools import OpenPool
 from outputd.store.copies import Copies
 from outputd.store.directory import DataDir, DirectoryUnusable
@@ -227,7 +226,7 @@ class Parts:
         try:
             try:
                 self._open_files()
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, DatabaseFailed) as error:
                 removed = self._store.make_room()
                 if not removed:
                     raise
@@ -235,7 +234,7 @@ class Parts:
                 self._open_files()
         except NewerFile as error:
             raise CannotStart(str(error)) from None
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, DatabaseFailed) as error:
             raise CannotStart(f"cannot use {self._directory.path}: {error}") from None
 
     def _open_files(self) -> None:
@@ -338,7 +337,7 @@ class Parts:
                 await self._ledger.reopen(self._store.files, self._feedable, self._threads)
             await self._ledger.keep_up()
             self._trouble = ""
-        except (sqlite3.Error, OSError) as error:
+        except (DatabaseFailed, OSError) as error:
             if str(error) != self._trouble:
                 _log.error("the hop ledger cannot be kept up and is tried again: {error!s}", error=error)
             self._trouble = str(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 import twisted
 from outputd import __version__
 from outputd.intake.counters import Stats
+from outputd.sqlite import connections
 from outputd.store.writer import Written
 
 PREFIX = "output_service_"
@@ -53,7 +53,7 @@ class Metrics:
         for name, (text, read) in gauges.items():
             Gauge(f"{PREFIX}{name}", text, registry=registry).set_function(read)
         Info(f"{PREFIX}build", "Versions of outputd and what it stands on", registry=registry).info({
-            "version": __version__, "sqlite": sqlite3.sqlite_version, "python": platform.python_version(),
+            "version": __version__, "sqlite": connections.VERSION, "python": platform.python_version(),
             "twisted": twisted.__version__,
         })  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -31,6 +30,7 @@ from outputd.process.trouble import Failure
 from outputd.queries import MOST_RECENT, Arrivals, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
+from outputd.sqlite.errors import DatabaseUnusable
 from outputd.web.answers import SAFE, Answer, problem
 from outputd.web.request import CappedRequest, put_head, send
 from outputd.web.routes import answered, route
@@ -155,7 +155,7 @@ class Questions:
             return problem(504, str(error))
         except NotReady as error:
             return problem(503, str(error), retry_after_s=1)
-        except sqlite3.OperationalError as error:
+        except DatabaseUnusable as error:
             return problem(503, f"the files cannot be read now: {error}", retry_after_s=5)
         return await self._give(request, found, headers)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from outputd.process.threads import InThread
 from outputd.results.addresses import canonical
 from outputd.results.model import NO_ADDRESS
 from outputd.security.access import NODE, OPERATOR
+from outputd.sqlite.errors import DatabaseFailed, DatabaseUnusable
 from outputd.store.copies import Copies, Copy, NoRoom
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
@@ -121,7 +121,7 @@ class Api:
     async def _rotate(self) -> Answer:
         try:
             path = await self._rotation.rotate("asked for")
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, DatabaseFailed) as error:
             return problem(503, f"no new file can be made: {error}", retry_after_s=5)
         return as_json({"status": "rotated", "file": path.name})
 
@@ -145,7 +145,7 @@ class Api:
                 copy = await self._copies.current(path)
         except NoRoom as error:
             return problem(503, str(error), retry_after_s=60)
-        except (FileNotFoundError, sqlite3.OperationalError):
+        except (FileNotFoundError, DatabaseUnusable):
             return problem(404, "there is no result file of this name any more")
         return await self._send_copy(request, copy, ranges=path != current)
 

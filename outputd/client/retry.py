@@ -9,6 +9,7 @@ from typing import Final
 from twisted.web.iweb import IResponse
 
 LONGEST_BACKOFF_S: Final = 60.0
+LONGEST_RETRY_AFTER_S: Final = 3600.0
 
 
 def backoff(failures: int, chance: float) -> float:

@@ -27,7 +27,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from outputd.client.agent import EXCHANGE_S, drained, in_words
-from outputd.client.retry import backoff, retry_after
+from outputd.client.retry import LONGEST_RETRY_AFTER_S, backoff, retry_after
 from outputd.client.urls import as_treq_takes_it
 from outputd.process.log import Logger
 
@@ -35,7 +35,6 @@ _log = Logger()
 MOST_HOPS: Final = 1000
 GATHER_S: Final = 0.25
 """Between two posts that are not full, so that a hop that has company does not travel alone."""
-LONGEST_RETRY_AFTER_S: Final = 3600.0
 STOP_GRACE_S: Final = 1.5
 _STOP_BOUND_S: Final = 2.0
 _IDLE_S: Final = 60.0

@@ -6,16 +6,16 @@ The pages are shells: they ask the same questions as everybody, and draw the ans
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
-from outputd.intake.counters import Stats
 from outputd.pages.assets import Assets
 from outputd.pages.events import Events
 from outputd.pages.templates import page
@@ -53,11 +53,18 @@ class Surroundings:
     asks_for_tokens: bool
 
 
+class Counted(Protocol):
+    """What a page tells of what was counted."""
+
+    rejected: Counter[str]
+    duplicate_posts: int
+
+
 class Pages:
     """The routes of the pages, for an application of the health site."""
 
     def __init__(
-        self, stats: Stats, files: Callable[[], list[FileInfo]], surroundings: Surroundings, in_thread: InThread,
+        self, stats: Counted, files: Callable[[], list[FileInfo]], surroundings: Surroundings, in_thread: InThread,
         clock: IReactorTime, now: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._stats = stats

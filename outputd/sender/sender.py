@@ -19,9 +19,8 @@ from twisted.web.iweb import IResponse
 
 from outputd import __version__
 from outputd.client.agent import in_words
-from outputd.client.retry import backoff, retry_after
+from outputd.client.retry import LONGEST_RETRY_AFTER_S, backoff, retry_after
 from outputd.client.urls import as_treq_takes_it
-from outputd.ledger.feed import LONGEST_RETRY_AFTER_S
 from outputd.process.threads import InThread
 from outputd.sender.outbox import Delivery, Outcome, Parcel, Reply
 

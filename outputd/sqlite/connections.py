@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
+VERSION = sqlite3.sqlite_version
+"""SQLite's."""
+
 # sqlite3 asks Python for an adapter of each None, at ten times the price of an int, until one is registered.
 sqlite3.register_adapter(type(None), cast(Callable[[None], None], {}.get))
 

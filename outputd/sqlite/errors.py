@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from sqlite3 import Error as DatabaseFailed
+from sqlite3 import OperationalError as DatabaseUnusable
 from typing import Final
+
+__all__ = ["FULL", "GONE", "Damaged", "DatabaseFailed", "DatabaseUnusable", "NewerFile", "is_damage"]
 
 FULL: Final = re.compile(r"full|no space|quota", re.IGNORECASE)
 """What a reason says when there is no room on the disk."""

@@ -15,12 +15,27 @@ from twisted.web.http import datetimeToString
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
-from outputd.intake.admission import Admission
 from outputd.process.log import Logger
 from outputd.security.access import Access, Holder
 from outputd.web.answers import Answer, problem
 
 _log = Logger()
+
+
+class Room(Protocol):
+    """What a request needs to know of the memory that there is for bodies."""
+
+    def has_room_for_body(self, size_bytes: int) -> bool:
+        """Whether a body of this size may come in."""
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether so much more may be held."""
+
+    def hold(self, size_bytes: int) -> None:
+        """Hold more memory."""
+
+    def let_go(self, size_bytes: int) -> None:
+        """Hold less."""
 
 
 class Line(Protocol):
@@ -38,7 +53,7 @@ class Line(Protocol):
 class Place(Protocol):
     """What a request needs of its site."""
 
-    admission: Admission
+    admission: Room
     access: Access
     most_body_bytes: int
     resource: IResource

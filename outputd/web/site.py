@@ -10,11 +10,10 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.web import server
 
-from outputd.intake.admission import Admission
 from outputd.security.access import Access
 from outputd.web.answers import Answer, problem
 from outputd.web.connection import Channel, OneTooMany, has_more
-from outputd.web.request import CappedRequest
+from outputd.web.request import CappedRequest, Room
 
 _IDLE_S = 1.0
 _SWEEP_S = 5.0
@@ -44,7 +43,7 @@ class Site(server.Site):
     in_flight = 0
 
     def __init__(
-        self, resource: KleinResource, reactor: IReactorTime, admission: Admission, most_body_bytes: int,
+        self, resource: KleinResource, reactor: IReactorTime, admission: Room, most_body_bytes: int,
         most_connections: int, access: Access, needs: Needs,
     ) -> None:  # fmt: skip
         super().__init__(resource, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)  # see is_stuck
