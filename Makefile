@@ -1,24 +1,12 @@
-# Needs python3 (3.11 or newer) with its venv module, and make; all else goes into .venv.
-#
-#   make run                        the service in the foreground; ARGS="--port=9000 -v" passes flags on
-#   make demo                       the service with neighbours that keep it busy; Ctrl-C ends all
-#   make test                       all tests; TESTS=tests.store for some
-#   make lint                       ruff, mypy and the layers of the packages
-#   make bench                      throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"
-#   make bench-smoke                whether benchmarks and counts are right, in 20 seconds
-#   make overload                   ten times too much for a minute, beside idle and slow connections; ARGS="--seconds 10"
-#   make soak MINUTES=30            a long run with kills, outages and full disks, and the account of every result
-#   make pictures                   those of the README, taken anew in a headless Chromium
-#   make check                      all that must pass before a change lands
-#   make clean                      takes away what the above made, never results
+# `make help` says what there is. Needs python3 (3.11 or newer) with its venv module, and make; all else goes into .venv.
 
 PYTHON ?= python3
 ARGS ?=
 TESTS ?= tests
 MINUTES ?= 30
 
-.DEFAULT_GOAL := run
-.PHONY: run demo test lint ruff format mypy layers bench bench-smoke overload soak pictures check clean stale
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke overload soak pictures check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -31,7 +19,7 @@ define install
 	    { echo 'outputd needs Python 3.11 or newer: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo 'python3 lacks its venv module. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
-	@echo 'Installing into .venv ...'
+	@echo 'Installing outputd$(1) and what it needs into .venv: 15 to 60 seconds ...'
 	@$(PYTHON) -m venv $(if $(STALE),--clear) .venv
 	@.venv/bin/python -m pip --disable-pip-version-check install --quiet --editable '.$(1)'
 	@echo "$(CURDIR)" > .venv/made-for
@@ -51,9 +39,25 @@ endef
 
 # ---- what people call
 
+help:
+	@printf '%s\n' \
+	    'make run            the service in the foreground, on all interfaces; ARGS="--port=9000 -v" passes flags on' \
+	    'make demo           the service with invented nodes and an invented internet; Ctrl-C ends all' \
+	    'make test           the tests, within 4 minutes; TESTS=tests.store for some' \
+	    'make test-all       those that take long, too: crash points, faults, browser, overload; within 20 minutes' \
+	    'make lint           ruff, mypy and the layers of the packages' \
+	    'make bench          throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"' \
+	    'make bench-smoke    whether benchmarks and counts are right, in 20 seconds' \
+	    'make overload       ten times too much for a minute, beside idle and slow connections; ARGS="--seconds 10"' \
+	    'make soak           half an hour with kills, outages and full disks, and the account of every result; MINUTES=5' \
+	    'make pictures       those of the README, taken anew in a headless Chromium' \
+	    'make check          all that must pass before a change lands' \
+	    'make clean          removes what the above made, never results' \
+	    '' 'Everything is installed into .venv here, nothing anywhere else. PYTHON=/path/to/python3 chooses the Python.'
+
 # The addresses are in the log, by the service itself; named here only where nothing can have changed them.
 run: .venv/ready-run
-	@echo 'outputd in the foreground; Ctrl-C stops it. Its log says where it listens and keeps its files.'
+	@echo 'outputd in the foreground, on all interfaces; Ctrl-C stops it. Its log says where it listens and keeps its files.'
 	@$(if $(strip $(ARGS)),true,env | grep -q '^OUTPUTD_') || printf '  %s\n' \
 	    'results  POST http://localhost:8081/results' \
 	    'look at  http://localhost:8091/  and  /health  /stats  /recent  /metrics' \
@@ -64,7 +68,13 @@ demo: .venv/ready-run
 	@exec .venv/bin/python -m outputd.demo --with-service $(ARGS)
 
 test: .venv/ready-test
-	@.venv/bin/python -m twisted.trial $(TESTS)
+	@.venv/bin/python -m tests.kit.runner $(TESTS)
+
+test-all: .venv/ready-test
+	@.venv/bin/python -m tests.kit.runner --all $(TESTS)
+
+test-long: .venv/ready-test
+	@.venv/bin/python -m tests.kit.runner --only-long $(TESTS)
 
 lint: ruff format mypy layers
 

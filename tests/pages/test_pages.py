@@ -22,6 +22,7 @@ from outputd.intake.admission import Admission
 from outputd.pages.events import Events
 from outputd.pages.templates import page
 from outputd.security.access import Access
+from outputd.store.directory import DataDir
 from outputd.web.routes import Resource, route
 from outputd.web.site import Site
 from tests.kit.bench import Bench
@@ -126,6 +127,7 @@ def events(transport: StringTransport) -> list[Any]:
 
 class News(PagesTest):
     def test_a_listener_hears_the_state_at_once_and_each_second(self) -> None:
+        self.patch(DataDir, "free_bytes", lambda _: 1 << 40)  # that of the machine moves between two questions
         _, transport = self.listen()
         self.assertIn(b"Content-Type: text/event-stream", transport.value())
         (first,) = events(transport)

@@ -29,14 +29,22 @@ HOST = "127.0.0.1"
 STOP_S = 10.0  # rule 23
 
 
+_TAKEN: list[socket.socket] = []
+"""Names of ports that this process has taken: they are free again when it ends."""
+
+
 def free_port() -> int:
-    """A port that nobody has, below those that outgoing connections are given."""
+    """A port that nobody has, below those that outgoing connections are given, and no other run of tests takes."""
     while True:
         port = random.randint(10_000, 32_000)  # not seeded: several runs may go on at once
+        name = socket.socket(socket.AF_UNIX)
         try:
+            name.bind(f"\0outputd-test-port-{port}")
             socket.create_server((HOST, port)).close()
         except OSError:
+            name.close()
             continue
+        _TAKEN.append(name)
         return port
 
 

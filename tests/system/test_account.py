@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from twisted.trial.unittest import SkipTest
 
+from tests.kit.depth import long
 from tests.system.account import Account, Told
 from tests.system.disk import CannotMount, Disk
 from tests.system.files import all_faults, column, merged
@@ -50,6 +51,7 @@ class PublicAccount(SystemTest):
         self.assert_account(outputd, stored=13, rejected=6)
         self.assert_files_say_the_same(outputd, stored=13, rejected=6)
 
+    @long
     def test_under_mixed_load(self) -> None:
         """Nodes, scripts, rude clients that hang up, and too much at a time: even to the item when all is still."""
         outputd = self.outputd("--max-pending-mb=1", "--keep-files=1000").start()

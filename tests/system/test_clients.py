@@ -7,6 +7,7 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+from tests.kit.depth import long
 from tests.system.files import all_faults, stored_targets
 from tests.system.harness import HOST, Answer, Outputd, SystemTest, call
 from tests.system.load import Post, Source, targets
@@ -61,6 +62,7 @@ class ClientTests(SystemTest):
         self.assertStopped(outputd.stop())
         self.assertEqual(targets(self.answered), stored_targets(self.directory))
 
+    @long
     def test_half_open(self) -> None:
         """Rules 8, 23: connections that fall silent anywhere hold up nobody, on either port."""
         outputd = self.outputd().start()

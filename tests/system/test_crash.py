@@ -7,6 +7,7 @@ from contextlib import suppress as suppressed  # trial takes a `suppress` here f
 from http.client import HTTPException
 from threading import Thread
 
+from tests.kit.depth import long
 from tests.system.files import all_faults, feedable_rows, stored_targets
 from tests.system.harness import Outputd, SystemTest, call
 from tests.system.load import Post, Source, targets
@@ -40,6 +41,7 @@ class CrashTests(SystemTest):
         self.assertStopped(outputd.stop())
         self._check_files()
 
+    @long
     def test_killed_while_rotating(self) -> None:
         """Rules 1, 11, 12: as above, with a rotation under way most of the time."""
         outputd = self.outputd("--keep-files=10000")

@@ -11,6 +11,7 @@ from contextlib import suppress as suppressed  # trial takes a `suppress` here f
 from http.client import HTTPException
 from threading import Thread
 
+from tests.kit.depth import long
 from tests.system.account import Account
 from tests.system.faulty import POINTS
 from tests.system.files import (
@@ -42,6 +43,7 @@ class FaultyOutputd(Outputd):
         return [sys.executable, "-m", "tests.system.faulty", self.point, str(self.times), *self.flags, *flags]
 
 
+@long
 class CrashPoints(SystemTest):
     """Rules 1, 6, 11, 12, 13 and 18."""
 

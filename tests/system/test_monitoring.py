@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SkipTest
 
+from tests.kit.depth import long
 from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest, free_port
 from tests.system.load import Source
 from tests.system.waiting import wait_until
@@ -128,6 +129,7 @@ class FileTests(SystemTest):
         self.assertEqual(set(), named - there)
 
 
+@long
 class LedgerTests(SystemTest):
     def test_storing_is_0_too_while_the_ledger_cannot_be_written(self) -> None:
         """POSTs are answered 503 then, so the alert must come."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from tests.kit.depth import long
 from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest
 
 _EXAMPLES = 25
@@ -13,6 +14,7 @@ _DEADLINE_S = 150
 _RESULTS = "^/(results|rotate|dump)$"
 
 
+@long
 class SchemathesisTests(SystemTest):
     def test_both_ports_answer_as_the_document_says(self) -> None:
         """No 5xx, nothing undocumented, good data taken, and bad data refused."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
+from tests.kit.depth import long
 from tests.system.files import all_faults, opened, result_files, stored_targets
 from tests.system.harness import CHECKOUT, HOST, SystemTest, call, free_port, is_open
 from tests.system.load import Source
@@ -208,6 +209,7 @@ class PageTests(OperationsTest):
         return float(size) / results
 
 
+@long
 class WellTests(OperationsTest):
     def test_is_it_well(self) -> None:
         self.set(OUTPUTD_INPUT_URL=self.input_service().open().url)
@@ -348,6 +350,7 @@ class WellTests(OperationsTest):
         self.follow("Upgrade")
 
 
+@long
 class DiskTests(OperationsTest):
     """On a small disk of its own, for which one has to be root."""
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
 from itertools import count
 
+from tests.kit.depth import long
 from tests.system.files import all_faults, stored_targets
 from tests.system.harness import HOST, Outputd, SystemTest, call
 from tests.system.load import Source, targets
@@ -27,6 +28,7 @@ _PENDING_MIB = 4
 class OverloadTests(SystemTest):
     """Rules 1, 8 and 9."""
 
+    @long
     def test_ten_times_too_much_beside_idle_and_slow_ones(self) -> None:
         """Every answer is 200, or 503 with a Retry-After; each 200 is stored, and the health port answers."""
         outputd = self.outputd(

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 from outputd.demo.internet import VANTAGE_POINTS, World
 from outputd.results import timestamps
+from tests.kit.depth import long
 from tests.system.browser import ENTER, ESCAPE, LIVE, PHONE, RIGHT, TAB, WIDE, Browser, axe
 from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.shared import replay
@@ -190,6 +191,7 @@ class OverviewTests(PagesTest):
         browser.wait_text("#ip", "2001:db8::77")
 
 
+@long
 class TargetTests(PagesTest):
     def open_filled(self) -> tuple[str, Browser]:
         """A target that all nodes have measured, and its page once all are drawn."""
@@ -257,6 +259,7 @@ class TargetTests(PagesTest):
         browser.wait_text("#zone", "Europe/Berlin")
 
 
+@long
 class TopologyTests(PagesTest):
     def test_it_grows_while_somebody_looks(self) -> None:
         self.post(traced("203.0.113.9", ["10.0.0.1", "198.51.100.2", "203.0.113.9"]))
@@ -331,6 +334,7 @@ class TopologyTests(PagesTest):
         """))  # fmt: skip
 
 
+@long
 class HostileTests(PagesTest):
     def test_what_nodes_send_is_text_everywhere(self) -> None:
         hops = [{"ttl": 1, "ip": "10.0.0.1"}, {"ttl": 2, "ip": HOSTILE}, {"ttl": 3, "ip": "</table><script>1</script>"}]
@@ -355,6 +359,7 @@ class HostileTests(PagesTest):
             self.assertNoComplaints()
 
 
+@long
 class EverybodyTests(PagesTest):
     """Whoever reads, on whatever."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
 from pathlib import Path
 
+from tests.kit.depth import long
 from tests.system.addresses import feedable_hops
 from tests.system.harness import HOST, Outputd, SystemTest, free_port
 from tests.system.load import Source
@@ -38,6 +39,7 @@ class PeersTest(SystemTest):
 class InputServices(PeersTest):
     """Rule 19."""
 
+    @long
     def test_each_kind_in_turn(self) -> None:
         """It drips, hangs, answers gigabytes, redirects, resets, talks TLS; each time it is well again."""
         peer = Rude(free_port())
@@ -77,6 +79,7 @@ class Names(PeersTest):
         self.resolv_conf = Path(f"{self.directory}.resolv.conf")
         self.resolv_conf.write_text(f"nameserver {_NAME_SERVER}\noptions timeout:30 attempts:3\n", encoding="ascii")
 
+    @long
     def test_a_name_server_that_is_silent_then_failing_then_right(self) -> None:
         """Hops wait; look-ups that hang keep nobody else from a thread, and do not pile up."""
         input_service = self.input_service().open()

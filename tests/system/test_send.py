@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
+from tests.kit.depth import long
 from tests.system import counts
 from tests.system.files import all_faults, merged
 from tests.system.harness import CHECKOUT, Outputd, SystemTest
@@ -79,6 +80,7 @@ class SendTests(SystemTest):
         """The command and the service are killed by turns in the middle: the counts are those of the bodies."""
         self._kill_in_the_middle(self._many_lines(), kills=6, every=400)
 
+    @long
     def test_again(self) -> None:
         """A file that was sent is not sent by accident; --again stores it once more."""
         file = self._written("twice.jsonl", Source(15).post(9).body)

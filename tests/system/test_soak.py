@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kit.bench import Bench
+from tests.kit.depth import long
 from tests.system.account import Account, Told
 from tests.system.disk import CannotMount, Disk
 from tests.system.files import result_files
@@ -19,6 +20,7 @@ from tests.system.soak import Soak, shared
 _DISK_MIB = 160
 
 
+@long
 class SoakTests(SynchronousTestCase):
     """Rules 1, 5, 6, 11 to 13, 15 to 21 and 23, together."""
 

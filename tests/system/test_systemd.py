@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 
+from tests.kit.depth import long
 from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest
 from tests.system.load import Source
 from tests.system.waiting import wait_until
@@ -86,6 +87,7 @@ class Notifying(SystemTest):
             order = [heard.times(text)[0] for text in ("READY=1", "RELOADING=1", "STOPPING=1")]
             self.assertEqual(order, sorted(order))
 
+    @long
     def test_the_watchdog_hears_of_us_while_reactor_and_writer_work(self) -> None:
         """And no longer when one of them hangs; a writer that fails does not hang."""
         for part in ("reactor", "writer"):

@@ -1,0 +1,169 @@
+"""`python -m tests.kit.runner`: test modules side by side, a line for each as it ends, and why what was skipped was.
+
+Each module runs under trial in a process and a directory of its own, so that none hears of another. What is marked by
+`tests.kit.depth.long` runs only with --all, or when it is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.reporter import VerboseTextReporter
+from twisted.trial.runner import TestLoader, TrialRunner
+
+from tests.kit.depth import LONG
+
+TOP = Path(__file__).resolve().parents[2]
+_WANTED = {"short": {False}, "long": {True}, "all": {False, True}}
+"""By what is asked for: whether a test that is wanted is a long one."""
+_MODULE_S = 1200
+_LINE = "{state:6} {name:42} {passed:4d} passed  {seconds:6.1f} s"
+
+
+@dataclass
+class Ended:
+    """What became of one module."""
+
+    name: str
+    seconds: float = 0.0
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0
+    said: str = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is named, or all; the exit code is 1 when something failed."""
+    parser = argparse.ArgumentParser("python -m tests.kit.runner", description=__doc__)
+    parser.add_argument("names", nargs="*", default=["tests"], metavar="NAME", help="package, module, class or test")
+    parser.add_argument("--all", action="store_true", help="the long tests, too")
+    parser.add_argument("--only-long", action="store_true", help="the long tests alone")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2, metavar="N", help="side by side (%(default)s)")
+    parser.add_argument("--one", choices=_WANTED, help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.one:
+        print(json.dumps(_run_here(asked.names[0], _WANTED[asked.one]).__dict__))
+        return
+    which = "long" if asked.only_long else "all" if asked.all or asked.names != ["tests"] else "short"
+    raise SystemExit(_run_all(list(_modules(asked.names)), which, asked.jobs))
+
+
+def _modules(names: Sequence[str]) -> Iterator[str]:
+    """The modules in these packages, those that take longest first; what is within a module stays as it is."""
+    found = []
+    for name in names:
+        path = TOP / name.replace(".", "/")
+        inside = sorted(path.rglob("test_*.py")) if path.is_dir() else []
+        found += [".".join(file.relative_to(TOP).with_suffix("").parts) for file in inside] or [name]
+    yield from sorted(dict.fromkeys(found), key=lambda name: ".system." not in name)
+
+
+# -- one module, in this process -------------------------------------------------------------------
+
+
+def _run_here(name: str, wanted: set[bool]) -> Ended:
+    ended = Ended(name)
+    found = TestLoader().loadByName(name, recurse=True)
+    chosen = [test for test in _each(found) if _is_long(test) in wanted]
+    ended.left_out = sum(1 for _ in _each(found)) - len(chosen)
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory(prefix="outputd-test-") as place:
+        os.chmod(place, 0o755)  # for tests that give up root
+        os.environ["TMPDIR"] = tempfile.tempdir = place
+        runner = TrialRunner(VerboseTextReporter, stream=said, workingDirectory=f"{place}/trial")
+        outcome: Any = runner.run(unittest.TestSuite(chosen))
+    ended.passed = outcome.successes + len(outcome.expectedFailures)
+    ended.failed = [test.id() for test, _ in (*outcome.failures, *outcome.errors)]
+    ended.failed += [test.id() for test, _ in outcome.unexpectedSuccesses]
+    ended.skipped = Counter(str(reason) for _, reason in outcome.skips)
+    ended.said = said.getvalue().partition(f"{'=' * 79}\n")[2] if ended.failed else ""
+    return ended
+
+
+def _each(suite: object) -> Iterator[unittest.TestCase]:
+    if isinstance(suite, unittest.TestSuite):
+        for test in suite:
+            yield from _each(test)
+    elif isinstance(suite, unittest.TestCase):
+        yield suite
+
+
+def _is_long(test: unittest.TestCase) -> bool:
+    method = getattr(test, test.id().rpartition(".")[2], None)
+    return any(getattr(place, LONG, False) for place in (method, test))
+
+
+# -- all modules, each in its process --------------------------------------------------------------
+
+
+def _run_all(names: Sequence[str], which: str, jobs: int) -> int:
+    begun = time.monotonic()
+    total = Ended("")
+    with ThreadPoolExecutor(jobs) as pool:
+        for future in as_completed([pool.submit(_run_apart, name, which) for name in names]):
+            ended = future.result()
+            _tell(ended)
+            total.passed += ended.passed
+            total.failed += ended.failed
+            total.skipped += ended.skipped
+            total.left_out += ended.left_out
+    for reason, count in total.skipped.most_common():
+        print(f"skipped {count}: {reason}")
+    if total.left_out:
+        print(f"left out {total.left_out} that take long (make test-all runs them)")
+    for name in total.failed:
+        print(f"FAILED  {name}")
+    skipped = total.skipped.total()
+    print(f"in {time.monotonic() - begun:.0f} s, {jobs} at a time")
+    print(f"{total.passed} passed, {len(total.failed)} failed" + (f", {skipped} skipped" if skipped else ""))
+    return int(bool(total.failed) or not total.passed)
+
+
+def _run_apart(name: str, which: str) -> Ended:
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "tests.kit.runner", "--one", which, name]
+    try:
+        done = subprocess.run(
+            command, cwd=TOP, capture_output=True, text=True, errors="replace", timeout=_MODULE_S, check=False
+        )
+        ended = Ended(**json.loads(done.stdout.splitlines()[-1]))
+        ended.skipped = Counter(ended.skipped)
+        if done.returncode:
+            ended.failed.append(f"{name}: its process ended with {done.returncode}")
+            ended.said += done.stderr
+    except subprocess.TimeoutExpired as error:
+        ended = Ended(name, failed=[f"{name}: not done after {_MODULE_S} s"], said=str(error.stderr or ""))
+    except (ValueError, IndexError, TypeError):
+        ended = Ended(name, failed=[f"{name}: it cannot be run"], said=f"{done.stdout}\n{done.stderr}")
+    ended.seconds = time.monotonic() - begun
+    return ended
+
+
+def _tell(ended: Ended) -> None:
+    if not (ended.passed or ended.failed or ended.skipped):
+        return  # all of it was left out
+    state = "FAILED" if ended.failed else "ok"
+    line = _LINE.format(state=state, name=ended.name, passed=ended.passed, seconds=ended.seconds)
+    skipped = ended.skipped.total()
+    print(line + (f"  {skipped} skipped" if skipped else ""), flush=True)
+    if ended.said:
+        print(ended.said, flush=True)
+
+
+if __name__ == "__main__":
+    main()
