@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from outputd.process.log import Logger
@@ -30,18 +30,22 @@ _HEADERS = {
 
 
 class Events:
-    """Sends what `news` makes to at most `most` listeners; `news` is asked only while somebody listens."""
+    """Sends what `news` makes to at most `most` listeners; `news` is asked only while somebody listens.
+
+    It is asked once a second at most, however many come and go.
+    """
 
     def __init__(
         self, news: Callable[[], Awaitable[bytes]], clock: IReactorTime, most: int = MOST_LISTENERS
     ) -> None:  # fmt: skip
         self._news = news
+        self._clock = clock
         self._most = most
         self._listeners: set[_Listener] = set()
         self._stopped = False
         self._newest = b""
-        self._telling = LoopingCall(lambda: Deferred.fromCoroutine(self._tell()))
-        self._telling.clock = clock
+        self._is_telling = False
+        self._pause: Deferred[None] | None = None
 
     def listen(self, request: CappedRequest) -> None:
         """Send events until the client goes, or `stop`; 503 when too many listen."""
@@ -57,17 +61,31 @@ class Events:
         request.notifyFinish().addBoth(self._gone, listener)
         request.registerProducer(listener, True)
         request.write(b"retry: %d\n\n" % (1000 * _RETRY_S))
-        if self._telling.running:
-            listener.tell(self._newest)
-        else:
-            self._telling.start(_EVERY_S)
+        listener.tell(self._newest)
+        if not self._is_telling:
+            self._is_telling = True
+            Deferred.fromCoroutine(self._tell_each_second())
 
     def stop(self) -> None:
         """End all listening; browsers come again by themselves."""
         self._stopped = True
         for listener in list(self._listeners):
             listener.end()
-        self._rest()
+        if self._pause is not None:
+            self._pause.cancel()
+
+    async def _tell_each_second(self) -> None:
+        """Return when nobody has listened for the last second."""
+        try:
+            while self._listeners:
+                await self._tell()
+                self._pause = deferLater(self._clock, _EVERY_S)
+                await self._pause
+        except CancelledError:
+            pass
+        finally:
+            self._is_telling = False
+            self._newest = b""
 
     async def _tell(self) -> None:
         try:
@@ -81,13 +99,6 @@ class Events:
 
     def _gone(self, _: object, listener: _Listener) -> None:
         self._listeners.discard(listener)
-        if not self._listeners:
-            self._rest()
-
-    def _rest(self) -> None:
-        if self._telling.running:
-            self._telling.stop()
-        self._newest = b""
 
 
 @implementer(IPushProducer)

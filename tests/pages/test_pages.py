@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -175,6 +177,7 @@ class Crowd(SynchronousTestCase):
         self.clock = Clock()
         self.asked = 0
         self.fails = False
+        self.before_news: Callable[[], Deferred[None]] | None = None
         events = Events(self.news, self.clock, most=3)
         self.addCleanup(events.stop)
         app = Klein()
@@ -185,6 +188,8 @@ class Crowd(SynchronousTestCase):
 
     async def news(self) -> bytes:
         self.asked += 1
+        if self.before_news is not None:
+            await self.before_news()
         if self.fails:
             raise OSError("no news")
         return b"%d" % self.asked
@@ -200,6 +205,20 @@ class Crowd(SynchronousTestCase):
         transports = [self.listen()[1] for _ in range(3)]
         self.clock.advance(1)
         self.assertEqual([2, 2, 2], [events(transport)[-1] for transport in transports])
+        self.assertEqual(2, self.asked)
+
+    def test_many_who_come_and_go_have_no_more_of_it_made(self) -> None:
+        """Nor any sooner: at most once a second, also while the last of it is still being made."""
+        made: Deferred[None] = Deferred()
+        self.before_news = lambda: made
+        for number in range(100):
+            channel, _ = self.listen()
+            if number == 50:
+                made.callback(None)
+            channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(1, self.asked)
+        self.clock.advance(1)
+        self.listen()
         self.assertEqual(2, self.asked)
 
     def test_who_comes_beyond_the_most_is_told_so_until_one_has_gone(self) -> None:
