@@ -20,11 +20,9 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from outputd.api.health import Health
-from outputd.api.health import needs as health_needs
 from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
 from outputd.api.results import MOST_BODY_BYTES, Api
-from outputd.api.results import needs as api_needs
 from outputd.client.agent import http_client
 from outputd.intake.admission import Admission
 from outputd.intake.collector import Collector
@@ -58,6 +56,7 @@ from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.summary.keeping_up import KeepingUp
 from outputd.summary.summary import Summary
+from outputd.web.routes import Routes
 from outputd.web.site import Site
 
 _log = Logger()
@@ -116,26 +115,23 @@ class Parts:
         self._queries = Queries(
             lambda: store.files, directory.summary, self._summary.up_to_date, self._asking, reactor, now
         )
-        surroundings = Surroundings(self._results_port, not access.is_open)
-        self._pages = Pages(stats, lambda: store.files, surroundings, self._threads, reactor, now)
+        questions = Questions(self._queries, self._asking, now)
         health = Health(
-            store, ledger, rotation, stats, metrics, Questions(self._queries, self._asking, now), self._pages,
-            directory, lambda: self._summary.failure,
+            store, ledger, rotation, stats, metrics, questions, directory, lambda: self._summary.failure,
             lambda: None if self._feed is None else self._feed.state, self._threads, reactor, now,
             lambda: self._service is not None and self._service.stopping,
         )  # fmt: skip
+        surroundings = Surroundings(self._results_port, not access.is_open)
+        self._pages = Pages(health.report, stats, lambda: store.files, surroundings, self._threads, reactor, now)
         connections = most_connections(options["max-connections"])
-        self._results_site = Site(
-            api.resource(), reactor, self._admission, MOST_BODY_BYTES, connections, access, api_needs
-        )
+        self._results_site = Site(Routes(api.routes()), reactor, self._admission, MOST_BODY_BYTES, connections, access)
         self._health_site = Site(
-            health.resource(),
+            Routes([*health.routes(), *questions.routes(), *self._pages.routes()]),
             reactor,
             Admission(_MIB, reactor.seconds),
             _HEALTH_BODY_BYTES,
             HEALTH_CONNECTIONS,
             access,
-            health_needs,
         )
         self._notifier = notifier = Notifier(os.environ if own_process else {})
         self._pulse = Pulse(notifier, reactor, self._status, lambda: store.turn_s > notifier.watchdog_s)

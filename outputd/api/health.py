@@ -1,4 +1,4 @@
-"""The site of --health-port: is it well, what has it done, what came in last; and the pages for people."""
+"""What --health-port says of the service itself: is it well, what has it done."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from outputd import __version__
 from outputd.api import openapi
-from outputd.api.formats import WithForms
 from outputd.api.metrics import CONTENT_TYPE, Metrics
 from outputd.api.questions import Questions
 from outputd.intake.counters import Stats
 from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
-from outputd.pages import Pages
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
 from outputd.results import timestamps
@@ -30,8 +27,8 @@ from outputd.store.directory import DataDir
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store, StoreFailed
 from outputd.web.answers import JSON, SAFE, Answer, as_json, problem
-from outputd.web.request import CappedRequest
-from outputd.web.routes import Resource, answered, route, with_problems
+from outputd.web.request import CappedRequest, answered
+from outputd.web.routes import Route
 
 _PROOF_S = 2.0
 _LEARNT_S = 2.0
@@ -40,11 +37,11 @@ Check = dict[str, Any]
 
 
 class Health:
-    """What --health-port serves."""
+    """The state of the service, and its routes."""
 
     def __init__(
         self, store: Store, ledger: Ledger, rotation: Rotation, stats: Stats, metrics: Metrics, questions: Questions,
-        pages: Pages, directory: DataDir, summing_up: Callable[[], Failure | None],
+        directory: DataDir, summing_up: Callable[[], Failure | None],
         feed: Callable[[], FeedState | None], in_thread: InThread, clock: IReactorTime, now: Callable[[], float],
         stopping: Callable[[], bool],
     ) -> None:  # fmt: skip
@@ -54,7 +51,6 @@ class Health:
         self._stats = stats
         self._metrics = metrics
         self._questions = questions
-        self._pages = pages
         self._directory = directory
         self._summing_up = summing_up
         self._feed = feed
@@ -65,18 +61,15 @@ class Health:
         self._started = clock.seconds()
         self._disk_low: Failure | None = None
 
-    def resource(self) -> Resource:
-        """The root of the site."""
-        app = Klein()
-        _get(app, "/health", self._health)
-        _get(app, "/ready", self._ready)
-        _get(app, "/metrics", self._text)
-        _get(app, "/stats", self._counts)
-        _get(app, "/openapi.json", self._openapi)
-        self._questions.add_to(app)
-        self._pages.add_to(app, self.report)
-        with_problems(app)
-        return WithForms(app)
+    def routes(self) -> list[Route]:
+        """The routes. Everybody may ask whether it is well."""
+        return [
+            _get("/health", None, self._health),
+            _get("/ready", None, self._ready),
+            _get("/metrics", OPERATOR, self._text),
+            _get("/stats", OPERATOR, self._counts),
+            _get("/openapi.json", OPERATOR, self._openapi),
+        ]
 
     async def report(self) -> dict[str, Any]:
         """How it stands with the service."""
@@ -217,16 +210,11 @@ class Health:
         return _check("warn", Failure(state.reason, state.since), **figures)
 
 
-def needs(method: bytes, path: bytes) -> str | None:
-    """The role that a request to this site needs: everybody may ask whether it is well."""
-    return None if path in (b"/health", b"/ready") else OPERATOR
-
-
-def _get(app: Klein, path: str, work: Callable[[CappedRequest], Coroutine[Any, Any, Answer]]) -> None:
+def _get(path: str, role: str | None, work: Callable[[CappedRequest], Coroutine[Any, Any, Answer]]) -> Route:
     def handler(request: CappedRequest) -> None:
         answered(request, work(request))
 
-    route(app, path, "GET", handler)
+    return Route("GET", path, role, handler)
 
 
 def _check(status: str, failure: Failure | None = None, /, **figures: object) -> Check:

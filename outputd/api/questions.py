@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 
 from outputd.api.formats import MEDIA, wanted_format
@@ -28,12 +27,14 @@ from outputd.api.parameters import (
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
 from outputd.queries import MOST_RECENT, Arrivals, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
+from outputd.queries.tables import Format
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
+from outputd.security.access import OPERATOR
 from outputd.sqlite.errors import DatabaseUnusable
 from outputd.web.answers import SAFE, Answer, problem
-from outputd.web.request import CappedRequest, put_head, send
-from outputd.web.routes import answered, route
+from outputd.web.request import CappedRequest, answered, put_head, send
+from outputd.web.routes import Route
 from outputd.web.streaming import Streaming
 
 MOST_LISTED = 10_000
@@ -49,7 +50,7 @@ _DIGITS = len(str(2**63))
 
 
 class Questions:
-    """The routes, for an application of the health site."""
+    """What the health site answers to those who ask the files."""
 
     def __init__(self, queries: Queries, in_thread: InThread, now: Callable[[], float]) -> None:
         self._queries = queries
@@ -61,20 +62,25 @@ class Questions:
         """Damaged result files that a question has met, by name."""
         return self._queries.unreadable
 
-    def add_to(self, app: Klein) -> None:
-        """Give the routes to an application."""
-        self._route(app, "/recent", self._recent)
-        self._route(app, "/results/<id>", self._result)
-        self._route(app, "/targets", self._targets)
-        self._route(app, "/nodes", self._nodes)
-        self._route(app, "/arrivals", self._arrivals)
-        self._route(app, "/links", self._links)
-        self._route(app, "/hops/<ip>", self._hop)
-        self._route(app, "/paths", self._paths)
-        self._route(app, "/series", self._series)
+    def routes(self) -> list[Route]:
+        """The routes."""
+        return [
+            self._route("/recent", self._recent),
+            self._route("/results/<id>", self._result),
+            self._route("/targets", self._targets),
+            self._route("/nodes", self._nodes),
+            self._route("/arrivals", self._arrivals),
+            self._route("/links", self._links),
+            self._route("/hops/<ip>", self._hop),
+            self._route("/paths", self._paths),
+            self._route("/series", self._series),
+        ]
 
-    def _route(self, app: Klein, path: str, ask: Callable[[Parameters], Coroutine[Any, Any, _Found]]) -> None:
-        route(app, path, "GET", lambda request, **named: answered(request, self._answer(request, ask, named)))
+    def _route(self, path: str, ask: Callable[[Parameters], Coroutine[Any, Any, _Found]]) -> Route:
+        def handler(request: CappedRequest, suffix: str, **named: str) -> None:
+            answered(request, self._answer(request, ask, suffix, named))
+
+        return Route("GET", path, OPERATOR, handler, tuple(MEDIA))
 
     # -- questions -----------------------------------------------------------------------------------
 
@@ -139,8 +145,9 @@ class Questions:
     # -- answers -------------------------------------------------------------------------------------
 
     async def _answer(
-        self, request: CappedRequest, ask: Callable[[Parameters], Coroutine[Any, Any, _Found]], named: Parameters
-    ) -> Answer | None:
+        self, request: CappedRequest, ask: Callable[[Parameters], Coroutine[Any, Any, _Found]], suffix: str,
+        named: Parameters,
+    ) -> Answer | None:  # fmt: skip
         asked = {key.decode(errors="replace"): values[-1].decode(errors="replace")
                  for key, values in request.args.items()}  # fmt: skip
         asking = Deferred.fromCoroutine(ask({**asked, **named}))
@@ -157,14 +164,13 @@ class Questions:
             return problem(503, str(error), retry_after_s=1)
         except DatabaseUnusable as error:
             return problem(503, f"the files cannot be read now: {error}", retry_after_s=5)
-        return await self._give(request, found, headers)
+        return await self._give(request, found, wanted_format(suffix, request.getHeader("Accept")), headers)
 
     async def _give(
-        self, request: CappedRequest, found: Rows | Table | None, headers: Mapping[bytes, bytes]
+        self, request: CappedRequest, found: Rows | Table | None, form: Format, headers: Mapping[bytes, bytes]
     ) -> Answer | None:
         if found is None:
             return problem(404, "there is nothing of this name")
-        form = wanted_format(request)
         headers = {b"Content-Type": MEDIA[form].encode(), b"Vary": b"Accept", **headers, **SAFE}
         if unreadable := self.unreadable:
             headers[b"Unreadable-Files"] = ", ".join(sorted(unreadable)).encode()

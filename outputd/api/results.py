@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from klein import Klein
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.web import server
-from twisted.web.iweb import IRequest
 
 from outputd.api.files import send_part
 from outputd.intake.collector import TOO_MUCH, Collector, Sender
@@ -25,8 +21,8 @@ from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.web.answers import JSON, SAFE, Answer, as_json, problem
 from outputd.web.ranges import byte_range
-from outputd.web.request import CappedRequest, put_head, send
-from outputd.web.routes import Handler, Resource, answered, route, with_problems
+from outputd.web.request import CappedRequest, answered, put_head, send
+from outputd.web.routes import Route
 
 MOST_BODY_BYTES = 8 << 20
 _LARGE_BYTES = 64 * 1024
@@ -53,14 +49,13 @@ class Api:
         self._observe = observe
         self._seconds = seconds
 
-    def resource(self) -> Resource:
-        """The root of the site."""
-        app = Klein()
-        route(app, "/results", "POST", self.post_results)
-        route(app, "/rotate", "POST", self.post_rotate)
-        route(app, "/dump", "GET", self.get_dump)
-        with_problems(app)
-        return _Hot(app, self.post_results)
+    def routes(self) -> list[Route]:
+        """The routes of the site."""
+        return [
+            Route("POST", "/results", NODE, self.post_results),
+            Route("POST", "/rotate", OPERATOR, self.post_rotate),
+            Route("GET", "/dump", OPERATOR, self.get_dump),
+        ]
 
     # -- POST /results -------------------------------------------------------------------------------
 
@@ -180,27 +175,6 @@ class Api:
             return None
         await send_part(request, copy, start, end, self._in_thread)
         return None
-
-
-class _Hot(Resource):
-    """POST /results goes past Klein's router, which costs as much as all the rest of a small POST."""
-
-    def __init__(self, app: Klein, post_results: Handler) -> None:
-        super().__init__(app)
-        self._post_results = post_results
-
-    def render(self, request: IRequest) -> Any:
-        """See KleinResource."""
-        assert isinstance(request, CappedRequest)
-        if request.path == b"/results" and request.method == b"POST":
-            self._post_results(request)
-            return server.NOT_DONE_YET
-        return super().render(request)
-
-
-def needs(method: bytes, path: bytes) -> str:
-    """The role that a request to this site needs."""
-    return NODE if path == b"/results" else OPERATOR
 
 
 def _answer(collected: Collected) -> Answer:

@@ -9,11 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import msgspec
-from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from outputd.pages.assets import Assets
@@ -22,13 +20,12 @@ from outputd.pages.templates import page
 from outputd.process.threads import InThread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
+from outputd.security.access import OPERATOR
 from outputd.store.file import FileInfo
 from outputd.web.answers import problem
 from outputd.web.request import CappedRequest, send
-from outputd.web.routes import route
+from outputd.web.routes import Route
 
-PATHS = ("/", "/topology", "/targets/<ip>", "/static/<name>", "/events")
-"""The routes; they are for browsers, and no part of the API that the OpenAPI document describes."""
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
     " worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -61,34 +58,41 @@ class Counted(Protocol):
 
 
 class Pages:
-    """The routes of the pages, for an application of the health site."""
+    """What the health site answers to browsers; `report` makes what /health says."""
 
     def __init__(
-        self, stats: Counted, files: Callable[[], list[FileInfo]], surroundings: Surroundings, in_thread: InThread,
-        clock: IReactorTime, now: Callable[[], float] = time.time,
+        self, report: Report, stats: Counted, files: Callable[[], list[FileInfo]], surroundings: Surroundings,
+        in_thread: InThread, clock: IReactorTime, now: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
+        self._report = report
         self._stats = stats
         self._files = files
         self._surroundings = surroundings
         self._in_thread = in_thread
         self._now = now
         self._assets = Assets()
-        self._report: Report | None = None
         self._started_at = timestamps.printed(timestamps.at(now()))
         self._events = Events(self._news, clock)
 
-    def add_to(self, app: Klein, report: Report) -> None:
-        """Give the routes to an application; `report` makes what /health says."""
-        self._report = report
-        route(app, "/", "GET", partial(self._send_page, name="overview", title="Overview"))
-        route(app, "/topology", "GET", partial(self._send_page, name="topology", title="Topology"))
-        route(app, "/events", "GET", self._events.listen)
-        route(app, "/targets/<ip>", "GET", self._target)
-        route(app, "/static/<name>", "GET", self._assets.send)
+    def routes(self) -> list[Route]:
+        """The routes; they are for browsers, and no part of the API that the OpenAPI document describes."""
+        return [
+            Route("GET", "/", OPERATOR, self._overview),
+            Route("GET", "/topology", OPERATOR, self._topology),
+            Route("GET", "/events", OPERATOR, self._events.listen),
+            Route("GET", "/targets/<ip>", OPERATOR, self._target),
+            Route("GET", "/static/<name>", OPERATOR, self._assets.send),
+        ]
 
     def stop(self) -> None:
         """End the news, so that nothing is in flight that would not end by itself."""
         self._events.stop()
+
+    def _overview(self, request: CappedRequest) -> None:
+        self._send_page(request, "overview", "Overview")
+
+    def _topology(self, request: CappedRequest) -> None:
+        self._send_page(request, "topology", "Topology")
 
     def _target(self, request: CappedRequest, ip: str) -> None:
         address = canonical(ip)
@@ -108,7 +112,6 @@ class Pages:
 
     async def _news(self) -> bytes:
         """The state of the service in JSON: what /health says, the rejects by reason, and the files."""
-        assert self._report is not None, "add_to comes first"
         report = await self._report()
         files = self._files()
         sizes = await self._in_thread(_sizes, files)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from functools import lru_cache
 from io import BytesIO
-from typing import Protocol
-from urllib.parse import unquote_to_bytes
+from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import datetimeToString
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
 
 from outputd.process.log import Logger
 from outputd.security.access import Access, Holder
 from outputd.web.answers import Answer, problem
+from outputd.web.routes import Found, Miss, Routes
 
 _log = Logger()
 
@@ -56,7 +56,7 @@ class Place(Protocol):
     admission: Room
     access: Access
     most_body_bytes: int
-    resource: IResource
+    resource: Routes
     in_flight: int
     draining: bool
 
@@ -70,7 +70,7 @@ class Place(Protocol):
 class CappedRequest(server.Request):
     """A request whose body is kept in memory within the site's limits; beyond them it is read and thrown away.
 
-    `refusal` is the status that such a body gets, 0 for a good one; `form` is what a suffix of the path asks for.
+    `refusal` is the status that such a body gets, 0 for a good one; `found` is what its path and method lead to.
     Whoever takes the body keeps the request under way, and its memory held, until it calls `end`: what is being stored
     is stored even when the client hangs up.
     """
@@ -79,7 +79,7 @@ class CappedRequest(server.Request):
     site: Place  # type: ignore[assignment]  # as above
     content: BytesIO
     refusal = 0
-    form = ""
+    found: Found | Miss
     gone = False
     under_way = False
     holder: Holder | None = None
@@ -143,10 +143,7 @@ class CappedRequest(server.Request):
         if site.draining:
             self.close_after()
         self.responseHeaders.setRawHeaders(b"Date", (_date(int(time.time())),))
-        if self.path.startswith((b"http://", b"https://")):  # the absolute form, which every server must take
-            self.path = b"/" + self.path.partition(b"://")[2].partition(b"/")[2]
-        self.prepath = []
-        self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
+        self.found = site.resource.find(self.method, self.path)
         refusal = site.refusal(self)
         if refusal is not None:
             send(self, *refusal)
@@ -224,16 +221,27 @@ def send(request: CappedRequest, status: int, body: bytes, headers: Mapping[byte
     """Write an answer, unless the client has gone."""
     if request.gone:
         return
-    put(request, (status, body, headers))
+    put_head(request, status, headers, len(body))
     request.write(body)
     request.finish()
 
 
-def put(request: IRequest, answer: Answer) -> bytes:
-    """Set status and headers, and return the body for Klein to write."""
-    status, body, headers = answer
-    put_head(request, status, headers, len(body))
-    return body
+def answered(request: CappedRequest, work: Coroutine[Any, Any, Answer | None]) -> None:
+    """Send what `work` returns, None when it has sent the answer itself.
+
+    The work goes on when the client hangs up; the request is under way until it ends.
+    """
+
+    def done(outcome: Answer | Failure | None) -> None:
+        try:
+            if isinstance(outcome, Failure):
+                request.processingFailed(outcome)
+            elif outcome is not None:
+                send(request, *outcome)
+        finally:
+            request.end()
+
+    Deferred.fromCoroutine(work).addBoth(done)
 
 
 def put_head(request: IRequest, status: int, headers: Mapping[bytes, bytes], length: int | None) -> None:

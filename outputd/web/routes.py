@@ -1,101 +1,123 @@
-"""Routes: from a path and a method to the handler, and what is said where there is none."""
+"""Routes: what is answered at a path, to whom, and by what. A path and a method are matched once, and in one place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Concatenate
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Concatenate, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from klein import Klein
-from klein.resource import KleinResource
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-from twisted.web import server
-from twisted.web.iweb import IRequest
-from werkzeug.exceptions import HTTPException
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
-from outputd.process.log import Logger
+from outputd.security.access import OPERATOR
 from outputd.web.answers import Answer, problem
-from outputd.web.request import CappedRequest, put, send
 
-_log = Logger()
-Handler = Callable[Concatenate[CappedRequest, ...], None]
-"""Sends the answer itself, at once or later."""
+Handler = Callable[Concatenate[Any, ...], None]
+"""Sends the answer to a request itself, at once or later; it is given the path's `<parts>` by their names."""
 
 
-def answered(request: CappedRequest, work: Coroutine[Any, Any, Answer | None]) -> None:
-    """Send what `work` returns, None when it has sent the answer itself.
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path with its `<parts>`, the role that it asks for (None: everybody's), and what answers it.
 
-    The work goes on when the client hangs up; the request is under way until it ends.
+    A path with `suffixes` may end in one of them (`/targets.csv`); its handler gets it as `suffix`, "" for none.
+    GET is HEAD, too.
     """
 
-    def done(outcome: Answer | Failure | None) -> None:
+    method: str
+    path: str
+    role: str | None
+    handler: Handler
+    suffixes: tuple[str, ...] = ()
+
+
+class Found(NamedTuple):
+    """The route of a request, and what stands in its path."""
+
+    route: Route
+    parts: Mapping[str, str]
+
+    @property
+    def role(self) -> str | None:
+        """Who may ask: that of the route."""
+        return self.route.role
+
+
+class Miss(NamedTuple):
+    """There is no route: what is answered instead, and to whom. Others are not told which paths there are."""
+
+    answer: Answer
+    role: str | None = OPERATOR
+
+
+class Routes(Resource):
+    """The routes of a site, as its resource. Klein has the table."""
+
+    isLeaf = True
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        super().__init__()
+        self.all = tuple(routes)
+        app = Klein()
+        self._by_endpoint: dict[str, Route] = {}
+        self._exact: dict[tuple[bytes, bytes], Found] = {}
+        for route in self.all:
+            endpoint = f"{route.method} {route.path}"
+            app.route(route.path, methods=[route.method], endpoint=endpoint)(route.handler)
+            self._by_endpoint[endpoint] = route
+            if "<" not in route.path:
+                found = Found(route, {"suffix": ""} if route.suffixes else {})
+                self._exact[route.method.encode(), route.path.encode()] = found
+        self._table = app.url_map.bind("outputd")
+
+    def find(self, method: bytes, target: bytes) -> Found | Miss:
+        """The route of a request, by the method and the target of its first line alone.
+
+        A path that is spelled as it is declared costs one look-up: Klein's table costs as much as a small POST.
+        """
+        return self._exact.get((method, target)) or self._search(method, _path_of(target))
+
+    def render(self, request: Any) -> int:
+        """See Resource."""
+        found = request.found
+        found.route.handler(request, **found.parts)
+        return NOT_DONE_YET
+
+    def _search(self, method: bytes, path: bytes) -> Found | Miss:
+        if not path.startswith(b"/"):
+            return _NOWHERE
         try:
-            if isinstance(outcome, Failure):
-                request.processingFailed(outcome)
-            elif outcome is not None:
-                send(request, *outcome)
-        finally:
-            request.end()
-
-    Deferred.fromCoroutine(work).addBoth(done)
-
-
-def route(app: Klein, path: str, method: str, handler: Handler) -> None:
-    """Give a route to a handler, which gets the path's `<parts>` by their names.
-
-    Klein would cancel the handler's own Deferred when the client hangs up.
-    """
-
-    def endpoint(request: CappedRequest, **parts: str) -> Deferred[None]:
-        finished: Deferred[None] = Deferred()
-        request.notifyFinish().addBoth(lambda _: finished.callback(None))
-        handler(request, **parts)
-        return finished
-
-    app.route(path, methods=[method], endpoint=f"{method} {path}")(endpoint)
-
-
-class Resource(KleinResource):
-    """A Klein application as the root of a site; what Klein cannot route is a problem, never HTML."""
-
-    def render(self, request: IRequest) -> Any:
-        """See KleinResource."""
-        assert isinstance(request, CappedRequest)
-        try:
-            method, path = request.method.decode("ascii"), b"/".join(request.postpath or ()).decode()
+            verb, text = method.decode("ascii"), unquote_to_bytes(path).decode()
         except UnicodeDecodeError:
-            send(request, *problem(400, "the method is not ASCII, or the path not UTF-8"))
-            return server.NOT_DONE_YET
-        if method != method.upper():  # Klein would take it for the same in capitals
-            allowed = self._app.url_map.bind("outputd").allowed_methods(f"/{path}")
-            send(request, *(_no_such_method(allowed) if allowed else problem(404, _NO_PATH)))
-            return server.NOT_DONE_YET
-        return super().render(request)
+            return Miss(problem(400, "the method is not ASCII, or the path not UTF-8"))
+        stem, _, suffix = text.rpartition(".")
+        here = (self._at(stem, suffix) if suffix else None) or self._at(text)
+        if verb in here:
+            return here[verb]
+        if not here:
+            return _NOWHERE
+        allowed = {b"Allow": ", ".join(sorted(here)).encode()}
+        answer = problem(405, "this path does not know this method", allowed)
+        return Miss(answer, next(iter(here.values())).role)
+
+    def _at(self, path: str, suffix: str = "") -> dict[str, Found]:
+        """What is at a path, by method. Another spelling of a path, to which the table would redirect, is none."""
+        here: dict[str, Found] = {}
+        for method in self._table.allowed_methods(path):
+            endpoint, parts = self._table.match(path, method)
+            route = self._by_endpoint[endpoint]
+            if not suffix or suffix in route.suffixes:
+                here[method] = Found(route, {**parts, "suffix": suffix} if route.suffixes else parts)
+        return here
 
 
-_NO_PATH = "there is nothing at this path"
+_NOWHERE = Miss(problem(404, "there is nothing at this path"))
 
 
-def _no_such_method(allowed: Iterable[str]) -> Answer:
-    return problem(405, "this path does not know this method", {b"Allow": ", ".join(sorted(allowed)).encode()})
-
-
-def with_problems(app: Klein) -> None:
-    """Make every error of a Klein application a problem."""
-
-    def routed(request: IRequest, failure: Failure) -> bytes:
-        error = failure.value
-        assert isinstance(error, HTTPException)
-        if methods := getattr(error, "valid_methods", None):
-            return put(request, _no_such_method(methods))
-        status = error.code or 500
-        if status < 400 or status == 404:  # the former is a redirect to another spelling of the path
-            return put(request, problem(404, _NO_PATH))
-        return put(request, problem(status, error.description or ""))
-
-    def failed(request: IRequest, failure: Failure) -> bytes:
-        _log.failure("a request failed", failure=failure)
-        return put(request, problem(500, "an error in outputd; its log tells more"))
-
-    app.handle_errors(HTTPException)(routed)
-    app.handle_errors(failed)
+def _path_of(target: bytes) -> bytes:
+    """The path of a target, which may be an absolute URL: every server must take that form."""
+    if target.startswith((b"http://", b"https://")):
+        target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+    return target.partition(b"?")[0]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from klein.resource import KleinResource
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.task import LoopingCall
@@ -14,6 +11,7 @@ from outputd.security.access import Access
 from outputd.web.answers import Answer, problem
 from outputd.web.connection import Channel, OneTooMany, has_more
 from outputd.web.request import CappedRequest, Room
+from outputd.web.routes import Miss, Routes
 
 _IDLE_S = 1.0
 _SWEEP_S = 5.0
@@ -30,10 +28,6 @@ def _is_from_another_site(request: CappedRequest) -> bool:
     return origin is not None and origin.partition(b"://")[2] != request.first_header(b"Host")
 
 
-Needs = Callable[[bytes, bytes], str | None]
-"""The role that a request of this method and path needs, None for nobody's."""
-
-
 class Site(server.Site):
     """A site of bounded requests that knows what is in flight and can be drained."""
 
@@ -43,15 +37,14 @@ class Site(server.Site):
     in_flight = 0
 
     def __init__(
-        self, resource: KleinResource, reactor: IReactorTime, admission: Room, most_body_bytes: int,
-        most_connections: int, access: Access, needs: Needs,
+        self, routes: Routes, reactor: IReactorTime, admission: Room, most_body_bytes: int, most_connections: int,
+        access: Access,
     ) -> None:  # fmt: skip
-        super().__init__(resource, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)  # see is_stuck
+        super().__init__(routes, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)  # see is_stuck
         self.admission = admission
         self.most_body_bytes = most_body_bytes
         self.most_connections = most_connections
         self.access = access
-        self._needs = needs
         self.channels: set[Channel] = set()
         self.seconds = reactor.seconds
         self._clock = reactor
@@ -90,14 +83,14 @@ class Site(server.Site):
         """The answer to a request that may not be answered otherwise: from whom it comes, and what for."""
         if request.method not in _SAFE_METHODS and _is_from_another_site(request):
             return problem(403, "a page of another site may not ask for this")
-        role = self._needs(request.method, b"/" + b"/".join(request.postpath or ()))
-        if role is None or not self.access.asks_for(role):
-            return None
-        if request.holder is not None and request.holder.role == role:
-            return None
-        if request.holder is None:
-            return problem(401, f"needed: {self.access.wanted}", _CHALLENGE)
-        return problem(403, f"this is for {role}s, and the token of {request.holder.name} is a {request.holder.role}'s")
+        found, holder = request.found, request.holder
+        if found.role is not None and self.access.asks_for(found.role):
+            if holder is None:
+                return problem(401, f"needed: {self.access.wanted}", _CHALLENGE)
+            if holder.role != found.role:
+                whose = f"the token of {holder.name} is a {holder.role}'s"
+                return problem(403, f"this is for {found.role}s, and {whose}")
+        return found.answer if isinstance(found, Miss) else None
 
     def judge_again(self) -> None:
         """Cut off who is being sent something and may not have it any more: a stream of events would never end."""

@@ -12,13 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd import __version__
-from outputd.api.health import Health, go_duration, needs
+from outputd.api.health import Health, go_duration
 from outputd.api.metrics import Metrics
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import FeedState
 from outputd.process.trouble import Failure
 from outputd.security.access import Access
 from outputd.store.directory import DataDir
+from outputd.web.routes import Routes
 from outputd.web.site import Site
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.makers import a_result, a_trace, many_hops
@@ -45,14 +46,16 @@ class HealthTest(SynchronousTestCase):
         self.summing_up: Failure | None = None
         self.stopping = False
         bench = self.bench
+        questions = bench.questions()
         health = Health(
             bench.store, bench.ledger, bench.rotation, bench.stats, Metrics(bench.stats, {}),
-            bench.questions(), bench.pages(), self.disk, lambda: self.summing_up, lambda: self.state, inline,
+            questions, self.disk, lambda: self.summing_up, lambda: self.state, inline,
             bench.clock, bench.now, lambda: self.stopping,
         )  # fmt: skip
         self.site = Site(
-            health.resource(), bench.clock, Admission(1 << 20, bench.clock.seconds), 64 << 10, 200, Access(), needs
-        )
+            Routes([*health.routes(), *questions.routes()]), bench.clock, Admission(1 << 20, bench.clock.seconds),
+            64 << 10, 200, Access(),
+        )  # fmt: skip
 
     def get(self, path: str) -> Reply:
         """An answer, after the store's turn should it want one."""

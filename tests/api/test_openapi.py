@@ -19,7 +19,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.api import openapi
 from outputd.api.results import MOST_BODY_BYTES
-from outputd.pages import PATHS
 from outputd.process.trouble import Failure
 from outputd.queries import NotReady, TooLong
 from outputd.results.parse import Parser
@@ -169,12 +168,13 @@ class ServiceTests(TestCase):
 
     def test_every_route_is_in_the_document_and_every_path_of_it_is_routed(self) -> None:
         parts = self.running.parts
+        of_pages = {route.path for route in parts._pages.routes()}
         routed = {
-            (method, rule.rule.replace("<", "{").replace(">", "}"), flag)
+            (method, route.path.replace("<", "{").replace(">", "}"), flag)
             for flag, site in (("port", parts._results_site), ("health-port", parts._health_site))
-            for rule in site.resource._app.url_map.iter_rules()
-            for method in rule.methods
-            if rule.rule not in PATHS
+            for route in site.resource.all
+            for method in ((route.method, "HEAD") if route.method == "GET" else (route.method,))
+            if route.path not in of_pages
         }
         self.assertEqual(routed, {(method, path, port_of(path)) for method, path in DOCUMENT.operations})
 

@@ -14,12 +14,12 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from outputd.intake.admission import Admission
 from outputd.security.access import Access
 from outputd.web.connection import Channel
+from outputd.web.request import CappedRequest, send
+from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
 from tests.kit.makers import a_result, a_trace, body_of
 from tests.kit.running import REACTOR, Running, eventually
@@ -634,25 +634,22 @@ class Problems(ApiTest):
             self.assertTrue((self.it.directory / reply.json["file"]).exists())
 
 
-class Answering(Resource):
+class Answering:
     """Answers with `size` bytes, or not at all."""
 
-    isLeaf = True
-
     def __init__(self, size: int | None) -> None:
-        super().__init__()
         self.size = size
-        self.requests: list[Any] = []
+        self.requests: list[CappedRequest] = []
 
-    def render(self, request: Any) -> Any:
+    def answer(self, request: CappedRequest) -> None:
         self.requests.append(request)
-        if self.size is None:
-            return NOT_DONE_YET
-        return bytes(self.size)
+        if self.size is not None:
+            send(request, 200, bytes(self.size), {})
 
 
-def a_site(clock: Clock, resource: Resource) -> Site:
-    site = Site(cast(Any, resource), clock, Admission(64 * MIB, clock.seconds), MOST, 10, Access(), lambda *_: None)
+def a_site(clock: Clock, answering: Answering) -> Site:
+    routes = Routes([Route("POST", "/results", None, answering.answer), Route("GET", "/", None, answering.answer)])
+    site = Site(routes, clock, Admission(64 * MIB, clock.seconds), MOST, 10, Access())
     site.doStart()
     return site
 

@@ -20,7 +20,7 @@ from outputd.intake.collector import Collector, Sender
 from outputd.intake.counters import Stats
 from outputd.ledger.ledger import Ledger
 from outputd.ledger.lessons import Learnt
-from outputd.pages import Pages, Surroundings
+from outputd.pages import Pages, Report, Surroundings
 from outputd.process.threads import InThread
 from outputd.queries import Queries
 from outputd.results import timestamps
@@ -97,10 +97,10 @@ class Bench:
         """The routes that ask them."""
         return Questions(self.queries(), self.in_thread, self.now)
 
-    def pages(self) -> Pages:
+    def pages(self, report: Report) -> Pages:
         """The routes of what a person looks at."""
         surroundings = Surroundings(lambda: 8081, False)
-        return Pages(self.stats, lambda: self.store.files, surroundings, self.in_thread, self.clock, self.now)
+        return Pages(report, self.stats, lambda: self.store.files, surroundings, self.in_thread, self.clock, self.now)
 
     def stop(self) -> None:
         """The end of a process, in order."""

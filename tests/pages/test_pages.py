@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -18,14 +17,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 import outputd.pages
-from outputd.api.health import Health, needs
+from outputd.api.health import Health
 from outputd.api.metrics import Metrics
 from outputd.intake.admission import Admission
 from outputd.pages.events import Events
 from outputd.pages.templates import page
 from outputd.security.access import Access
 from outputd.store.directory import DataDir
-from outputd.web.routes import Resource, route
+from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result
@@ -40,14 +39,19 @@ class PagesTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.bench = bench = Bench(Path(self.mktemp()))
         self.addCleanup(bench.stop)
-        self.pages = bench.pages()
-        self.addCleanup(self.pages.stop)
         health = Health(
             bench.store, bench.ledger, bench.rotation, bench.stats, Metrics(bench.stats, {}), bench.questions(),
-            self.pages, bench.directory, lambda: None, lambda: None, inline, bench.clock, bench.now, lambda: False,
+            bench.directory, lambda: None, lambda: None, inline, bench.clock, bench.now, lambda: False,
         )  # fmt: skip
+        self.pages = bench.pages(health.report)
+        self.addCleanup(self.pages.stop)
         self.site = Site(
-            health.resource(), bench.clock, Admission(1 << 20, bench.clock.seconds), 64 << 10, 200, Access(), needs
+            Routes([*health.routes(), *self.pages.routes()]),
+            bench.clock,
+            Admission(1 << 20, bench.clock.seconds),
+            64 << 10,
+            200,
+            Access(),
         )
 
     def get(self, path: str, **headers: str) -> Reply:
@@ -96,8 +100,7 @@ class Heads(PagesTest):
         self.assertIn(b'data-ip="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"', html)
 
     def test_pages_are_for_operators(self) -> None:
-        for path in (*PAGES, "/events", "/static/style.css"):
-            self.assertEqual("operator", needs(b"GET", path.encode()))
+        self.assertEqual({"operator"}, {route.role for route in self.pages.routes()})
 
 
 class Files(PagesTest):
@@ -180,11 +183,8 @@ class Crowd(SynchronousTestCase):
         self.before_news: Callable[[], Deferred[None]] | None = None
         events = Events(self.news, self.clock, most=3)
         self.addCleanup(events.stop)
-        app = Klein()
-        route(app, "/", "GET", events.listen)
-        self.site = Site(
-            Resource(app), self.clock, Admission(1 << 20, self.clock.seconds), 1 << 16, 200, Access(), lambda *_: None
-        )
+        routes = Routes([Route("GET", "/", None, events.listen)])
+        self.site = Site(routes, self.clock, Admission(1 << 20, self.clock.seconds), 1 << 16, 200, Access())
 
     async def news(self) -> bytes:
         self.asked += 1

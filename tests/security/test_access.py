@@ -20,7 +20,7 @@ from tests.kit.logs import said
 from tests.kit.makers import a_result, body_of
 from tests.kit.pools import inline
 from tests.kit.running import Running, eventually
-from tests.kit.wire import Reply, Wire
+from tests.kit.wire import Reply, Wire, parsed
 
 NODE = Holder("node", "graz")
 OPERATOR = Holder("operator", "anna")
@@ -150,6 +150,30 @@ class Sites(TestCase):
                 self.assertEqual(reply.status, 401, path)
                 challenge = reply.header("WWW-Authenticate") or ""
                 self.assertTrue("Bearer" in challenge and 'Basic realm="outputd"' in challenge)
+
+    async def test_another_spelling_of_a_path_opens_it_to_nobody_else(self) -> None:
+        await self.begin()
+        for port, serves in (("port", True), ("health-port", False)):
+            for path in (
+                "/results", "//results", "///results", "/%2Fresults", "/%2fresults", "%2Fresults", "/./results",
+                "/x/../results", "/results/", "/results/.", "/results%2F", "/%72esults", "/RESULTS", "/results.json",
+                "/results;x", "/results?x", "results", "http://x/results", "http://x//results", "HTTP://x/results",
+            ):  # fmt: skip
+                statuses = [await self.post_bare(port, path, token) for token in (None, self.operator, self.node)]
+                self.assertEqual(statuses[0], 401, path)
+                if statuses[2] == 200:
+                    self.assertEqual((serves, statuses[1]), (True, 403), path)
+                else:
+                    self.assertIn(statuses[1:], ([404, 403], [405, 403]), path)
+
+    async def post_bare(self, port: str, path: str, token: str | None) -> int:
+        """The status of a POST whose path no client tidies up."""
+        wire = await self.it.connect(port)
+        leave = "" if token is None else f"Authorization: Bearer {token}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{leave}Content-Length: 2\r\n\r\n[]"
+        wire.write(head.encode())
+        await wire.closed
+        return parsed(wire.data).status
 
     async def test_health_and_ready_are_everybody_s(self) -> None:
         await self.begin()

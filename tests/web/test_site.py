@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import trustme
-from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -24,8 +23,8 @@ from outputd.security.access import Access
 from outputd.security.certificates import Certificates
 from outputd.web.answers import Answer, as_json
 from outputd.web.connection import Channel, OneTooMany
-from outputd.web.request import CappedRequest
-from outputd.web.routes import Resource, answered, route, with_problems
+from outputd.web.request import CappedRequest, answered
+from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
 from tests.kit.certificates import write_certificate
 from tests.kit.makers import a_result, body_of
@@ -41,13 +40,12 @@ class Work:
 
     def __init__(self) -> None:
         self.under_way: list[Deferred[Answer]] = []
-        app = Klein()
-        route(app, "/echo", "POST", self.echo)
-        route(app, "/slow", "GET", self.slow)
-        route(app, "/large", "GET", self.large)
-        route(app, "/bug", "GET", self.bug)
-        with_problems(app)
-        self.resource = Resource(app)
+        self.routes = Routes([
+            Route("POST", "/echo", None, self.echo),
+            Route("GET", "/slow", None, self.slow),
+            Route("GET", "/large", None, self.large),
+            Route("GET", "/bug", None, self.bug),
+        ])  # fmt: skip
 
     def echo(self, request: CappedRequest) -> None:
         if request.refusal:
@@ -85,7 +83,7 @@ class SiteTest(SynchronousTestCase):
         self.clock = Clock()
         self.work = Work()
         self.admission = Admission(1000, self.clock.seconds)
-        self.site = Site(self.work.resource, self.clock, self.admission, 100, 3, Access(), lambda *_: None)
+        self.site = Site(self.work.routes, self.clock, self.admission, 100, 3, Access())
         self.site.startFactory()
 
     def say(self, *requests: bytes) -> tuple[Any, StringTransport]:
@@ -339,9 +337,7 @@ class SlowReaders(TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.work = Work()
-        self.site = Site(
-            self.work.resource, self.clock, Admission(1000, self.clock.seconds), 100, 10, Access(), lambda *_: None
-        )
+        self.site = Site(self.work.routes, self.clock, Admission(1000, self.clock.seconds), 100, 10, Access())
         self.port = REACTOR.listenTCP(0, self.served(), interface="127.0.0.1")
         self.client = socket.socket()
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

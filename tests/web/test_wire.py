@@ -9,7 +9,6 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from klein import Klein
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -18,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.intake.admission import Admission
 from outputd.security.access import Access
 from outputd.web.answers import Answer, as_json
-from outputd.web.request import CappedRequest
-from outputd.web.routes import Resource, answered, route, with_problems
+from outputd.web.request import CappedRequest, answered
+from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
 from tests.kit.wire import over_the_wire
 
@@ -37,9 +36,8 @@ class Said:
     body: bytes
 
 
-def echoing() -> Resource:
+def echoing() -> Routes:
     """A small application: /echo answers with the body that it was given, in hexadecimal digits."""
-    app = Klein()
 
     def echo(request: CappedRequest) -> None:
         async def answer() -> Answer:
@@ -47,12 +45,10 @@ def echoing() -> Resource:
 
         answered(request, answer())
 
-    route(app, "/echo", "POST", echo)
-    with_problems(app)
-    return Resource(app)
+    return Routes([Route("POST", "/echo", None, echo)])
 
 
-RESOURCE = echoing()
+ROUTES = echoing()
 
 
 class Conversation:
@@ -61,7 +57,7 @@ class Conversation:
     def __init__(self, *pieces: bytes) -> None:
         clock = Clock()
         self.admission = Admission(10 * MOST, clock.seconds)
-        self.site = Site(RESOURCE, clock, self.admission, MOST, 3, Access(), lambda *_: None)
+        self.site = Site(ROUTES, clock, self.admission, MOST, 3, Access())
         channel, transport = over_the_wire(self.site)
         for piece in pieces:
             if not transport.disconnecting:
