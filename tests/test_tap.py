@@ -112,9 +112,14 @@ class Flags(SynchronousTestCase):
         """Rule 23."""
         for flag, word in {
             "--feed=none": "--feed", "--input-url=input-service:8080": "--input-url", "--port=65536": "--port",
-            "--health-port=100000": "--health-port", "--nothing": "nothing", "word": "",
+            "--health-port=100000": "--health-port", "--nothing": "nothing",
         }.items():  # fmt: skip
             self.assertIn(word, self.refusal(flag))
+
+    def test_a_word_that_is_no_flag_is_named(self) -> None:
+        """Rule 23: `--verbose yes` says which of its words is wrong."""
+        for flags, word in ((["word"], "'word'"), (["--verbose", "yes", "no"], "'yes'"), (["a\nb"], r"'a\nb'")):
+            self.assertIn(word, self.refusal(*flags))
 
     def test_an_empty_input_url_turns_the_feed_off(self) -> None:
         """Rule 18."""
