@@ -16,7 +16,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from outputd.api.health import Health
@@ -33,6 +32,7 @@ from outputd.ledger.lessons import Learnt
 from outputd.pages import Pages, Surroundings
 from outputd.process.lane import Lane
 from outputd.process.log import Logger
+from outputd.process.loops import Every
 from outputd.process.order import CannotStart, OutputService, Stop
 from outputd.process.ports import HEALTH_CONNECTIONS, is_loopback, most_connections
 from outputd.process.reload import Reload, Reloadable
@@ -137,8 +137,7 @@ class Parts:
         self._pulse = Pulse(notifier, reactor, self._status, lambda: store.turn_s > notifier.watchdog_s)
         self._told: tuple[float, int] = reactor.seconds(), 0
         self._trouble = ""
-        self._keeping_up = LoopingCall(lambda: Deferred.fromCoroutine(self._keep_up()))
-        self._keeping_up.clock = reactor
+        self._keeping_up = Every(_LEDGER_EVERY_S, self._keep_up, reactor)
 
     def service(self) -> OutputService:
         """The service of these parts, with its order of starting and stopping."""
@@ -282,7 +281,7 @@ class Parts:
         self._pulse.start()
         self._rotation.start()
         self._summary.start()
-        self._keeping_up.start(_LEDGER_EVERY_S, now=False)
+        self._keeping_up.start(now=False)
         if self._feed is not None:
             self._feed.startService()
         for name, port in self._ports.items():
@@ -387,8 +386,7 @@ class Parts:
         self._pages.stop()
 
     async def _close_store(self) -> None:
-        if self._keeping_up.running:
-            self._keeping_up.stop()
+        await self._keeping_up.stop()
         await self._store.close()
 
     async def _stop_threads(self) -> None:

@@ -26,7 +26,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ProcessExitedAlready
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
-from twisted.internet.task import LoopingCall, deferLater, react
+from twisted.internet.task import deferLater, react
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IRequest
@@ -35,6 +35,7 @@ from twisted.web.server import Site
 from outputd.client.agent import in_words
 from outputd.client.urls import as_treq_takes_it
 from outputd.demo.internet import VANTAGE_POINTS, Result, World
+from outputd.process.loops import Every
 
 _ANSWER_S = 10.0
 _START_S = 15.0
@@ -242,11 +243,10 @@ async def _run(reactor: Any, options: argparse.Namespace) -> None:
         await _up(reactor, http, options.health_port, stopped)
     else:
         board.line("demo", f"posting to {options.url}; hops are awaited at http://localhost:{options.hops_port}/hops")
-    posting = LoopingCall(lambda: Deferred.fromCoroutine(demo.post()))
-    posting.clock = reactor
-    posting.start(options.every)
+    posting = Every(options.every, demo.post, reactor)
+    posting.start()
     reason = await stopped
-    posting.stop()
+    posting.stop()  # a service that hangs must not keep the demonstration
     if service is not None:
         service.stop()
         await service.gone

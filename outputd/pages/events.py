@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
-from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from outputd.process.log import Logger
+from outputd.process.loops import Every
 from outputd.web.answers import problem
 from outputd.web.request import CappedRequest, put_head, send
 
@@ -39,13 +38,11 @@ class Events:
         self, news: Callable[[], Awaitable[bytes]], clock: IReactorTime, most: int = MOST_LISTENERS
     ) -> None:  # fmt: skip
         self._news = news
-        self._clock = clock
         self._most = most
         self._listeners: set[_Listener] = set()
         self._stopped = False
         self._newest = b""
-        self._is_telling = False
-        self._pause: Deferred[None] | None = None
+        self._telling = Every(_EVERY_S, self._tell, clock)
 
     def listen(self, request: CappedRequest) -> None:
         """Send events until the client goes, or `stop`; 503 when too many listen."""
@@ -62,32 +59,20 @@ class Events:
         request.registerProducer(listener, True)
         request.write(b"retry: %d\n\n" % (1000 * _RETRY_S))
         listener.tell(self._newest)
-        if not self._is_telling:
-            self._is_telling = True
-            Deferred.fromCoroutine(self._tell_each_second())
+        self._telling.start()
 
     def stop(self) -> None:
         """End all listening; browsers come again by themselves."""
         self._stopped = True
         for listener in list(self._listeners):
             listener.end()
-        if self._pause is not None:
-            self._pause.cancel()
-
-    async def _tell_each_second(self) -> None:
-        """Return when nobody has listened for the last second."""
-        try:
-            while self._listeners:
-                await self._tell()
-                self._pause = deferLater(self._clock, _EVERY_S)
-                await self._pause
-        except CancelledError:
-            pass
-        finally:
-            self._is_telling = False
-            self._newest = b""
+        self._telling.stop()
 
     async def _tell(self) -> None:
+        if not self._listeners:  # nobody has listened for the last second
+            self._telling.stop()
+            self._newest = b""
+            return
         try:
             news = await self._news()
         except Exception:

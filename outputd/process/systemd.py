@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.task import LoopingCall
+from outputd.process.loops import Every
 
 _STATUS_EVERY_S = 5.0
 READY = "READY=1"
@@ -49,22 +49,20 @@ class Pulse:
         self._notifier = notifier
         self._status = status
         self._is_stuck = is_stuck
-        self._telling = LoopingCall(self._tell)
-        self._living = LoopingCall(self._live)
-        self._telling.clock = self._living.clock = clock
+        self._telling = Every(_STATUS_EVERY_S, self._tell, clock)
+        self._living = Every(notifier.watchdog_s / 2, self._live, clock)
 
     def start(self) -> None:
         """Say that the service is ready, and go on."""
         self._notifier.tell(READY)
-        self._telling.start(_STATUS_EVERY_S)
+        self._telling.start()
         if self._notifier.watchdog_s:
-            self._living.start(self._notifier.watchdog_s / 2)
+            self._living.start()
 
     def stop(self) -> None:
         """Say that it stops. The watchdog is served on: a stop has a deadline of its own."""
         self._notifier.tell(STOPPING)
-        if self._telling.running:
-            self._telling.stop()
+        self._telling.stop()
 
     def _tell(self) -> None:
         self._notifier.tell(f"STATUS={self._status()}")

@@ -14,12 +14,13 @@ from typing import Any, TextIO
 from hyperlink import URL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, deferLater, react
+from twisted.internet.task import deferLater, react
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IPolicyForHTTPS
 
 from outputd import __version__
 from outputd.client.urls import as_treq_takes_it
+from outputd.process.loops import Every
 from outputd.process.threads import Threads
 from outputd.process.time import by_monotonic_time
 from outputd.process.trouble import Unusable
@@ -203,9 +204,12 @@ class Command:
         await self._in_thread(refused.open)
         delivery = Delivery(source, journal, refused, self._target.compress)
         self._screen.begin(file.name, stored_before)
-        bar = LoopingCall(lambda: self._screen.progress(journal.totals, delivery.position, source.size_bytes))
-        bar.clock = self._reactor
-        bar.start(_BAR_EVERY_S if self._screen.is_terminal else _PLAIN_EVERY_S, now=self._screen.is_terminal)
+        bar = Every(
+            _BAR_EVERY_S if self._screen.is_terminal else _PLAIN_EVERY_S,
+            lambda: self._screen.progress(journal.totals, delivery.position, source.size_bytes),
+            self._reactor,
+        )
+        bar.start(now=self._screen.is_terminal)
         whole = False
         try:
             await self._sender.send(delivery)

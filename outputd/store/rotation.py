@@ -6,11 +6,10 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 
 from outputd.process.log import Logger
+from outputd.process.loops import Every
 from outputd.process.trouble import Failure
 from outputd.store.store import Store, StoreFailed
 
@@ -19,26 +18,21 @@ _EVERY_S = 1.0
 
 
 class Rotation:
-    """Asks the store by a LoopingCall. `before_prune` makes sure that a file's hops and keys are kept elsewhere."""
+    """Asks the store every second. `before_prune` makes sure that a file's hops and keys are kept elsewhere."""
 
     def __init__(self, store: Store, clock: IReactorTime, before_prune: Callable[[], Awaitable[object]]) -> None:
         self._store = store
         self._before_prune = before_prune
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.ask()))
-        self._loop.clock = clock
+        self._asking = Every(_EVERY_S, self.ask, clock)
         self.failure: Failure | None = None
 
     def start(self) -> None:
         """Ask from now on."""
-        self._loop.start(_EVERY_S, now=True)
+        self._asking.start()
 
     async def stop(self) -> None:
         """Return when a rotation under way has ended; ask no more."""
-        if self._loop.running:
-            ended = self._loop.deferred
-            self._loop.stop()
-            if ended is not None:
-                await ended
+        await self._asking.stop()
 
     async def rotate(self, why: str) -> Path:
         """Begin a new file now. Raises OSError and sqlite3.Error when none can be made; then the old one goes on."""
@@ -53,7 +47,7 @@ class Rotation:
         return path
 
     async def ask(self) -> None:
-        """Do what is due. An error is logged and the next second tries again: a LoopingCall would stop for good."""
+        """Do what is due. An error is logged, and the next second tries again."""
         try:
             try:
                 why = self._store.why_due()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.web import server
 
+from outputd.process.loops import Every
 from outputd.security.access import Access
 from outputd.web.answers import Answer, problem
 from outputd.web.connection import Channel, OneTooMany, has_more
@@ -49,12 +49,11 @@ class Site(server.Site):
         self.seconds = reactor.seconds
         self._clock = reactor
         self._drained: Deferred[None] | None = None
-        self._sweeping = LoopingCall(self._sweep)
-        self._sweeping.clock = reactor
+        self._sweeping = Every(_SWEEP_S, self._sweep, reactor)
 
     def startFactory(self) -> None:
         """Begin to drop connections that make no progress. No access log: it costs as much as the answer."""
-        self._sweeping.start(_SWEEP_S, now=False)
+        self._sweeping.start(now=False)
 
     def acceptableProtocols(self) -> list[bytes]:
         """The one that the channel speaks: twisted.web would offer HTTP/2 to TLS clients where its parts are there."""
@@ -117,8 +116,7 @@ class Site(server.Site):
                 late.cancel()
         for channel in list(self.channels):
             channel.abort()
-        if self._sweeping.running:
-            self._sweeping.stop()
+        self._sweeping.stop()
 
     def request_ended(self) -> None:
         """A request was answered, or its client has gone and its work is done."""

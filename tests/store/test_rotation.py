@@ -165,7 +165,7 @@ class Pruning(RotationTest):
 
 
 class Trouble(RotationTest):
-    """A failure is told, and the next second tries again: a LoopingCall would stop for good."""
+    """A failure is told, and the next second tries again."""
 
     def break_down(self) -> None:
         async def no_thread(work: Any, *args: Any, **kwargs: Any) -> Any:
