@@ -41,9 +41,10 @@ class VersionTests(SynchronousTestCase):
         said = _run(sys.executable, "-W", "ignore", "setup.py", "--version").split()[-1]
         self.assertEqual(said, outputd.__version__)
 
-    def test_the_changelog_begins_with_the_version_of_the_package(self) -> None:
+    def test_the_changelog_begins_with_what_is_unreleased_and_the_version_of_the_package(self) -> None:
         headings = re.findall(r"^## (\S+)", (TOP / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-        self.assertEqual(headings[0], outputd.__version__)
+        released = [heading for heading in headings if heading != "Unreleased"]
+        self.assertEqual((["Unreleased", outputd.__version__], outputd.__version__), (headings[:2], released[0]))
 
 
 class StartTests(SynchronousTestCase):

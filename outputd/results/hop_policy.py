@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from typing import Final
 
 from outputd.results.addresses import packed
@@ -129,9 +129,15 @@ _REACHABLE: Final = [block for block, reachable in _SPECIAL_PURPOSE.items() if r
 # RFC 6052, 3.1: no IPv4 address that is not global may stand behind the well-known prefix of NAT64. Routers behind a
 # translator show themselves so all the same (64:ff9b::10.0.0.1); the Internet cannot reach them.
 _NOT_BEHIND_NAT64: Final = [_translated(block) for block in (*_NEVER_FED, *_SPECIAL) if ":" not in block]
+# Nothing outside 2000::/3 is given out as global unicast (RFC 4291, 2.4) but for NAT64: not site-local addresses
+# (fec0::/10), nor IPv4 ones in a dress of IPv6 (::127.0.0.1, ::ffff:0:127.0.0.1).
+_NOT_GLOBAL: Final = [
+    *map(str, IPv6Network("::/3").address_exclude(IPv6Network(f"{_NAT64}/96"))), "4000::/2", "8000::/1",
+]  # fmt: skip
 _KEPT_BACK: Final = {
     FEED_ALL: _kept_back([*_NEVER_FED], []),
     FEED_PUBLIC: _kept_back(
-        [*_NEVER_FED, *_SPECIAL, *_NOT_BEHIND_NAT64], [block for block in _REACHABLE if not block.startswith(_NAT64)]
+        [*_NEVER_FED, *_SPECIAL, *_NOT_BEHIND_NAT64, *_NOT_GLOBAL],
+        [block for block in _REACHABLE if not block.startswith(_NAT64)],
     ),
 }

@@ -56,7 +56,9 @@ class Parser:
         except msgspec.ValidationError:
             found = list(_decode_each(_items(body)))
         except (ValueError, RecursionError) as error:
-            raise NotResults(_why_not_json(error)) from None
+            if isinstance(error, RecursionError | UnicodeDecodeError) or _without_lone_surrogates(body) is body:
+                raise NotResults(_why_not_json(error)) from None
+            found = list(_decode_each(_items(body)))
         self._add_rows(batch, found, body, horizon)
         return batch
 
@@ -66,7 +68,7 @@ class Parser:
         targets, stored = self._targets.get, timestamps.stored
         created_at, latest = batch.received_at, ""
         place = successful = 0
-        items: list[msgspec.Raw] | None = None
+        items: Sequence[bytes | msgspec.Raw] | None = None
         for index, result in enumerate(found):
             if isinstance(result, Rejected):
                 batch.rejected.append(result)
@@ -128,19 +130,47 @@ _decode_one = msgspec.json.Decoder(PingResult).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 # Possessive, and an open string is one token: else a string without an end takes time by the square of its length.
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
+# Up to an escape of half a UTF-16 pair without its other half, which is legal in JSON and no text; Python writes it.
+_UP_TO_LONE_SURROGATE = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB]..\\u[dD][c-fC-F]|\\(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).?)*+", re.DOTALL
+)
+_ESCAPE_BYTES = len(rb"\ud800")
 _WHERE = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(\w+)`$")
 
 
-def _items(body: bytes) -> list[msgspec.Raw]:
+def _items(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     if body.count(b",") >= MOST_RESULTS:
         _count_items(body)
+    mended = _without_lone_surrogates(body)
     try:
-        items = _decode_items(body)
+        items = _decode_items(mended)
         body.decode()
     except (ValueError, RecursionError) as error:
         raise NotResults(_why_not_json(error)) from None
-    return items
+    return items if mended is body else list(_as_sent(body, mended, items))
+
+
+def _without_lone_surrogates(body: bytes) -> bytes:
+    """The body with U+FFFD, which has an escape of the same length, in the place of each; the same one without any."""
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return body
+    parts: list[bytes] = []
+    at = 0
+    while (end := _UP_TO_LONE_SURROGATE.match(body, at).end()) < len(body):  # type: ignore[union-attr]  # it may be empty
+        parts += (body[at:end], rb"\ufffd")
+        at = end + _ESCAPE_BYTES
+    return b"".join((*parts, body[at:])) if parts else body
+
+
+def _as_sent(body: bytes, mended: bytes, items: Sequence[msgspec.Raw]) -> Iterator[bytes]:
+    """The items of a body as they stand in it, each where it stands in the mended one."""
+    end = 0
+    for item in items:
+        text = bytes(item)
+        start = mended.index(text, end)
+        end = start + len(text)
+        yield body[start:end]
 
 
 def _count_items(body: bytes) -> None:
@@ -158,12 +188,14 @@ def _count_items(body: bytes) -> None:
                 raise TooManyResults
 
 
-def _decode_each(items: Sequence[msgspec.Raw]) -> Iterator[PingResult | Rejected]:
+def _decode_each(items: Sequence[bytes | msgspec.Raw]) -> Iterator[PingResult | Rejected]:
     for index, item in enumerate(items):
         try:
             yield _decode_one(item)
         except msgspec.ValidationError as error:
             yield _rejected_by_type(index, str(error), bytes(item))
+        except msgspec.DecodeError:
+            yield Rejected(index, "", "a lone surrogate (\\ud800 to \\udfff) is no text", bytes(item)[:MOST_RAW_BYTES])
 
 
 def _rejected_by_type(index: int, message: str, raw: bytes) -> Rejected:

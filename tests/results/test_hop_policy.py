@@ -43,6 +43,16 @@ class Feeding(SynchronousTestCase):
         "fd12::1",
         "2001:db8::1",
         "64:ff9b:1::1",
+        "fec0::1",
+        "feff:ffff::1",
+        "::127.0.0.1",
+        "::8.8.8.8",
+        "::ffff:0:127.0.0.1",
+        "::ffff:0:8.8.8.8",
+        "1fff:ffff::1",
+        "4000::1",
+        "9000::1",
+        "fbff::1",
     )
     public = (
         "1.0.0.0",
@@ -89,10 +99,15 @@ class Feeding(SynchronousTestCase):
             self.assertTrue(may_be_fed(address), address)
 
     def test_public_follows_the_most_specific_block_of_the_registries(self) -> None:
-        """Rule 17: RFC 8190; outside of the blocks everything is fed, multicast excepted."""
+        """Rule 17: RFC 8190; outside of the blocks what is global unicast is fed, and nothing else."""
         may_be_fed = feedable(FEED_PUBLIC)
         table = [(ip_network(block), reachable) for block, reachable in _SPECIAL_PURPOSE.items()]
-        multicast = (ip_network("224.0.0.0/4"), ip_network("ff00::/8"))
+        unicast = (
+            ip_network("0.0.0.0/1"),
+            ip_network("128.0.0.0/2"),
+            ip_network("192.0.0.0/3"),
+            ip_network("2000::/3"),
+        )
         for address in some_addresses(6):
             text = canonical(str(address))
             assert text is not None
@@ -100,7 +115,7 @@ class Feeding(SynchronousTestCase):
             if plain in ip_network("64:ff9b::/96"):
                 continue
             blocks = [(network.prefixlen, reachable) for network, reachable in table if plain in network]
-            expected = max(blocks)[1] if blocks else not any(plain in block for block in multicast)
+            expected = max(blocks)[1] if blocks else any(plain in block for block in unicast)
             self.assertEqual(may_be_fed(text), expected, text)
 
     def test_public_feeds_the_globally_reachable_exceptions(self) -> None:

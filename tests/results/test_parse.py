@@ -394,7 +394,8 @@ class Neighbours(ResultsTest):
 
     bad: tuple[Any, ...] = (
         1, None, {}, [], a_result(ip="x"), a_result(timestamp="x"), a_result(sent=-1), a_result(packet_loss=-1),
-        a_trace({"ttl": 256}), a_trace({"ttl": 1}, {"ttl": 2}, {}),
+        a_trace({"ttl": 256}), a_trace({"ttl": 1}, {"ttl": 2}, {}), a_result(error="\ud800"),
+        a_result(other="a\udfff\\"),
     )  # fmt: skip
 
     def test_what_is_no_array_is_no_results(self) -> None:
@@ -415,6 +416,20 @@ class Neighbours(ResultsTest):
             with self.assertRaises(NotResults) as caught:
                 parse(body)
             self.assertIn(word, str(caught.exception))
+
+    def test_a_lone_surrogate_costs_its_item_alone_which_is_kept_as_sent(self) -> None:
+        """Rule 5: Python writes it; a pair and what only looks like one are text."""
+        bad = [a_result(error=text) for text in ("\udc00", "\ud800\ud800 x", "\ud800\\u0041", "\\\ud800")]
+        good = [a_result(error=text) for text in ("\U0001f600", "\\ud800", "\\\\ud800", "\ufffd")]
+        body = json.dumps([*bad, *good], indent=1).encode()
+        batch = parse(body)
+        self.assertEqual([item["error"] for item in good], [row["error"] for row in pings(batch)])
+        self.assertEqual(bad, [json.loads(reject.raw) for reject in batch.rejected])
+        self.assertEqual({("", True)}, {(reject.field, "surrogate" in reject.reason) for reject in batch.rejected})
+
+    def test_a_surrogate_beside_broken_json_is_no_json(self) -> None:
+        for body in (rb'["\ud800",]', rb'["\ud800"', rb'["\ud800\x"]', rb'["\ud80"]', b'["\\ud800\xff"]'):
+            self.assertRaises(NotResults, parse, body)
 
     def test_an_empty_array_is_an_empty_batch(self) -> None:
         """Rule 5: `[]` is ok, 0."""
@@ -439,7 +454,7 @@ class Neighbours(ResultsTest):
             [(reject.index, reject.field) for reject in batch.rejected],
             [
                 (0, ""), (1, ""), (2, "ip"), (3, ""), (4, "ip"), (5, "timestamp"), (6, "sent"), (7, "packet_loss"),
-                (8, "traceroute.hops[0].ttl"), (9, "traceroute.hops[2].ttl"),
+                (8, "traceroute.hops[0].ttl"), (9, "traceroute.hops[2].ttl"), (10, ""), (11, ""),
             ],
         )  # fmt: skip
 
