@@ -198,7 +198,8 @@ _MEASURED: dict[str, Schema] = {
     "results": _count("results", least=1),
     "failed": _count("those without any reply"),
     "sent": _count("packets sent"),
-    "received": _count("packets received"),
+    "received": _count("packets received, duplicates among them"),
+    "lost": _count("packets lost, result by result: duplicates of one make up for no other"),
     "loss_percent": _LOSS,
 }
 _COMPLETE_UNTIL = _or_null(_instant("the arrival up to which all results are counted here; null before any"))

@@ -12,7 +12,7 @@ from outputd.store.fragments import LOSS
 
 ARRIVAL_COLUMNS = (
     Column("start", "time"), Column("results"), Column("failed"), Column("sent"), Column("received"),
-    Column("loss_percent"),
+    Column("lost"), Column("loss_percent"),
 )  # fmt: skip
 
 
@@ -33,11 +33,12 @@ def arrivals(session: Session, asked: Arrivals) -> Table:
         session.execute(
             f"""
             CREATE TEMP TABLE answer AS
-            SELECT datetime(bucket, 'unixepoch') AS start, results, failed, sent, received, {LOSS} AS loss_percent
+            SELECT datetime(bucket, 'unixepoch') AS start, results, failed, sent, received, lost,
+              {LOSS} AS loss_percent
             FROM (
               SELECT CAST(strftime('%s', minute || ':00') AS INTEGER) / :bucket * :bucket AS bucket,
                 sum(results) AS results, sum(failed) AS failed, CAST(total(sent) AS INTEGER) AS sent,
-                CAST(total(received) AS INTEGER) AS received
+                CAST(total(received) AS INTEGER) AS received, CAST(total(lost) AS INTEGER) AS lost
               FROM s.file f CROSS JOIN s.minute m
               WHERE m.file = f.sequence AND m.minute >= :since AND m.minute < :until
                 AND (:node IS NULL OR m.node = :node)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table
 from outputd.results import timestamps
-from outputd.store.fragments import LOSS, NODES_OF_CHOSEN
+from outputd.store.fragments import LOSS, LOST, NODES_OF_CHOSEN
 
 QUANTILES = (10, 25, 50, 75, 90)
 COLUMNS = (
     Column("start", "time"), Column("node"), Column("count"), Column("failed"), Column("sent"), Column("received"),
-    Column("loss_percent"), Column("rtt_min_ns"), *(Column(f"rtt_p{rank}_ns") for rank in QUANTILES),
+    Column("lost"), Column("loss_percent"), Column("rtt_min_ns"), *(Column(f"rtt_p{rank}_ns") for rank in QUANTILES),
     Column("rtt_max_ns"),
 )  # fmt: skip
 
@@ -65,11 +65,11 @@ def series(session: Session, span: Span) -> Table:
           FROM temp.sample
         ), counted AS (
           SELECT start, node, count(*) AS count, count(iif(received > 0, NULL, 1)) AS failed,
-            CAST(total(sent) AS INTEGER) AS sent, CAST(total(received) AS INTEGER) AS received,
+            CAST(total(sent) AS INTEGER) AS sent, CAST(total(received) AS INTEGER) AS received, {LOST} AS lost,
             min(least) AS rtt_min_ns, {quantiles}, max(most) AS rtt_max_ns
           FROM ranked GROUP BY start, node
         )
-        SELECT datetime(start, 'unixepoch') AS start, node, count, failed, sent, received, {LOSS} AS loss_percent,
+        SELECT datetime(start, 'unixepoch') AS start, node, count, failed, sent, received, lost, {LOSS} AS loss_percent,
           rtt_min_ns, {", ".join(f"rtt_p{rank}_ns" for rank in QUANTILES)}, rtt_max_ns
         FROM counted c ORDER BY c.start, c.node
         """)  # fmt: skip

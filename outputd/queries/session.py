@@ -11,6 +11,7 @@ from typing import Any
 from outputd.sqlite.connections import uri
 from outputd.sqlite.errors import GONE, is_damage
 from outputd.store.file import FileInfo
+from outputd.summary.summary import SCHEMA_VERSION
 
 _CACHE_KIB = 8 * 1024
 _LOOK_EVERY = 1_000_000
@@ -86,7 +87,8 @@ class Session:
         """
         try:
             with self._attached(self._summary, "s"):
-                self.execute("SELECT 1 FROM s.file LIMIT 1").fetchone()
+                if self.value("PRAGMA s.user_version") != SCHEMA_VERSION:
+                    raise NotReady("the summary of the files is being made")
                 yield
         except sqlite3.DatabaseError as error:
             if is_damage(error):

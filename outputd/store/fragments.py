@@ -55,5 +55,8 @@ def believable(rtt: str) -> str:
     return f"iif({rtt} < 3600000000000, {rtt}, NULL)"
 
 
-LOSS = "round(iif(sent, max(0.0, 100.0 * (sent - received) / sent), 100.0), 3)"
-"""SQL: percent of the packets, as rule 2 counts it."""
+LOST = "CAST(total(max(0, sent - received)) AS INTEGER)"
+"""SQL: the packets that results have lost in all. One with duplicates has lost none, and makes up for no other."""
+
+LOSS = "round(iif(sent, min(100.0, 100.0 * lost / sent), 100.0), 3)"
+"""SQL: percent of the packets sent, by sums; 100 where none was sent."""

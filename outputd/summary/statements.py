@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outputd.store.fragments import believable, believed, first_above, is_address
+from outputd.store.fragments import LOST, believable, believed, first_above, is_address
 
 _RESULTS_A_STEP = 1000
 SCRATCH_TABLES = ("batch", "result", "reply")
@@ -39,10 +39,11 @@ SELECT max(id), max(last_id), max(received_at) FROM (
 """
 _COUNTED = """
   results = results + excluded.results, failed = failed + excluded.failed,
-  sent = CAST(0.0 + sent + excluded.sent AS INTEGER), received = CAST(0.0 + received + excluded.received AS INTEGER)
+  sent = CAST(0.0 + sent + excluded.sent AS INTEGER), received = CAST(0.0 + received + excluded.received AS INTEGER),
+  lost = CAST(0.0 + lost + excluded.lost AS INTEGER)
 """
-_COUNTS = """
-count(*), count(iif(received > 0, NULL, 1)), CAST(total(sent) AS INTEGER), CAST(total(received) AS INTEGER)
+_COUNTS = f"""
+count(*), count(iif(received > 0, NULL, 1)), CAST(total(sent) AS INTEGER), CAST(total(received) AS INTEGER), {LOST}
 """
 _SEEN = "first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)"
 HOP_AFTER = first_above(":last", "f.traceroute_hops", "traceroute_id", ":low")

@@ -34,7 +34,7 @@ from outputd.summary.statements import (
 
 _log = Logger()
 APPLICATION_ID = 0x6F757473  # "outs"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MOST_LINKS = 100_000
 """Rows of links that are kept for a result file; beyond them, or beyond MOST_PASSAGES, its later hops are left out."""
 MOST_PASSAGES = 200_000
@@ -114,8 +114,13 @@ class Summary:
         marks = tuple(db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         if marks != (APPLICATION_ID, SCHEMA_VERSION):
             if db.execute("SELECT 1 FROM sqlite_schema").fetchone():
-                raise sqlite3.DatabaseError(f"it is of another version ({marks[1]})")
-            schema = importlib.resources.files("outputd.summary").joinpath("schema/1.sql").read_text()
+                _log.info(
+                    "{file} is made anew from the result files: it is of version {found}, and {wanted} is wanted",
+                    file=self.path.name, found=marks[1], wanted=SCHEMA_VERSION,
+                )  # fmt: skip
+                self.remove()
+                return self._opened()
+            schema = importlib.resources.files("outputd.summary").joinpath(f"schema/{SCHEMA_VERSION}.sql").read_text()
             mark = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}"
             db.executescript(f"BEGIN; {schema}; {mark}; COMMIT;")
         db.executescript(SCRATCH)

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.process.threads import Threads
-from outputd.queries import Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
+from outputd.queries import Arrivals, Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
 from outputd.queries import hops as hops_of
 from outputd.queries import links as links_of
 from outputd.queries import results as recent_results
@@ -256,6 +256,27 @@ class Asking(SynchronousTestCase):
             self.assertEqual(
                 (bucket["count"], bucket["failed"], bucket["start"]), (size + 1, 1, "2026-01-07T22:00:00Z")
             )
+
+    def test_duplicates_of_one_result_make_up_for_no_loss_of_another(self) -> None:
+        """Rule 16: over results, nodes, files and buckets alike."""
+        whole, none = a_result(received=8), a_result(received=0)
+        self.bench.post(whole, none, node="a")
+        self.bench.outcome(self.bench.store.rotate())
+        self.bench.post(whole, node="a")
+        self.bench.post(none, node="b")
+        span = Span("8.8.8.8", 3600, "2026-01-01 00:00:00", "2026-02-01 00:00:00")
+        (target,) = read(outcome(self.queries.targets(Choice(10))))["targets"]
+        (arrived,) = read(outcome(self.queries.arrivals(Arrivals(60, span.since, span.until))))["buckets"]
+        counts = [(row["sent"], row["received"], row["lost"], row["loss_percent"]) for row in (target, arrived)]
+        self.assertEqual(counts, [(16, 16, 8, 50.0)] * 2)
+        of_a, of_b = read(outcome(self.queries.series(span)))["buckets"]
+        self.assertEqual((of_a["lost"], of_a["loss_percent"], of_b["lost"], of_b["loss_percent"]), (4, 33.333, 4, 100))
+
+    def test_all_is_lost_where_nothing_was_sent(self) -> None:
+        """Rule 2."""
+        self.bench.post(a_result(sent=0, received=0))
+        (target,) = read(outcome(self.queries.targets(Choice(10))))["targets"]
+        self.assertEqual((target["lost"], target["loss_percent"]), (0, 100))
 
     def test_extremes_are_those_of_the_packets_where_the_node_gave_them(self) -> None:
         self.bench.post(a_result(avg_rtt=5, min_rtt=1, max_rtt=9), a_result(avg_rtt=4))

@@ -17,10 +17,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from outputd.queries.session import NotReady, Session
 from outputd.store.directory import DataDir
 from outputd.store.file import ours
-from outputd.summary.summary import APPLICATION_ID, Summary
+from outputd.summary.summary import APPLICATION_ID, SCHEMA_VERSION, Summary
 from tests.kit.bench import Bench
+from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, many_hops
 from tests.system.harness import CHECKOUT
 
@@ -201,8 +203,9 @@ class Counting(SummaryTest):
         most = 2**63 - 1
         for _ in range(2):
             self.bench.post(*[a_result(sent=most, received=most)] * 3)
+        self.bench.post(*[a_result(sent=most, received=0)] * 3, a_result(sent=0, received=most))
         self.catch_up()
-        self.assertEqual(self.rows("target", "sent, received, results"), [(most, most, 6)])
+        self.assertEqual(self.rows("target", "sent, received, lost, results"), [(most, most, most, 10)])
 
     def test_over_many_links_the_later_hops_are_left_out_and_the_rest_goes_on(self) -> None:
         self.summary.close()
@@ -257,14 +260,23 @@ class Enduring(SummaryTest):
             self.catch_up()
             self.assertEqual(self.everything(), whole)
 
-    def test_a_summary_of_another_version_is_made_anew(self) -> None:
+    def test_one_of_another_version_is_made_anew_as_a_matter_of_course_and_nobody_reads_it_meanwhile(self) -> None:
         self.fill(1)
-        self.summary.close()
-        with contextlib.closing(sqlite3.connect(self.bench.directory.summary)) as db:
-            db.execute("PRAGMA user_version=99")
-            db.execute("CREATE TABLE target (other)")
-        self.catch_up()
-        self.assertEqual(self.everything(), self.anew())
+        for version in (1, 99):
+            self.catch_up()
+            self.summary.close()
+            with contextlib.closing(sqlite3.connect(self.bench.directory.summary)) as db:
+                db.execute(f"PRAGMA user_version={version}")
+                db.execute("ALTER TABLE target DROP COLUMN lost")
+            session = Session(self.bench.store.files, self.bench.directory.summary)
+            with self.assertRaises(NotReady), session.summary():
+                pass
+            session.close()
+            with said() as texts:
+                self.catch_up()
+            self.assertEqual(len(texts), 1, texts)
+            self.assertIn(f"it is of version {version}, and {SCHEMA_VERSION} is wanted", texts[0])
+            self.assertEqual(self.everything(), self.anew())
 
     def test_one_that_is_deleted_under_our_feet_is_made_anew(self) -> None:
         self.fill()

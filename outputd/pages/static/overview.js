@@ -121,7 +121,7 @@ async function askArrivals() {
   const hour = arrivals.span === 3600 ? arrivals.answer : await ask("/arrivals", { since: iso(until - 3_600_000), until: iso(until) });
   const sum = (name) => hour.buckets.reduce((total, bucket) => total + bucket[name], 0);
   lastHour = hour.buckets.length
-    ? { results: sum("results"), failed: sum("failed"), loss: sum("sent") ? Math.max(0, 100 * (1 - sum("received") / sum("sent"))) : 100 }
+    ? { results: sum("results"), failed: sum("failed"), loss: sum("sent") ? (100 * sum("lost")) / sum("sent") : 100 }
     : null;
 }
 choice($("span"), (seconds) => {

@@ -33,7 +33,7 @@ function showFigures() {
   }
   put($("tiles"),
     tile("Last round-trip time", rtt(target.last_rtt_ns), ["last measured ", since(target.last_seen)]),
-    tile("Loss", percent(target.loss_percent), `${count(target.received)} of ${count(target.sent)} packets came back`),
+    tile("Loss", percent(target.loss_percent), `${count(target.lost)} of ${count(target.sent)} packets lost`),
     tile("Results", count(target.results), `${count(target.failed)} without any reply`),
     tile("First measured", since(target.first_seen), time(target.first_seen)),
     tile("Nodes", count(target.nodes.length), h("span", { class: "text" }, target.nodes.slice(0, 5).join(", ") + (target.nodes.length > 5 ? "…" : ""))),

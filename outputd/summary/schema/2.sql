@@ -18,6 +18,7 @@ CREATE TABLE target (
   failed INTEGER NOT NULL,
   sent INTEGER NOT NULL,
   received INTEGER NOT NULL,
+  lost INTEGER NOT NULL,              -- each result's sent less received, never below 0
   first_seen DATETIME NOT NULL,
   last_seen DATETIME NOT NULL,
   last_id INTEGER,                    -- the newest result that has a round-trip time
@@ -46,6 +47,7 @@ CREATE TABLE minute (
   failed INTEGER NOT NULL,
   sent INTEGER NOT NULL,
   received INTEGER NOT NULL,
+  lost INTEGER NOT NULL,              -- each result's sent less received, never below 0
   PRIMARY KEY (file, minute, node)
 ) WITHOUT ROWID;
 
