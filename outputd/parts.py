@@ -65,6 +65,7 @@ _DAY_S = 86_400.0
 _SOCKETS = {"port": ("results", 0), "health-port": ("health", 1)}
 _READERS = 4
 _ASKERS = 4
+_COPIERS = 3  # one copies, one digests, one looks at the disk
 _HEALTH_BODY_BYTES = 64 * 1024
 _BACKLOG = 511
 _DRAIN_S = 5.0
@@ -103,9 +104,10 @@ class Parts:
             store, ledger, Parser(self._feedable), stats, self._admission, self._parsing, now,
             self._tell if options["verbose"] else None,
         )  # fmt: skip
+        self._copying = Threads(reactor, "outputd-copier", _COPIERS)
+        self._copies = Copies(directory, self._copying, reactor, lambda: store.stored_batches, limits.spare_disk_bytes)
         api = Api(
-            collector, store, rotation, Copies(directory, self._threads), self._threads, metrics.observe_request,
-            reactor.seconds,
+            collector, store, rotation, self._copies, self._threads, metrics.observe_request, reactor.seconds
         )  # fmt: skip
         summary = Summary(directory.summary, lambda: store.files, wal_bytes=limits.wal_bytes)
         self._summary = KeepingUp(
@@ -145,6 +147,7 @@ class Parts:
         stops = [
             Stop("the word to systemd", self._tell_stopping),
             Stop("the port for results", lambda: self._close_port("port", self._results_site, _DRAIN_S)),
+            Stop("the copies", self._stop_copies),
             Stop("the rotation", self._rotation.stop),
             Stop("the feed", self._stop_feed),
             Stop("the queries", self._queries.stop),
@@ -378,6 +381,9 @@ class Parts:
                 await stopped
             await site.drain(drain_s)
 
+    async def _stop_copies(self) -> None:
+        self._copies.stop()
+
     async def _stop_feed(self) -> None:
         if self._feed is not None:
             await self._feed.stopService()
@@ -393,4 +399,5 @@ class Parts:
         self._threads.stop()
         self._asking.stop()
         self._parsing.stop()
+        self._copying.stop()
         self._directory.release()

@@ -16,7 +16,8 @@ from outputd.results.addresses import canonical
 from outputd.results.model import NO_ADDRESS
 from outputd.security.access import NODE, OPERATOR
 from outputd.sqlite.errors import DatabaseFailed, DatabaseUnusable
-from outputd.store.copies import Copies, Copy, NoRoom
+from outputd.store.copies import Copies, Reader
+from outputd.store.copying import NoRoom
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.web.answers import JSON, SAFE, Answer, as_json, problem
@@ -135,26 +136,27 @@ class Api:
             return problem(404, "there is no result file of this name")
         try:
             if await self._store.finish(path):
-                copy = await self._copies.closed(path)
+                reader = await self._copies.closed(path)
             else:
-                copy = await self._copies.current(path)
+                reader = await self._copies.current(path)
         except NoRoom as error:
             return problem(503, str(error), retry_after_s=60)
         except (FileNotFoundError, DatabaseUnusable):
             return problem(404, "there is no result file of this name any more")
-        return await self._send_copy(request, copy, ranges=path != current)
+        return await self._send_copy(request, reader, ranges=path != current)
 
     def _named(self, name: bytes) -> Path | None:
         text = name.decode(errors="replace")
         return next((info.path for info in self._store.files if info.path.name == text), None)
 
-    async def _send_copy(self, request: CappedRequest, copy: Copy, ranges: bool) -> Answer | None:
+    async def _send_copy(self, request: CappedRequest, reader: Reader, ranges: bool) -> Answer | None:
+        copy = reader.copy
         size, start, end, status = copy.size_bytes, 0, copy.size_bytes, 200
         try:
             ranges_count = ranges and request.method == b"GET" and request.getHeader("If-Range") is None
             wanted = byte_range(request.getHeader("Range"), size) if ranges_count else None
         except ValueError:
-            copy.release()
+            reader.end()
             return problem(416, "the range lies outside of the file", {b"Content-Range": b"bytes */%d" % size})
         headers = {
             b"Content-Type": b"application/vnd.sqlite3",
@@ -169,11 +171,11 @@ class Api:
             headers[b"Content-Range"] = b"bytes %d-%d/%d" % (start, end - 1, size)
         put_head(request, status, headers, end - start)
         if request.method == b"HEAD":
-            copy.release()
+            reader.end()
             if not request.gone:
                 request.finish()
             return None
-        await send_part(request, copy, start, end, self._in_thread)
+        await send_part(request, reader, start, end, self._in_thread)
         return None
 
 

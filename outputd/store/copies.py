@@ -1,146 +1,246 @@
-"""Copies of result files for those who ask: whole, consistent, with a digest, at the reader's pace."""
+"""Copies of result files for those who ask: whole, consistent, with a digest, at the reader's pace.
+
+Copies are few, and they take room that results may need. One is shared as long as it holds all that was stored; one
+that nobody reads any more is soon gone; one that is read slowly gives way to who would have none, and each of them when
+the disk runs low.
+"""
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import errno
-import hashlib
+import math
 import os
-import sqlite3
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
 
 from outputd.process.log import Logger
+from outputd.process.loops import Every
 from outputd.process.threads import InThread
-from outputd.sqlite.connections import reading
-from outputd.sqlite.files import make_empty
+from outputd.store import copying
+from outputd.store.copying import NoRoom, Opened, Stamp
 from outputd.store.directory import DataDir
 
 _log = Logger()
-_PAGES_A_STEP = 256
-_CACHE_KIB = 200
-_MAPPED_BYTES = 1 << 30
-_ROOM_BYTES = 16 << 20
+MOST_COPIES = 3
+_LOOK_EVERY_S = 1.0
+_UNREAD_S = 2.0
+_NEW_S = 10.0
+_SLOW_BYTES_A_S = 256 * 1024
+_MOST_DIGESTS = 64
 
 
-class NoRoom(Exception):
-    """There is no room on the disk for a copy."""
+class Reader:
+    """One who reads a copy, until `end`; `cut_off` is called when the copy must give way before."""
+
+    def __init__(self, copy: Copy, since_s: float) -> None:
+        self.copy = copy
+        self.since_s = since_s
+        self.read_bytes = 0
+        self.cut_off: Callable[[], object] = lambda: None
+
+    def end(self) -> None:
+        """It has read enough, or is gone."""
+        self.copy.leave(self)
+
+    def pace(self, now_s: float) -> float:
+        """Bytes a second so far; of one that has only begun, infinite."""
+        age_s = now_s - self.since_s
+        return self.read_bytes / age_s if age_s >= _NEW_S else math.inf
 
 
-@dataclass(slots=True)
 class Copy:
-    """An open file, without a name or finished for good, that is all its own; closed when its last reader is done."""
+    """An open file, without a name or closed for good; its handle is closed when nobody reads it and it is not kept."""
 
-    name: str
-    handle: int
-    size_bytes: int
-    digest: bytes
-    readers: int = 0
+    def __init__(self, file: Opened, path: Path, seconds: Callable[[], float], ended: Callable[[Copy], object]) -> None:
+        self.name, self.handle, self.size_bytes, self.digest, self.stamp = file
+        self.path = path
+        self.state: object = None
+        self.is_kept = True
+        self.unread_since_s = seconds()
+        self.readers: set[Reader] = set()
+        self._seconds = seconds
+        self._ended = ended
+        self._closed: Deferred[None] = Deferred()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still takes room."""
+        return not self._closed.called
 
     @property
     def repr_digest(self) -> bytes:
         """The header of RFC 9530."""
         return b"sha-256=:" + base64.b64encode(self.digest) + b":"
 
-    def release(self) -> None:
+    def reader(self) -> Reader:
+        """One reader more."""
+        reader = Reader(self, self._seconds())
+        self.readers.add(reader)
+        return reader
+
+    def leave(self, reader: Reader) -> None:
         """One reader less."""
-        self.readers -= 1
-        if self.readers == 0:
+        self.readers.discard(reader)
+        self.unread_since_s = self._seconds()
+        self._close_if_done()
+
+    def end(self) -> None:
+        """It is not kept without readers any more."""
+        self.is_kept = False
+        self._close_if_done()
+
+    async def give_way(self) -> None:
+        """Cut off its readers; returns when its room is free."""
+        for reader in list(self.readers):
+            reader.cut_off()
+        self.end()
+        if self.is_open:
+            await self._closed
+
+    def pace(self, now_s: float) -> float:
+        """That of its quickest reader; 0 without any."""
+        return max((reader.pace(now_s) for reader in self.readers), default=0.0)
+
+    def _close_if_done(self) -> None:
+        if not self.readers and not self.is_kept and self.is_open:
             os.close(self.handle)
+            self._ended(self)
+            self._closed.callback(None)
 
 
 class Copies:
-    """Makes copies in a thread, one at a time; those who ask while one waits to begin share it."""
+    """Makes copies in a thread, one at a time, and opens closed files. `state` changes whenever anything is stored."""
 
-    def __init__(self, directory: DataDir, in_thread: InThread) -> None:
+    def __init__(
+        self, directory: DataDir, in_thread: InThread, clock: IReactorTime, state: Callable[[], object],
+        spare_bytes: int,
+    ) -> None:  # fmt: skip
         self._directory = directory
         self._in_thread = in_thread
-        self._copying = False
-        self._next: dict[Path, list[Deferred[Copy]]] = {}
-        self._digests: dict[tuple[Path, int, int], bytes] = {}
+        self._clock = clock
+        self._state = state
+        self._spare_bytes = spare_bytes
+        self._is_copying = False
+        self._next: dict[Path, list[Deferred[Reader]]] = {}
+        self._made: list[Copy] = []
+        self._opening = DeferredLock()
+        self._opened: dict[Path, Copy] = {}
+        self._digests: dict[Path, tuple[Stamp, bytes]] = {}
+        self._looking = Every(_LOOK_EVERY_S, self._look_after_copies, clock)
 
-    async def current(self, path: Path) -> Copy:
-        """A copy of a live file, holding all that was committed before the call. Raises NoRoom."""
-        wanted: Deferred[Copy] = Deferred()
+    async def current(self, path: Path) -> Reader:
+        """Read a copy of a live file that holds all that was stored before the call. Raises NoRoom."""
+        state = self._state()
+        for copy in self._made:
+            if copy.path == path and copy.state == state and copy.is_kept:
+                return copy.reader()
+        wanted: Deferred[Reader] = Deferred()
         self._next.setdefault(path, []).append(wanted)
-        if not self._copying:
-            self._copying = True
+        if not self._is_copying:
+            self._is_copying = True
             Deferred.fromCoroutine(self._copy_all()).addErrback(
                 lambda failure: _log.failure("copying for a dump failed", failure=failure)
             )
         return await wanted
 
-    async def closed(self, path: Path) -> Copy:
-        """A file that stands by itself, as it is. Raises FileNotFoundError."""
-        copy = await self._in_thread(self._open, path)
-        copy.readers = 1
-        return copy
+    async def closed(self, path: Path) -> Reader:
+        """Read a file that stands by itself, as it is; its digest is made once. Raises FileNotFoundError."""
+        async with self._opening:
+            stamp = copying.stamp_of(await self._in_thread(os.stat, path))
+            copy = self._opened.get(path)
+            if copy is None or copy.stamp != stamp:
+                file = await self._in_thread(copying.open_closed, path, self._digests.get(path))
+                copy = self._opened[path] = Copy(file, path, self._clock.seconds, self._forget)
+                self._digests[path] = file.stamp, file.digest
+                for oldest in list(self._digests)[:-_MOST_DIGESTS]:
+                    del self._digests[oldest]
+            reader = copy.reader()
+            copy.end()
+            return reader
+
+    def stop(self) -> None:
+        """Keep no copy without readers."""
+        self._looking.stop()
+        for copy in list(self._made):
+            copy.end()
 
     async def _copy_all(self) -> None:
         try:
             while self._next:
                 path = next(iter(self._next))
-                waiting = self._next.pop(path)
                 try:
-                    copy = await self._in_thread(_copy, self._directory, path)
+                    await self._make_room(path)
                 except Exception as error:  # told to everyone who waits for it
-                    for wanted in waiting:
-                        wanted.errback(error)
+                    _fail(self._next.pop(path), error)
                     continue
-                copy.readers = len(waiting)
-                for wanted in waiting:
-                    wanted.callback(copy)
+                waiting, state = self._next.pop(path), self._state()
+                try:
+                    file = await self._in_thread(copying.copy_live, self._directory, path)
+                except Exception as error:  # as above
+                    _fail(waiting, error)
+                    continue
+                self._share(file, path, state, waiting)
         finally:
-            self._copying = False
+            self._is_copying = False
 
-    def _open(self, path: Path) -> Copy:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        state = os.fstat(handle)
-        key = (path, state.st_mtime_ns, state.st_size)
-        digest = self._digests.get(key)
-        if digest is None:
-            self._digests.clear()
-            digest = self._digests[key] = _digest(handle)
-        return Copy(path.name, handle, state.st_size, digest)
+    def _share(self, file: Opened, path: Path, state: object, waiting: list[Deferred[Reader]]) -> None:
+        copy = Copy(file, path, self._clock.seconds, self._made.remove)
+        copy.state = state
+        self._made.append(copy)
+        readers = [copy.reader() for _ in waiting]
+        for wanted, reader in zip(waiting, readers, strict=True):
+            wanted.callback(reader)
+        self._looking.start(now=False)
+
+    async def _make_room(self, path: Path) -> None:
+        """See to it that one more copy has a place and room. Raises NoRoom."""
+        while True:
+            lacking = await self._in_thread(copying.lacking_bytes, self._directory, path, self._spare_bytes)
+            if lacking <= 0 and len(self._made) < MOST_COPIES:
+                return
+            slowest = self._slowest()
+            if slowest is None or slowest.pace(self._clock.seconds()) > _SLOW_BYTES_A_S:
+                if lacking > 0:
+                    raise NoRoom(f"a copy needs {-(-lacking >> 20)} MiB more of free disk")
+                raise NoRoom(f"{MOST_COPIES} copies are being read already")
+            await slowest.give_way()
+
+    async def _look_after_copies(self) -> None:
+        """End those that are of no use any more, and make them give way to results when the disk runs low."""
+        self._end_useless()
+        await self._keep_disk_free()
+        if not self._made:
+            self._looking.stop()
+
+    def _end_useless(self) -> None:
+        before_s, state = self._clock.seconds() - _UNREAD_S, self._state()
+        for copy in list(self._made):
+            if copy.state != state or (not copy.readers and copy.unread_since_s <= before_s):
+                copy.end()
+
+    async def _keep_disk_free(self) -> None:
+        try:
+            while (slowest := self._slowest()) and await self._free_bytes() < self._spare_bytes:
+                _log.warn("the disk is nearly full: a copy of {name} for /dump gives way", name=slowest.name)
+                await slowest.give_way()
+        except OSError as error:
+            _log.warn("the room on the disk cannot be told: {error!s}", error=error)
+
+    async def _free_bytes(self) -> int:
+        return await self._in_thread(self._directory.free_bytes)
+
+    def _slowest(self) -> Copy | None:
+        now = self._clock.seconds()
+        return min(self._made, key=lambda copy: copy.pace(now), default=None)
+
+    def _forget(self, copy: Copy) -> None:
+        if self._opened.get(copy.path) is copy:
+            del self._opened[copy.path]
 
 
-def _copy(directory: DataDir, path: Path) -> Copy:
-    target = directory.temporary("dump")
-    try:
-        make_empty(target)
-        with reading(path) as source, contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
-            size = source.execute("PRAGMA page_count").fetchone()[0] * source.execute("PRAGMA page_size").fetchone()[0]
-            if directory.free_bytes() < size + _ROOM_BYTES:
-                raise NoRoom(f"a copy needs {(size + _ROOM_BYTES) >> 20} MiB of free disk")
-            copy.execute("PRAGMA synchronous=OFF")
-            copy.execute("PRAGMA journal_mode=OFF")
-            copy.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")  # each page is written once and never read
-            source.execute(f"PRAGMA mmap_size={_MAPPED_BYTES}")
-            source.execute("BEGIN")
-            source.execute("SELECT 1 FROM sqlite_schema").fetchone()  # the snapshot is taken here
-            source.backup(copy, pages=_PAGES_A_STEP, sleep=0)
-            source.execute("COMMIT")
-            copy.execute("PRAGMA journal_mode=DELETE")  # takes the WAL mark out of the header
-        handle = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-        return Copy(path.name, handle, os.fstat(handle).st_size, _digest(handle))
-    except (sqlite3.OperationalError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        if "full" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            raise NoRoom(f"no room for a copy: {error}") from error
-        raise
-    finally:
-        target.unlink(missing_ok=True)
-        Path(f"{target}-journal").unlink(missing_ok=True)
-
-
-def _digest(handle: int) -> bytes:
-    digest = hashlib.sha256()
-    at = 0
-    while chunk := os.pread(handle, 1 << 20, at):
-        digest.update(chunk)
-        at += len(chunk)
-    return digest.digest()
+def _fail(waiting: list[Deferred[Reader]], error: Exception) -> None:
+    for wanted in waiting:
+        wanted.errback(error)

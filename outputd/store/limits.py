@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_NOTICED_BYTES = 16 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -22,6 +24,11 @@ class Limits:
     def low_disk_bytes(self) -> int:
         """With less room than two files the disk may soon be full."""
         return 2 * self.max_size_bytes
+
+    @property
+    def spare_disk_bytes(self) -> int:
+        """What a copy for /dump must leave to results: a WAL, and what comes in while it is noticed."""
+        return self.wal_bytes + _NOTICED_BYTES
 
     @property
     def rejected_bytes(self) -> int:

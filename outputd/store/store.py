@@ -64,6 +64,7 @@ class Store:
         self._closing: set[Path] = set()
         self._lost: list[Current] = []
         self.failure: Failure | None = None
+        self.stored_batches = 0
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -184,6 +185,7 @@ class Store:
             _log.info("results are stored again, after {seconds:.0f} s", seconds=self.now() - self.failure.since_s)
             self.failure = None
         self._committed_at = self._reactor.seconds()
+        self.stored_batches += len(batches)
         current.size_bytes = written.size_bytes
         self._next_ids = (*self._next_ids[:2], written.next_hop_id)  # SQLite counts hops as they are written
         self._observe(written, len(batches))

@@ -49,6 +49,9 @@ class Line(Protocol):
     def certified(self) -> Holder | None:
         """The node whose certificate the client has shown."""
 
+    def abort(self) -> None:
+        """End the connection now, whatever is unsent."""
+
 
 class Place(Protocol):
     """What a request needs of its site."""
@@ -173,6 +176,11 @@ class CappedRequest(server.Request):
         """Close the connection after the answer."""
         self.channel.persistent = False
         self.setHeader(b"Connection", b"close")
+
+    def cut_off(self) -> None:
+        """End the connection now, in the middle of the answer."""
+        if not self.gone:
+            self.channel.abort()
 
     def take_body(self) -> bytes:
         """The whole body, as sent; the taker calls `end`."""

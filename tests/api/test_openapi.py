@@ -269,14 +269,14 @@ class ServiceTests(TestCase):
     async def _files(self) -> None:
         closed = (await self.want(200, "GET", "/stats")).json["current_db_file"]
         await self.want(200, "POST", "/rotate")
+        full = self.patch(DataDir, "free_bytes", lambda _: 0)
+        await self.want(503, "GET", "/dump")
+        full.restore()
         await self.want(200, "GET", "/dump")
         await self.want(200, "GET", f"/dump?file={closed}")
         await self.want(206, "GET", f"/dump?file={closed}", headers={"Range": "bytes=0-99"})
         await self.want(416, "GET", f"/dump?file={closed}", headers={"Range": "bytes=999999999-"})
         await self.want(404, "GET", "/dump?file=results_2026-01-07_22-30-45.db")
-        full = self.patch(DataDir, "free_bytes", lambda _: 0)
-        await self.want(503, "GET", "/dump")
-        full.restore()
         broken = self.patch(DataDir, "publish", fail)
         await self.want(503, "POST", "/rotate")
         broken.restore()

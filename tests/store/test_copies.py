@@ -1,4 +1,4 @@
-"""What `outputd.dump` and `GET /dump` promise; a number is that of a rule of the contract."""
+"""What `outputd.store.copies` and `GET /dump` promise; a number is that of a rule of the contract."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from outputd.process.threads import InThread
 from outputd.sqlite.connections import reading
-from outputd.store.copies import Copies, Copy, NoRoom
+from outputd.store import copying
+from outputd.store.copies import MOST_COPIES, Copies, Copy, Reader
+from outputd.store.copying import NoRoom, copy_live
 from outputd.store.directory import DataDir
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace, many_hops
@@ -26,11 +29,13 @@ def contents(copy: Copy) -> bytes:
     return os.pread(copy.handle, copy.size_bytes + 1, 0)
 
 
-class FullDisk(DataDir):
-    """A directory on a disk without room."""
+class Disk(DataDir):
+    """A directory on a disk with as much room as it is told."""
+
+    free = 1 << 40
 
     def free_bytes(self) -> int:
-        return 0
+        return self.free
 
 
 class CopiesTest(SynchronousTestCase):
@@ -38,12 +43,21 @@ class CopiesTest(SynchronousTestCase):
         self.path = Path(self.mktemp())
         self.bench = Bench(self.path)
         self.gates: list[Deferred[None]] = []
-        self.copies = Copies(self.bench.directory, inline)
-        self.slow = Copies(self.bench.directory, self.later)
+        self.disk = Disk(self.path)
+        self.copies = self.made_by(inline)
+        self.slow = self.made_by(self.later)
+        self.addCleanup(self.copies.stop)
+        self.addCleanup(self.slow.stop)
+
+    def made_by(self, in_thread: InThread) -> Copies:
+        """Copies that this makes; they spare a MiB of the disk."""
+        return Copies(self.disk, in_thread, self.bench.clock, lambda: self.bench.store.stored_batches, 1 << 20)
 
     async def later(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self.gates.append(Deferred())
-        await self.gates[-1]
+        """In a thread that waits for its gate before it copies."""
+        if work is copy_live:
+            self.gates.append(Deferred())
+            await self.gates[-1]
         return work(*args, **kwargs)
 
     @property
@@ -51,9 +65,9 @@ class CopiesTest(SynchronousTestCase):
         return self.bench.store.current.info.path
 
     def copy(self) -> Copy:
-        copy = outcome(self.copies.current(self.current))
-        self.addCleanup(copy.release)
-        return copy
+        reader = outcome(self.copies.current(self.current))
+        self.addCleanup(reader.end)
+        return reader.copy
 
     def rows(self, copy: Copy, query: str) -> list[Any]:
         path = Path(self.mktemp())
@@ -113,8 +127,8 @@ class CopyOfTheCurrentFile(CopiesTest):
     def test_without_room_nothing_is_begun(self) -> None:
         """Rule 15: 503."""
         self.bench.keep(a_result())
-        copies = Copies(FullDisk(self.path), inline)
-        self.assertRaises(NoRoom, outcome, copies.current(self.current))
+        self.disk.free = (1 << 20) + self.current.stat().st_size - 1
+        self.assertRaises(NoRoom, outcome, self.copies.current(self.current))
         self.assertEqual(self.left_behind(), [])
 
     def test_a_failed_copy_does_not_stop_the_next_one(self) -> None:
@@ -131,9 +145,9 @@ class CopyOfTheCurrentFile(CopiesTest):
 
 
 class Sharing(CopiesTest):
-    """Rule 15: a copy is shared only by those who asked before it began."""
+    """Rule 15: a copy holds all that was answered before the request."""
 
-    def ask(self) -> Deferred[Copy]:
+    def ask(self) -> Deferred[Reader]:
         return Deferred.fromCoroutine(self.slow.current(self.current))
 
     def test_who_asks_while_one_is_made_waits_for_the_next_which_is_one(self) -> None:
@@ -147,41 +161,119 @@ class Sharing(CopiesTest):
         self.gates[1].callback(None)
         shared = [self.successResultOf(one) for one in later]
         self.assertEqual(len(self.gates), 2)
-        self.assertEqual({id(copy) for copy in shared}, {id(shared[0])})
-        self.assertIsNot(old, shared[0])
-        self.assertEqual(self.rows(shared[0], "SELECT count(*) FROM ping_results"), [(1,)])
-        for copy in (old, *shared):
-            copy.release()
+        self.assertEqual({id(reader.copy) for reader in shared}, {id(shared[0].copy)})
+        self.assertIsNot(old.copy, shared[0].copy)
+        self.assertEqual(self.rows(shared[0].copy, "SELECT count(*) FROM ping_results"), [(1,)])
+        for reader in (old, *shared):
+            reader.end()
 
-    def test_it_is_closed_with_its_last_reader(self) -> None:
-        """Rule 15: no copy is left behind."""
-        blocker, asks = self.ask(), [self.ask() for _ in range(2)]
-        self.gates[0].callback(None)
-        self.successResultOf(blocker).release()
-        self.gates[1].callback(None)
-        first, second = [self.successResultOf(one) for one in asks]
-        first.release()
-        self.assertTrue(contents(second))
-        second.release()
-        self.assertRaises(OSError, os.fstat, second.handle)
+    def test_it_is_shared_as_long_as_nothing_more_is_stored(self) -> None:
+        """Thirty readers of a quiet service have one copy, and take its room once."""
+        self.bench.keep(a_result())
+        shared = {id(self.copy()) for _ in range(30)}
+        self.assertEqual(1, len(shared))
+        self.bench.keep(a_result())
+        newer = self.copy()
+        self.assertNotIn(id(newer), shared)
+        self.assertEqual(self.rows(newer, "SELECT count(*) FROM ping_results"), [(2,)])
+
+    def test_it_is_closed_soon_after_its_last_reader(self) -> None:
+        """Rule 15: no copy is left behind; one who comes soon still shares it."""
+        first, second = [outcome(self.copies.current(self.current)) for _ in range(2)]
+        first.end()
+        self.bench.clock.pump([1.0] * 10)
+        self.assertTrue(contents(second.copy))
+        second.end()
+        self.bench.clock.advance(1)
+        third = outcome(self.copies.current(self.current))
+        self.assertIs(third.copy, second.copy)
+        third.end()
+        self.bench.clock.pump([1.0] * 3)
+        self.assertFalse(second.copy.is_open)
+        self.assertEqual([], self.bench.clock.getDelayedCalls())
 
     def test_all_who_share_it_are_told_of_its_failure(self) -> None:
         """Rule 15."""
-        gone = self.path / "gone.db"
-        asks = [Deferred.fromCoroutine(self.slow.current(gone)) for _ in range(2)]
+        self.patch(self.disk, "temporary", lambda kind: self.path / "no" / kind)
+        asks = [self.ask() for _ in range(2)]
         for _ in range(2):
             self.gates.pop(0).callback(None)
         for one in asks:
-            self.failureResultOf(one, sqlite3.OperationalError)
+            self.failureResultOf(one, OSError)
+
+
+class GivingWay(CopiesTest):
+    """Copies are few, and results need the disk more than they do."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cut: list[Reader] = []
+
+    def read(self) -> Reader:
+        """One who reads a copy of its own, as another has stored something before."""
+        self.bench.keep(a_result())
+        reader = outcome(self.copies.current(self.current))
+
+        def cut_off() -> None:
+            self.cut.append(reader)
+            reader.end()
+
+        reader.cut_off = cut_off
+        self.addCleanup(reader.end)
+        return reader
+
+    def test_beyond_the_most_who_reads_slowest_gives_way(self) -> None:
+        """So that readers who take their time keep no dump from others."""
+        readers = [self.read() for _ in range(MOST_COPIES)]
+        for _ in range(10):
+            self.bench.clock.advance(1)
+            for reader, bytes_a_second in zip(readers, (300_000, 100, 200), strict=True):
+                reader.read_bytes += bytes_a_second
+        self.read()
+        self.assertEqual([readers[1]], self.cut)
+        self.assertFalse(readers[1].copy.is_open)
+        self.assertTrue(contents(readers[0].copy) and contents(readers[2].copy))
+
+    def test_nobody_who_reads_on_gives_way_to_a_newcomer(self) -> None:
+        """Nor who has only begun."""
+        readers = [self.read() for _ in range(MOST_COPIES)]
+        self.assertRaises(NoRoom, self.read)
+        for _ in range(100):
+            self.bench.clock.advance(1)
+            for reader in readers:
+                reader.read_bytes += 300_000
+        self.assertRaises(NoRoom, self.read)
+        self.assertEqual([], self.cut)
+
+    def test_when_the_disk_runs_low_they_give_way_to_results(self) -> None:
+        """The slowest first, and however quickly they are read, until there is room again."""
+        readers = [self.read() for _ in range(2)]
+        self.disk.free = (1 << 20) - 1
+        self.bench.clock.advance(1)
+        self.assertEqual(readers, self.cut)
+        self.disk.free = 1 << 30
+        self.read()
+        self.bench.clock.advance(1)
+        self.assertEqual(readers, self.cut)
+
+    def test_for_a_newcomer_on_a_full_disk_only_who_is_slow_gives_way(self) -> None:
+        """Rule 15: no room for it is 503."""
+        reader = self.read()
+        self.disk.free = 1 << 20
+        self.assertRaises(NoRoom, self.read)
+        self.assertEqual([], self.cut)
+        reader.end()
+        self.assertRaises(NoRoom, self.read)
+        self.assertFalse(reader.copy.is_open)
 
 
 class ClosedFile(CopiesTest):
     def closed(self, path: Path) -> Copy:
         """As `/dump?file=` has it."""
         done = self.bench.outcome(self.bench.store.finish(path))
-        copy = outcome(self.copies.closed(path) if done else self.copies.current(path))
-        self.addCleanup(copy.release)
-        return copy
+        reader = outcome(self.copies.closed(path) if done else self.copies.current(path))
+        self.addCleanup(reader.end)
+        return reader.copy
 
     def rotated(self) -> Path:
         old = self.current
@@ -203,6 +295,28 @@ class ClosedFile(CopiesTest):
         self.bench.outcome(self.bench.store.finish_closed())
         first, second = self.closed(old), self.closed(old)
         self.assertIs(first.digest, second.digest)
+
+    def test_many_who_ask_at_once_have_it_digested_once_and_opened_once(self) -> None:
+        """Nor is another file's digest forgotten for it."""
+        files = [self.rotated() for _ in range(3)]
+        self.bench.outcome(self.bench.store.finish_closed())
+        digested: list[int] = []
+        digest = copying._digest
+
+        def counted(handle: int) -> bytes:
+            digested.append(handle)
+            return digest(handle)
+
+        self.patch(copying, "_digest", counted)
+        readers = [outcome(self.copies.closed(path)) for _ in range(30) for path in files]
+        self.assertEqual((3, 3), (len(digested), len({reader.copy.handle for reader in readers})))
+        for reader in readers:
+            reader.end()
+        for path in files:
+            outcome(self.copies.closed(path)).end()
+        self.assertEqual(3, len(digested))
+        for reader in readers:
+            self.assertFalse(reader.copy.is_open)
 
     def test_before_it_is_finished_it_is_finished_or_copied(self) -> None:
         """Rule 15: no WAL mark, and nothing that a job still changes under its reader."""

@@ -17,7 +17,7 @@ from outputd import __main__
 from outputd.ledger import ledger
 from outputd.results.parse import Parser
 from outputd.sqlite.table import Table
-from outputd.store import copies as dump
+from outputd.store import copying
 from outputd.store import file as resultfile
 from outputd.store.directory import DataDir
 from outputd.store.writer import Writer
@@ -88,8 +88,8 @@ POINTS: dict[str, Callable[[Passed], None]] = {
     "a file is pruned in part": _between_unlinks,
     "a file is pruned": lambda passed: _around(DataDir, "remove", after=passed),
     "the summary has taken a step": lambda passed: _around(Summary, "step", after=passed),
-    "a dump is copied, not sent": lambda passed: _around(dump, "_copy", after=passed),
-    "a dump's digest is to be made": lambda passed: _around(dump, "_digest", before=passed),
+    "a dump is copied, not sent": lambda passed: _around(copying, "copy_live", after=passed),
+    "a dump's digest is to be made": lambda passed: _around(copying, "_digest", before=passed),
 }
 
 

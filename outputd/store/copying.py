@@ -1,0 +1,102 @@
+"""How a copy of a result file is made, and a closed one opened. Blocking, for a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+from outputd.sqlite.connections import pragma, reading
+from outputd.sqlite.files import make_empty
+from outputd.store.directory import DataDir
+
+_PAGES_A_STEP = 256
+_CACHE_KIB = 200
+_MAPPED_BYTES = 1 << 30
+
+
+class NoRoom(Exception):
+    """There is no room for a copy: on the disk, or beside those that are being read."""
+
+
+Stamp = tuple[int, int, int]
+"""What tells one file, and one state of it, from another."""
+
+
+class Opened(NamedTuple):
+    """An open file that does not change any more."""
+
+    name: str
+    handle: int
+    size_bytes: int
+    digest: bytes
+    stamp: Stamp
+
+
+def stamp_of(state: os.stat_result) -> Stamp:
+    """The stamp of a file."""
+    return state.st_ino, state.st_mtime_ns, state.st_size
+
+
+def open_closed(path: Path, known: tuple[Stamp, bytes] | None) -> Opened:
+    """Open a file that stands by itself; its digest is what is known, unless the file has changed."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        state = os.fstat(handle)
+        stamp = stamp_of(state)
+        digest = known[1] if known is not None and known[0] == stamp else _digest(handle)
+    except BaseException:
+        os.close(handle)
+        raise
+    return Opened(path.name, handle, state.st_size, digest, stamp)
+
+
+def lacking_bytes(directory: DataDir, path: Path, spare_bytes: int) -> int:
+    """So much less is free than a copy of a file takes, if so much is to be spared."""
+    with reading(path) as db:
+        size_bytes = pragma(db, "page_count") * pragma(db, "page_size")
+    return size_bytes + spare_bytes - directory.free_bytes()
+
+
+def copy_live(directory: DataDir, path: Path) -> Opened:
+    """Copy a file that may be written meanwhile, as it is at a moment after the call, and open the nameless copy.
+
+    Raises NoRoom.
+    """
+    target = directory.temporary("dump")
+    try:
+        make_empty(target)
+        with reading(path) as source, contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            copy.execute("PRAGMA synchronous=OFF")
+            copy.execute("PRAGMA journal_mode=OFF")
+            copy.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")  # each page is written once and never read
+            source.execute(f"PRAGMA mmap_size={_MAPPED_BYTES}")
+            source.execute("BEGIN")
+            source.execute("SELECT 1 FROM sqlite_schema").fetchone()  # the snapshot is taken here
+            source.backup(copy, pages=_PAGES_A_STEP, sleep=0)
+            source.execute("COMMIT")
+            copy.execute("PRAGMA journal_mode=DELETE")  # takes the WAL mark out of the header
+        file = open_closed(target, None)
+        return file._replace(name=path.name)
+    except (sqlite3.OperationalError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        if "full" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoom(f"no room for a copy: {error}") from error
+        raise
+    finally:
+        target.unlink(missing_ok=True)
+        Path(f"{target}-journal").unlink(missing_ok=True)
+
+
+def _digest(handle: int) -> bytes:
+    digest = hashlib.sha256()
+    at = 0
+    while chunk := os.pread(handle, 1 << 20, at):
+        digest.update(chunk)
+        at += len(chunk)
+    return digest.digest()
