@@ -38,7 +38,7 @@ from outputd.process.ports import HEALTH_CONNECTIONS, is_loopback, most_connecti
 from outputd.process.reload import Reload, Reloadable
 from outputd.process.systemd import READY, Notifier, Pulse
 from outputd.process.threads import Threads
-from outputd.process.trouble import Unusable
+from outputd.process.trouble import Trouble, Unusable
 from outputd.process.tuning import settle
 from outputd.queries import Queries
 from outputd.results.hop_policy import feedable
@@ -138,7 +138,7 @@ class Parts:
         self._notifier = notifier = Notifier(os.environ if own_process else {})
         self._pulse = Pulse(notifier, reactor, self._status, lambda: store.turn_s > notifier.watchdog_s)
         self._told: tuple[float, int] = reactor.seconds(), 0
-        self._trouble = ""
+        self._ledger_trouble = Trouble(now, reactor.seconds, _say_that_the_ledger_fails, _say_that_the_ledger_works)
         self._keeping_up = Every(_LEDGER_EVERY_S, self._keep_up, reactor)
 
     def service(self) -> OutputService:
@@ -330,17 +330,15 @@ class Parts:
     async def _keep_up(self) -> None:
         try:
             if self._ledger.is_gone():
-                if not self._trouble:
+                if self._ledger_trouble.failure is None:
                     _log.error("the hop ledger was deleted under our feet, and is made anew from the result files")
                 await self._ledger.reopen(self._store.files, self._feedable, self._threads)
             await self._ledger.keep_up()
-            self._trouble = ""
-        except (DatabaseFailed, OSError) as error:
-            if str(error) != self._trouble:
-                _log.error("the hop ledger cannot be kept up and is tried again: {error!s}", error=error)
-            self._trouble = str(error)
-        except Exception:
-            _log.failure("keeping the hop ledger failed and is tried again")
+        except Exception as error:
+            if self._ledger_trouble.begin(str(error)) and not isinstance(error, DatabaseFailed | OSError):
+                _log.failure("keeping the hop ledger up failed in a way that was not foreseen")
+        else:
+            self._ledger_trouble.end()
 
     def _gauges(self) -> Mapping[str, tuple[str, Any]]:
         return {
@@ -401,3 +399,11 @@ class Parts:
         self._parsing.stop()
         self._copying.stop()
         self._directory.release()
+
+
+def _say_that_the_ledger_fails(reason: str) -> None:
+    _log.error("the hop ledger cannot be kept up and is tried again: {reason}", reason=reason)
+
+
+def _say_that_the_ledger_works(seconds: float) -> None:
+    _log.info("the hop ledger is kept up again, after {seconds:.0f} s", seconds=seconds)

@@ -77,7 +77,9 @@ class Options(usage.Options):
     def parseArgs(self, *words: str) -> None:
         """Take no words beside the flags. Raises UsageError that names the first of them."""
         if words:
-            raise usage.UsageError(f"unexpected argument {words[0]!r}: outputd takes flags only, values as in --port=8081")
+            raise usage.UsageError(
+                f"unexpected argument {words[0]!r}: outputd takes flags only, values as in --port=8081"
+            )
 
     def postOptions(self) -> None:
         """Turn texts into numbers. Raises UsageError with what to write instead."""

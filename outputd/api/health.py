@@ -19,7 +19,7 @@ from outputd.intake.counters import Stats
 from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
 from outputd.process.threads import InThread
-from outputd.process.trouble import Failure
+from outputd.process.trouble import Failure, Trouble
 from outputd.results import timestamps
 from outputd.security.access import OPERATOR
 from outputd.sqlite.errors import FULL
@@ -59,7 +59,7 @@ class Health:
         self._now = now
         self._stopping = stopping
         self._started = clock.seconds()
-        self._disk_low: Failure | None = None
+        self._disk_low = Trouble(now, clock.seconds)
 
     def routes(self) -> list[Route]:
         """The routes. Everybody may ask whether it is well."""
@@ -184,11 +184,10 @@ class Health:
                 return _check("fail", failure, free_bytes=free)
         low = self._store.limits.low_disk_bytes
         if free >= low:
-            self._disk_low = None
+            self._disk_low.end()
             return _check("ok", free_bytes=free)
-        if self._disk_low is None:
-            self._disk_low = Failure(f"less than {low >> 20} MiB are free", self._now())
-        return _check("warn", self._disk_low, free_bytes=free)
+        self._disk_low.begin(f"less than {low >> 20} MiB are free")
+        return _check("warn", self._disk_low.failure, free_bytes=free)
 
     def _rotations(self) -> Check:
         store, limits = self._store, self._store.limits

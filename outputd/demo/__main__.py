@@ -36,6 +36,7 @@ from outputd.client.agent import in_words
 from outputd.client.urls import as_treq_takes_it
 from outputd.demo.internet import VANTAGE_POINTS, Result, World
 from outputd.process.loops import Every
+from outputd.process.trouble import Trouble
 
 _ANSWER_S = 10.0
 _START_S = 15.0
@@ -84,7 +85,7 @@ class Demo:
         self._targets = list(dict.fromkeys(world.first_targets(_FIRST_TARGETS)))
         self._fresh = self._targets[::-1]
         self._posts = 0
-        self._is_away = False
+        self._away = Trouble(now, time.monotonic, self._say_away, self._say_back)
         self.counts = Counter[str]()
 
     def app(self) -> Klein:
@@ -131,9 +132,9 @@ class Demo:
             response = await self._http.post(self._url, data=body, headers=headers, timeout=_ANSWER_S)
             answer = json.loads(await treq.content(response))
         except Exception as error:
-            self._say_away(node, in_words(error))
+            self._away.begin(in_words(error))
             return
-        self._is_away = False
+        self._away.end()
         self._say_answer(node, results, response.code, answer)
 
     def results(self, node: str) -> list[Result]:
@@ -142,10 +143,11 @@ class Demo:
         others = self._random.sample(self._targets, min(_A_POST - len(fresh), len(self._targets)))
         return [self._world.measure(node, target, self._now()) for target in dict.fromkeys(fresh + others)]
 
-    def _say_away(self, node: str, reason: str) -> None:
-        if not self._is_away:
-            self._board.line(f"node {node}", f"no answer from {self._url}: {reason}", colour=_RED)
-        self._is_away = True
+    def _say_away(self, reason: str) -> None:
+        self._board.line("nodes", f"no answer from {self._url}: {reason}", colour=_RED)
+
+    def _say_back(self, seconds: float) -> None:
+        self._board.line("nodes", f"answered again, after {seconds:.0f} s", colour=_GREEN)
 
     def _say_answer(self, node: str, results: list[Result], status: int, answer: Any) -> None:
         received = answer.get("received", 0) if isinstance(answer, dict) else 0

@@ -30,6 +30,7 @@ from outputd.client.agent import EXCHANGE_S, drained, in_words
 from outputd.client.retry import LONGEST_RETRY_AFTER_S, backoff, retry_after
 from outputd.client.urls import as_treq_takes_it
 from outputd.process.log import Logger
+from outputd.process.trouble import Trouble
 
 _log = Logger()
 MOST_HOPS: Final = 1000
@@ -111,7 +112,9 @@ class HopFeed(Service):
         self._jitter = jitter
         self.posts_succeeded = self.posts_refused = self.posts_failed = 0
         self.hops_refused = 0
-        self._state = FeedState("ok", "", now(), None)
+        self._trouble = Trouble(now, clock.seconds, _say_outage, _say_its_end)
+        self._well_since = now()
+        self._next_attempt = 0.0
         self._failures = 0  # posts that failed since the last one that did not
         self._size = MOST_HOPS
         self._successes = 0  # since the last refusal
@@ -126,7 +129,10 @@ class HopFeed(Service):
     @property
     def state(self) -> FeedState:
         """How it stands with input_service now."""
-        return self._state
+        outage = self._trouble.failure
+        if outage is None:
+            return FeedState("ok", "", self._well_since, None)
+        return FeedState("outage", outage.reason, outage.since_s, self._next_attempt)
 
     def wake(self) -> None:
         """Addresses have been added to the ledger: they are posted within a second, unless older ones are owed."""
@@ -277,20 +283,16 @@ class HopFeed(Service):
         if asked_s is not None:
             pause = min(max(asked_s, 1.0), LONGEST_RETRY_AFTER_S) + self._jitter()
         self._failures += 1
-        now = self._now()
-        since = self._state.since if self._state.status == "outage" else now
-        if self._state.status == "ok":
-            _log.warn("input_service takes no hops: {reason}; they wait", reason=reason)
-        self._state = FeedState("outage", reason, since, now + pause)
+        self._trouble.begin(reason)
+        self._next_attempt = self._now() + pause
         await self._rest(pause)
 
     def _recovered(self) -> None:
         """End an outage: hops were taken, or one was judged."""
         self._failures = 0
-        if self._state.status == "outage":
-            now = self._now()
-            _log.info("input_service takes hops again after {seconds:.0f} s", seconds=now - self._state.since)
-            self._state = FeedState("ok", "", now, None)
+        if self._trouble.failure is not None:
+            self._trouble.end()
+            self._well_since = self._now()
 
     # -- rest ----------------------------------------------------------------------------------------
 
@@ -319,3 +321,11 @@ class HopFeed(Service):
             if timer.active():
                 timer.cancel()
             rested.callback(None)
+
+
+def _say_outage(reason: str) -> None:
+    _log.warn("input_service takes no hops: {reason}; they wait", reason=reason)
+
+
+def _say_its_end(seconds: float) -> None:
+    _log.info("input_service takes hops again after {seconds:.0f} s", seconds=seconds)

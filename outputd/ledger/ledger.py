@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from outputd.ledger.lessons import KEYS_LIVE_S, Learnt, Lesson, UsedKey, lessons_of
 from outputd.process.log import Logger
 from outputd.process.threads import InThread, P, T
-from outputd.process.trouble import Failure
+from outputd.process.trouble import Failure, Trouble
 from outputd.process.turns import Turns
 from outputd.results import timestamps
 from outputd.results.addresses import packed, unpacked
@@ -63,7 +63,12 @@ class Ledger:
         self._handed: dict[str, int] = {}
         self._statements: Table | None = None
         self.known = self.backlog = self.refusals = self.keys = 0
-        self.failure: Failure | None = None
+        self.trouble = Trouble(now, reactor.seconds, _say_that_it_fails, _say_that_it_works)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the ledger cannot be written, or None."""
+        return self.trouble.failure
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -88,8 +93,7 @@ class Ledger:
         Until it is there no turn begins, and `failure` keeps further POSTs away. When it cannot be made, all is as
         before.
         """
-        failure = self.failure or Failure("the hop ledger was deleted and is being made anew", self._now())
-        self.failure = failure
+        self.trouble.begin("the hop ledger was deleted and is being made anew")
         await self._turns.hold()
         try:
             now = await in_thread(lambda: [describe(info.path) for info in files])
@@ -97,9 +101,9 @@ class Ledger:
             ghost = self.pool
             self._attach()
             await ghost.close()
-            self.failure = None
+            self.trouble.end()
         except (sqlite3.Error, OSError) as error:
-            self.failure = failure._replace(reason=f"the hop ledger was deleted and cannot be made anew: {error}")
+            self.trouble.begin(f"the hop ledger was deleted and cannot be made anew: {error}")
             raise
         finally:
             self._turns.release()
@@ -207,12 +211,10 @@ class Ledger:
             learnt = await self.pool.run(self._write, everything)
         except Exception as error:
             self._untaught = [lesson for lesson in everything if lesson.addresses or lesson.key is not None]
-            if self.failure is None:
-                _log.error("the hop ledger cannot be written, what it lacks is kept: {error!s}", error=error)
-                self.failure = Failure(f"the hop ledger cannot be written: {error}", self._now())
+            self.trouble.begin(f"the hop ledger cannot be written: {error}")
             raise
         self._untaught = []
-        self.failure = None
+        self.trouble.end()
         for lesson in everything:
             self._unwritten_addresses -= len(lesson.addresses)
             if lesson.key is not None and self._unwritten_keys.get(lesson.key.name) is lesson.key:
@@ -303,6 +305,14 @@ class Ledger:
         await self.pool.run(_durably, _refuse, number, row)
         self.backlog -= 1
         self.refusals += 1
+
+
+def _say_that_it_fails(reason: str) -> None:
+    _log.error("{reason} (what it lacks is kept)", reason=reason)
+
+
+def _say_that_it_works(seconds: float) -> None:
+    _log.info("the hop ledger is written again, after {seconds:.0f} s", seconds=seconds)
 
 
 def _told_where_it_happened(_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -10,6 +11,41 @@ class Failure(NamedTuple):
 
     reason: str
     since_s: float
+
+
+class Trouble:
+    """Something that fails and works again: it is told once when it begins, and how long it lasted when it ends.
+
+    `now` is the time of day, for people; `seconds` a clock that nobody sets, for how long it lasted.
+    """
+
+    def __init__(
+        self, now: Callable[[], float], seconds: Callable[[], float],
+        began: Callable[[str], object] = lambda reason: None, ended: Callable[[float], object] = lambda seconds: None,
+    ) -> None:  # fmt: skip
+        self._now = now
+        self._seconds = seconds
+        self._began = began
+        self._ended = ended
+        self._began_s = 0.0
+        self.failure: Failure | None = None
+        """The newest reason and the time of the first, None while all is well."""
+
+    def begin(self, reason: str) -> bool:
+        """It fails, or still does and the reason is another one; whether this is news."""
+        if self.failure is not None:
+            self.failure = self.failure._replace(reason=reason)
+            return False
+        self._began_s = self._seconds()
+        self.failure = Failure(reason, self._now())
+        self._began(reason)
+        return True
+
+    def end(self) -> None:
+        """It works, or works again."""
+        if self.failure is not None:
+            self.failure = None
+            self._ended(self._seconds() - self._began_s)
 
 
 class Unusable(Exception):

@@ -22,6 +22,7 @@ from outputd.client.agent import in_words
 from outputd.client.retry import LONGEST_RETRY_AFTER_S, backoff, retry_after
 from outputd.client.urls import as_treq_takes_it
 from outputd.process.threads import InThread
+from outputd.process.trouble import Trouble
 from outputd.sender.outbox import Delivery, Outcome, Parcel, Reply
 
 ANSWER_S: Final = 120.0
@@ -80,8 +81,7 @@ class Sender:
         self._doubtful: set[int] = set()  # those of them that may have arrived
         self._posts: set[Deferred[tuple[IResponse, bytes]]] = set()
         self._not_before = 0.0
-        self._in_outage = False
-        self._outage_since = 0.0
+        self._outage = Trouble(now, clock.seconds, self._say_outage, self._say_its_end)
         self._next_line = 0.0
 
     async def send(self, delivery: Delivery) -> None:
@@ -211,7 +211,7 @@ class Sender:
 
     def _judge(self, outcome: Outcome) -> Outcome | None:
         """An answer for good; None stops all, because no body would fare better."""
-        self._end_outage()
+        self._outage.end()
         if 200 <= outcome.status < 300 or outcome.status in _BODY_REFUSED:
             return outcome
         self._doubtful.discard(outcome.parcel.body.number)
@@ -219,15 +219,15 @@ class Sender:
         return None
 
     def _begin_outage(self, reason: str) -> None:
-        now = self._clock.seconds()
-        if not self._in_outage and now >= self._next_line:
-            self._in_outage, self._outage_since, self._next_line = True, now, now + _BETWEEN_LINES_S
-            self._tell(f"{reason}; trying again for up to {duration(self._give_up_after_s)}")
+        if self._clock.seconds() >= self._next_line:
+            self._outage.begin(reason)
 
-    def _end_outage(self) -> None:
-        if self._in_outage:
-            self._in_outage = False
-            self._tell(f"answered again, after {duration(self._clock.seconds() - self._outage_since)}")
+    def _say_outage(self, reason: str) -> None:
+        self._next_line = self._clock.seconds() + _BETWEEN_LINES_S
+        self._tell(f"{reason}; trying again for up to {duration(self._give_up_after_s)}")
+
+    def _say_its_end(self, seconds: float) -> None:
+        self._tell(f"answered again, after {duration(seconds)}")
 
     def _rest(self, seconds: float) -> Deferred[None]:
         if self._stop_reason:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from outputd.process.log import Logger
 from outputd.process.loops import Every
-from outputd.process.trouble import Failure
+from outputd.process.trouble import Failure, Trouble
 from outputd.store.store import Store, StoreFailed
 
 _log = Logger()
@@ -24,7 +24,12 @@ class Rotation:
         self._store = store
         self._before_prune = before_prune
         self._asking = Every(_EVERY_S, self.ask, clock)
-        self.failure: Failure | None = None
+        self._trouble = Trouble(store.now, clock.seconds, _say_that_it_fails, _say_that_it_works)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why no file can be changed for a new one, or no old one deleted, or None."""
+        return self._trouble.failure
 
     def start(self) -> None:
         """Ask from now on."""
@@ -58,18 +63,18 @@ class Rotation:
             await self._store.finish_closed()
             if self._store.failure is not None:
                 await self._store.prove()  # is it well again?
-            self.failure = None if left is None else self.failure or left
+            if left is None:
+                self._trouble.end()
+            else:
+                self._trouble.begin(left)
         except StoreFailed:
             pass  # the store has said so
         except Exception as error:
-            if self.failure is None:
-                if isinstance(error, sqlite3.Error | OSError):
-                    _log.error("rotation failed and is tried again: {error!s}", error=error)
-                else:
-                    _log.failure("rotation failed and is tried again")
-                self.failure = Failure(str(error), self._store.now())
+            if self._trouble.begin(str(error)) and not isinstance(error, sqlite3.Error | OSError):
+                _log.failure("the rotation failed in a way that was not foreseen")
 
-    async def _prune(self) -> Failure | None:
+    async def _prune(self) -> str | None:
+        """Delete old files; why one of them cannot be deleted, or None."""
         if len(self._store.files) > self._store.limits.keep_files:
             try:
                 await self._before_prune()
@@ -79,7 +84,13 @@ class Rotation:
                 for name in await self._store.prune():
                     _log.info("pruned {name}", name=name)
             except OSError as error:
-                if self.failure is None:
-                    _log.error("an old file cannot be deleted: {error!s}", error=error)
-                return Failure(f"an old file cannot be deleted: {error}", self._store.now())
+                return f"an old file cannot be deleted: {error}"
         return None
+
+
+def _say_that_it_fails(reason: str) -> None:
+    _log.error("rotation failed and is tried again: {reason}", reason=reason)
+
+
+def _say_that_it_works(seconds: float) -> None:
+    _log.info("rotation works again, after {seconds:.0f} s", seconds=seconds)

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
-from outputd.process.trouble import Failure
+from outputd.process.trouble import Failure, Trouble
 from outputd.process.turns import Turns
 from outputd.results import timestamps
 from outputd.results.rows import Batch
@@ -63,7 +63,7 @@ class Store:
         self._is_damaged = False
         self._closing: set[Path] = set()
         self._lost: list[Current] = []
-        self.failure: Failure | None = None
+        self.trouble = Trouble(now, reactor.seconds, self._say_that_it_fails, _say_that_it_works)
         self.stored_batches = 0
 
     # -- life ----------------------------------------------------------------------------------------
@@ -142,6 +142,11 @@ class Store:
             return "WAL over half of the limit"
         return None
 
+    @property
+    def failure(self) -> Failure | None:
+        """Why results cannot be stored, or None."""
+        return self.trouble.failure
+
     # -- writing -------------------------------------------------------------------------------------
 
     def record(self, batch: Batch) -> Deferred[Written]:
@@ -172,24 +177,23 @@ class Store:
         try:
             written = await current.pool.run(current.write, batches)
         except Exception as error:  # every failure is the group's, and each POST of it is told
-            if self.failure is None:
-                _log.error("cannot store results in {file}: {error!s}", file=current.info.path.name, error=error)
-                self.failure = Failure(str(error), self.now())
+            self.trouble.begin(str(error))
             self._is_damaged = is_damage(error)
             if not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("storing {count} batches failed", count=len(batches))
             raise StoreFailed(str(error)) from error
         finally:
             self._turn_began_s = None
-        if self.failure is not None:
-            _log.info("results are stored again, after {seconds:.0f} s", seconds=self.now() - self.failure.since_s)
-            self.failure = None
+        self.trouble.end()
         self._committed_at = self._reactor.seconds()
         self.stored_batches += len(batches)
         current.size_bytes = written.size_bytes
         self._next_ids = (*self._next_ids[:2], written.next_hop_id)  # SQLite counts hops as they are written
         self._observe(written, len(batches))
         return written
+
+    def _say_that_it_fails(self, reason: str) -> None:
+        _log.error("cannot store results in {file}: {reason}", file=self.current.info.path.name, reason=reason)
 
     # -- rotation ------------------------------------------------------------------------------------
 
@@ -325,6 +329,10 @@ class Store:
     async def _finish_all(self) -> None:
         for path in sorted(self._unfinished):
             await self.finish(path)
+
+
+def _say_that_it_works(seconds: float) -> None:
+    _log.info("results are stored again, after {seconds:.0f} s", seconds=seconds)
 
 
 def _weigh(item: Batch | None) -> int:

@@ -12,7 +12,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
-from outputd.process.trouble import Failure
+from outputd.process.trouble import Failure, Trouble
 from outputd.sqlite.errors import FULL
 from outputd.summary.summary import Summary
 
@@ -50,14 +50,18 @@ class KeepingUp:
         self._reactor = reactor
         self._stored = stored
         self._is_busy = is_busy
-        self._now = now
         self._has: object = None
         self._waiting: dict[Deferred[None], int] = {}
         self._turns = 0
         self._wanted = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="outputd-summary", daemon=True)
-        self.failure: Failure | None = None
+        self._trouble = Trouble(now, reactor.seconds, _say_that_it_fails, _say_that_it_works)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the summary is not kept up, or None."""
+        return self._trouble.failure
 
     def start(self) -> None:
         """Begin."""
@@ -118,14 +122,13 @@ class KeepingUp:
                 with contextlib.suppress(OSError):
                     self._summary.remove()
             return self._fail(str(error) or type(error).__name__)
-        self.failure = None
+        self._trouble.end()
         self._has = stored
         return True
 
     def _fail(self, reason: str) -> bool:
-        if self.failure is None and not self._stopping:
-            _log.error("the summary cannot be kept up and is tried again: {reason}", reason=reason)
-            self.failure = Failure(reason, self._now())
+        if not self._stopping:
+            self._trouble.begin(reason)
         return False
 
     def _let_posts_pass(self) -> None:
@@ -141,3 +144,11 @@ class KeepingUp:
         for waiter, since in list(self._waiting.items()):
             if since < turn and not waiter.called:
                 waiter.callback(None)
+
+
+def _say_that_it_fails(reason: str) -> None:
+    _log.error("the summary cannot be kept up and is tried again: {reason}", reason=reason)
+
+
+def _say_that_it_works(seconds: float) -> None:
+    _log.info("the summary is kept up again, after {seconds:.0f} s", seconds=seconds)

@@ -19,7 +19,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.api import openapi
 from outputd.api.results import MOST_BODY_BYTES
-from outputd.process.trouble import Failure
 from outputd.queries import NotReady, TooLong
 from outputd.results.parse import Parser
 from outputd.security.access import NODE, OPERATOR, ROLES, Holder, line_of, new_token
@@ -298,10 +297,10 @@ class ServiceTests(TestCase):
         ):  # fmt: skip
             await self.want(400, "GET", f"/recent?{query}")
         for reason in ("disk I/O error", "database or disk is full"):
-            self.running.parts._store.failure = Failure(reason, 1.5)
+            self.running.parts._store.trouble.begin(reason)
             reply = await self.want(503, "GET", "/health")
             self.assertEqual("unhealthy", reply.json["status"])
-        self.running.parts._store.failure = None
+        self.running.parts._store.trouble.end()
         self.running.service.stopping = True
         await self.want(503, "GET", "/ready")
         self.running.service.stopping = False

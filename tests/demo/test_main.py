@@ -76,7 +76,7 @@ class DemoTests(SynchronousTestCase):
         totals = [line.index(" results", 40) for line in self.lines]
         self.assertEqual({totals[0]}, set(totals), "columns are aligned")
 
-    def test_a_service_that_is_away_is_said_once(self) -> None:
+    def test_a_service_that_is_away_is_said_once_and_so_is_its_return(self) -> None:
         self.answer = Refusal()
         for _ in range(3):
             outcome(self.demo.post())
@@ -85,7 +85,8 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual(1, len(self.lines))
         self.answer = None
         outcome(self.demo.post())
-        self.assertEqual(2, len(self.lines))
+        self.assertEqual(3, len(self.lines))
+        self.assertIn("answered again", self.lines[1])
 
     def test_colour_only_on_a_terminal(self) -> None:
         self.demo.take(["198.18.9.9"])
