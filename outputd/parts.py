@@ -90,7 +90,7 @@ class Parts:
         self._directory = directory = DataDir(Path(options["db-dir"]))
         limits = Limits(int(options["max-size-mb"] * _MIB), options["rotation-days"] * _DAY_S, options["keep-files"])
         self._stats = stats = Stats()
-        self._admission = Admission(int(options["max-pending-mb"] * _MIB), reactor.seconds)
+        self._admission = Admission(int(options["max-pending-mb"] * _MIB), reactor.seconds, stats)
         self._metrics = metrics = Metrics(stats, self._gauges())
         self._store = store = Store(directory, limits, reactor, open_pool, self._threads, now, metrics.observe_commit)
         self._ledger = ledger = Ledger(directory.ledger, reactor, open_pool, now, options["max-hops"], self._discovered)

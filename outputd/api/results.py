@@ -8,8 +8,7 @@ from pathlib import Path
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from outputd.api.files import send_part
-from outputd.intake.collector import TOO_MUCH, Collector, Sender
-from outputd.intake.collector import Answer as Collected
+from outputd.intake.collector import Collector, Sender
 from outputd.intake.gunzip import BadCoding, TooLarge, gunzip
 from outputd.process.threads import InThread
 from outputd.results.addresses import canonical
@@ -20,7 +19,7 @@ from outputd.store.copies import Copies, Reader
 from outputd.store.copying import NoRoom
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
-from outputd.web.answers import JSON, SAFE, Answer, as_json, problem
+from outputd.web.answers import SAFE, Answer, as_json, problem
 from outputd.web.ranges import byte_range
 from outputd.web.request import CappedRequest, answered, put_head, send
 from outputd.web.routes import Route
@@ -66,7 +65,7 @@ class Api:
         if request.refusal == 413:
             return send(request, *problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most"))
         if request.refusal:
-            return send(request, *_answer(self._collector.refused(TOO_MUCH)))
+            return send(request, *request.site.admission.turn_away())
         try:
             sender = _sender(request)
         except BadHeader as error:
@@ -95,7 +94,7 @@ class Api:
             return problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most when decoded")
         admission = request.site.admission
         if not admission.has_room(len(body)):
-            return _answer(self._collector.refused(TOO_MUCH))
+            return admission.turn_away()
         admission.hold(len(body))
         try:
             return await self._collect(body, sender, started)
@@ -105,7 +104,7 @@ class Api:
     async def _collect(self, body: bytes, sender: Sender, started: float) -> Answer:
         answer = await self._collector.collect(body, sender)
         self._observe(self._seconds() - started)
-        return _answer(answer)
+        return answer
 
     # -- POST /rotate --------------------------------------------------------------------------------
 
@@ -177,12 +176,6 @@ class Api:
             return None
         await send_part(request, reader, start, end, self._in_thread)
         return None
-
-
-def _answer(collected: Collected) -> Answer:
-    if collected.problem is not None:
-        return problem(collected.status, **collected.problem)
-    return collected.status, collected.json, JSON
 
 
 def _sender(request: CappedRequest) -> Sender:

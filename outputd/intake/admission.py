@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from outputd.intake.counters import Stats
+from outputd.web.answers import Answer, problem
+
 _LONGEST_WAIT_S = 60
 _HALF_LIFE_S = 5.0
 _MEAN_LIFE_S = _HALF_LIFE_S / math.log(2)
@@ -12,11 +15,12 @@ _SMALL_BYTES = 64 * 1024
 
 
 class Admission:
-    """Counts bytes held against a limit, and measures how fast they are let go while any are held."""
+    """Counts bytes held against a limit, measures how fast they are let go, and turns away what finds no room."""
 
-    def __init__(self, limit_bytes: int, seconds: Callable[[], float]) -> None:
+    def __init__(self, limit_bytes: int, seconds: Callable[[], float], stats: Stats | None = None) -> None:
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
+        self._stats = stats or Stats()
         self._seconds = seconds
         self._measured_at = seconds()
         self._busy_s = 0.0
@@ -49,6 +53,11 @@ class Admission:
     def drained(self, size_bytes: int) -> None:
         """So many of the bytes held were stored and answered."""
         self._just_drained += size_bytes
+
+    def turn_away(self, detail: str = "too much waits for the disk") -> Answer:
+        """The answer to a request of which nothing is stored now, counted: 503, and when to come again."""
+        self._stats.refused_posts += 1
+        return problem(503, detail, retry_after_s=self.retry_after_s())
 
     def retry_after_s(self) -> int:
         """Whole seconds after which what is held now should be on disk, at the measured rate; 1 to 60."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from twisted.internet.defer import DeferredLock
@@ -15,13 +14,13 @@ from outputd.ledger.ledger import Ledger
 from outputd.ledger.lessons import Lesson, UsedKey, key_name
 from outputd.process.threads import InThread
 from outputd.results import timestamps
-from outputd.results.agreement import MOST_ERRORS, answer_of
+from outputd.results.agreement import MOST_ERRORS, answer_of, duplicate_of, item_error
 from outputd.results.model import NotResults, TooManyResults
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch
 from outputd.store.store import Store, StoreFailed
+from outputd.web.answers import JSON, Answer, problem
 
-TOO_MUCH = "too much waits for the disk"
 _LARGE_BYTES = 256 * 1024
 _DAY_S = 86_400
 _BYTES_A_CELL = 48  # 33 in mean, and what the allocator loses
@@ -33,19 +32,6 @@ class Sender(msgspec.Struct, frozen=True):
     node: str
     scope: str = ""
     key: str | None = None
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What to tell the node: an HTTP status and JSON, or the members of a problem."""
-
-    status: int
-    json: bytes = b""
-    problem: dict[str, Any] | None = None
-
-
-def problem(status: int, detail: str, **members: Any) -> Answer:
-    """An answer that says what is wrong."""
-    return Answer(status, problem={"detail": detail, **members})
 
 
 class Collector:
@@ -68,7 +54,7 @@ class Collector:
     async def collect(self, body: bytes, sender: Sender) -> Answer:
         """Store a decoded body's results; a body with a used key is answered as the first time."""
         if self._ledger.failure is not None:
-            return self.refused(self._ledger.failure.reason)
+            return self._admission.turn_away(self._ledger.failure.reason)
         if sender.key is None:
             return await self._store_body(body, sender, None)
         name = key_name(sender.scope, sender.key)
@@ -89,7 +75,7 @@ class Collector:
         if used.digest != await self._in_thread(_digest, body):
             return problem(422, "this Idempotency-Key was used with another body")
         self._stats.duplicate_posts += 1
-        return Answer(200, msgspec.json.encode({**msgspec.json.decode(used.answer), "duplicate": True}))
+        return 200, duplicate_of(used.answer), JSON
 
     async def _store_body(self, body: bytes, sender: Sender, key: bytes | None) -> Answer:
         now = self._now()
@@ -104,7 +90,7 @@ class Collector:
         except TooManyResults:
             return problem(413, "too many items in one body")
         if not batch.accepted and not batch.rejected:
-            return Answer(200, answer_of(0, 0, ()))
+            return 200, answer_of(0, 0, ()), JSON
         digest = _digest(body) if len(body) < _LARGE_BYTES else await self._in_thread(_digest, body)
         batch.node, batch.digest, batch.key = sender.node, digest, sender.key
         return await self._record(batch, len(body), key, now)
@@ -115,18 +101,18 @@ class Collector:
         rows_bytes = batch.cells * _BYTES_A_CELL
         if not self._admission.has_room(rows_bytes) and self._admission.held_bytes > size_bytes:
             self._stats.refused += items  # alone it would be taken, however much it grew
-            return self.refused(TOO_MUCH)
+            return self._admission.turn_away()
         self._admission.hold(rows_bytes)
         try:
             await self._store.record(batch)
         except StoreFailed as error:
             self._stats.refused += items
-            return self.refused(f"the results cannot be stored now: {error}")
+            return self._admission.turn_away(f"the results cannot be stored now: {error}")
         finally:
             self._admission.let_go(rows_bytes)
         self._admission.drained(size_bytes + rows_bytes)
         self._stats.count(batch)
-        errors = [{"index": bad.index, "field": bad.field, "error": bad.reason} for bad in batch.rejected[:MOST_ERRORS]]
+        errors = [item_error(bad.index, bad.field, bad.reason) for bad in batch.rejected[:MOST_ERRORS]]
         json = answer_of(batch.accepted, len(batch.rejected), errors)
         used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, now)
         self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used))
@@ -138,12 +124,7 @@ class Collector:
             self._tell(f"{batch.accepted} results of {batch.node} stored, {len(batch.rejected)} items rejected")
         if not batch.accepted:
             return problem(422, "no item of the body is a result", received=0, rejected=items, errors=errors)
-        return Answer(200, json)
-
-    def refused(self, detail: str) -> Answer:
-        """The answer to a POST of which nothing is stored now, counted: 503, and when to come again."""
-        self._stats.refused_posts += 1
-        return problem(503, detail, retry_after_s=self._admission.retry_after_s())
+        return 200, json, JSON
 
 
 def _digest(body: bytes) -> bytes:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
-from outputd.results.agreement import MOST_ERRORS, answer_of
-from outputd.results.model import NO_ADDRESS
+from outputd.results.agreement import MOST_ERRORS, answer_of, item_error, key_scopes
 from outputd.sqlite.connections import reading
 from outputd.store.file import FileInfo
 
@@ -66,8 +65,7 @@ def lessons_of(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_
                 continue
             errors = _errors_of(db, batch_id) if rejected else []
             answer = answer_of(accepted, rejected, errors)
-            # A row does not tell a node's name from its peer's address, under which no key is kept: both are right.
-            for scope in {node, ""} if node == NO_ADDRESS or canonical(node) else {node}:
+            for scope in key_scopes(node):
                 yield Lesson(batch_id, (), UsedKey(key_name(scope, key), digest, answer, used_at))
         addresses: list[str] = []
         if first_result_id is not None:
@@ -79,9 +77,9 @@ def lessons_of(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_
         yield Lesson(last_batch_id, addresses)
 
 
-def _errors_of(db: sqlite3.Connection, batch_id: int) -> list[dict[str, object]]:
+def _errors_of(db: sqlite3.Connection, batch_id: int) -> list[Mapping[str, object]]:
     rows = db.execute(
         "SELECT item_index, field, reason FROM rejected_results WHERE batch_id = ? ORDER BY id LIMIT ?",
         (batch_id, MOST_ERRORS),
     )
-    return [{"index": index, "field": name, "error": reason} for index, name, reason in rows]
+    return [item_error(index, name, reason) for index, name, reason in rows]

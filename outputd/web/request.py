@@ -37,6 +37,9 @@ class Room(Protocol):
     def let_go(self, size_bytes: int) -> None:
         """Hold less."""
 
+    def turn_away(self) -> Answer:
+        """The answer to a request for whose body there is no room."""
+
 
 class Line(Protocol):
     """What a request needs of its connection."""

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.intake.admission import Admission
-from outputd.intake.collector import Answer, Collector, Sender
+from outputd.intake.collector import Collector, Sender
 from outputd.intake.counters import Stats
 from outputd.ledger.ledger import Ledger
 from outputd.ledger.lessons import KEYS_LIVE_S, Learnt
@@ -27,6 +27,7 @@ from outputd.store.limits import Limits
 from outputd.store.store import Store
 from tests.kit.makers import a_result, a_trace, body_of, rows_of
 from tests.kit.pools import InlinePools, inline
+from tests.kit.wire import Reply, replied
 
 MIB = 1 << 20
 NOW = 1_767_825_000.0  # 2026-01-07 22:30:00
@@ -66,8 +67,8 @@ class Instance:
         for _ in range(6):
             self.clock.advance(0)
 
-    def send(self, body: bytes, sender: Sender = NODE) -> Deferred[Answer]:
-        answer = Deferred.fromCoroutine(self.collector.collect(body, sender))
+    def send(self, body: bytes, sender: Sender = NODE) -> Deferred[Reply]:
+        answer = Deferred.fromCoroutine(self.collector.collect(body, sender)).addCallback(replied)
         self.run()
         return answer
 
@@ -98,20 +99,21 @@ class CollectorTest(SynchronousTestCase):
         self.addCleanup(self.it.directory.release)
         return self.it
 
-    def answer(self, body: bytes, sender: Sender = NODE) -> Answer:
+    def answer(self, body: bytes, sender: Sender = NODE) -> Reply:
         return self.successResultOf(self.it.send(body, sender))
 
     def ok(self, body: bytes, sender: Sender = NODE) -> Any:
         answer = self.answer(body, sender)
-        self.assertEqual((answer.status, answer.problem), (200, None))
-        return json.loads(answer.json)
+        self.assertEqual((answer.status, answer.header("Content-Type")), (200, "application/json"))
+        return answer.json
 
     def refused(self, status: int, body: bytes, sender: Sender = NODE) -> dict[str, Any]:
         answer = self.answer(body, sender)
-        self.assertEqual(answer.status, status)
-        assert answer.problem is not None
-        self.assertTrue(answer.problem["detail"])
-        return answer.problem
+        self.assertEqual((answer.status, answer.header("Content-Type")), (status, "application/problem+json"))
+        self.assertEqual(answer.header("Retry-After") is not None, status == 503)
+        members: dict[str, Any] = answer.json
+        self.assertTrue(members["detail"])
+        return members
 
     def count(self, table: str) -> int:
         return sum(row[0] for row in self.it.rows(f"SELECT count(*) FROM {table}"))
@@ -129,7 +131,7 @@ class Answers(CollectorTest):
         del self.it.pools.gates["store"]
         gate.callback(None)
         self.it.run()
-        self.assertEqual(json.loads(self.successResultOf(answer).json), {"status": "ok", "received": 1})
+        self.assertEqual(self.successResultOf(answer).json, {"status": "ok", "received": 1})
         self.assertEqual(self.count("ping_results"), 1)
 
     def test_all_good_is_ok_with_their_number(self) -> None:
@@ -256,11 +258,13 @@ class Rows(CollectorTest):
     def test_batches_that_share_a_commit_have_ids_of_their_own(self) -> None:
         """Rule 7: consecutive within each."""
         answers = [
-            Deferred.fromCoroutine(self.it.collector.collect(body_of(*[a_trace({"ttl": 1})] * size), NODE))
+            Deferred.fromCoroutine(self.it.collector.collect(body_of(*[a_trace({"ttl": 1})] * size), NODE)).addCallback(
+                replied
+            )
             for size in (2, 1, 3)
         ]
         self.it.run()
-        self.assertEqual([json.loads(self.successResultOf(answer).json)["received"] for answer in answers], [2, 1, 3])
+        self.assertEqual([self.successResultOf(answer).json["received"] for answer in answers], [2, 1, 3])
         self.assertEqual(self.it.rows("SELECT first_id, last_id FROM batches ORDER BY id"), [(1, 2), (3, 3), (4, 6)])
         self.assertEqual([row[0] for row in self.it.rows("SELECT traceroute_id FROM traceroute_hops")], [*range(1, 7)])
 
@@ -354,10 +358,10 @@ class Keys(CollectorTest):
         del self.it.pools.gates["store"]
         gate.callback(None)
         self.it.run()
-        self.assertEqual(json.loads(self.successResultOf(first).json), self.first)
+        self.assertEqual(self.successResultOf(first).json, self.first)
         for answer in (twin, third):
-            self.assertEqual(json.loads(self.successResultOf(answer).json), {**self.first, "duplicate": True})
-        self.assertEqual(json.loads(self.successResultOf(other).json), self.first)
+            self.assertEqual(self.successResultOf(answer).json, {**self.first, "duplicate": True})
+        self.assertEqual(self.successResultOf(other).json, self.first)
         self.assertEqual(self.count("ping_results"), 4)
 
     def test_a_twin_with_another_body_is_422(self) -> None:
@@ -379,7 +383,7 @@ class Keys(CollectorTest):
         self.assertEqual(self.successResultOf(first).status, 503)
         self.it.pools.failing.clear()
         self.it.run()
-        self.assertEqual(json.loads(self.successResultOf(twin).json), self.first)
+        self.assertEqual(self.successResultOf(twin).json, self.first)
         self.assertEqual(self.count("ping_results"), 2)
 
     def test_an_answer_that_stored_nothing_does_not_use_the_key_up(self) -> None:
@@ -515,8 +519,9 @@ class Failures(CollectorTest):
     def test_a_store_that_fails_is_503_with_retry_after(self) -> None:
         """Rules 7 and 9: no row is left, and the next one is stored."""
         self.it.pools.failing["store"] = sqlite3.OperationalError("database or disk is full")
-        problem = self.refused(503, body_of(a_trace({"ttl": 1, "ip": "10.0.0.1"}), BAD))
-        self.assertIn(problem["retry_after_s"], range(1, 61))
+        answer = self.answer(body_of(a_trace({"ttl": 1, "ip": "10.0.0.1"}), BAD))
+        self.assertEqual(answer.status, 503)
+        self.assertIn(int(answer.header("Retry-After") or 0), range(1, 61))
         self.assertEqual((self.it.stats.results, self.it.ledger.backlog, self.it.admission.held_bytes), (0, 0, 0))
         self.it.pools.failing.clear()
         self.ok(body_of(a_result()))

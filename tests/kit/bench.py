@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 
 from outputd.api.questions import Questions
 from outputd.intake.admission import Admission
-from outputd.intake.collector import Answer as CollectorAnswer
 from outputd.intake.collector import Collector, Sender
 from outputd.intake.counters import Stats
 from outputd.ledger.ledger import Ledger
@@ -35,6 +34,7 @@ from outputd.store.writer import Written
 from outputd.summary.summary import Summary
 from tests.kit.makers import body_of
 from tests.kit.pools import InlinePools, T, inline, outcome
+from tests.kit.wire import Reply, replied
 
 EPOCH = 1_767_825_045.0
 """2026-01-07 22:30:45 UTC, when every Clock here begins."""
@@ -156,13 +156,13 @@ class Bench:
             self.clock.advance(0)
         return outcomes
 
-    def post(self, *items: Any, node: str = "", key: str | None = None) -> CollectorAnswer:
+    def post(self, *items: Any, node: str = "", key: str | None = None) -> Reply:
         """The answer to a POST."""
         outcomes = self.posting(*items, node=node, key=key)
         assert len(outcomes) == 1, "it waits"
         if isinstance(outcomes[0], Failure):
             outcomes[0].raiseException()
-        return cast(CollectorAnswer, outcomes[0])
+        return replied(outcomes[0])
 
     def pool(self) -> Any:
         """The pool of the current file."""

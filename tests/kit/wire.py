@@ -15,6 +15,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
+from outputd.web.answers import Answer
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -68,6 +70,12 @@ class Wire(Protocol):
         for item in [item for item in self._waiting if item[0] in self.data]:
             self._waiting.remove(item)
             item[1].callback(None)
+
+
+def replied(answer: Answer) -> Reply:
+    """An answer as its client would see it."""
+    status, body, headers = answer
+    return Reply(status, Headers({name: [value] for name, value in headers.items()}), body)
 
 
 def parsed(answer: bytes) -> Reply:
