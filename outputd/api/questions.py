@@ -164,7 +164,7 @@ class Questions:
             return problem(503, str(error), retry_after_s=1)
         except DatabaseUnusable as error:
             return problem(503, f"the files cannot be read now: {error}", retry_after_s=5)
-        return await self._give(request, found, wanted_format(suffix, request.getHeader("Accept")), headers)
+        return await self._give(request, found, wanted_format(suffix, request.header_text(b"Accept")), headers)
 
     async def _give(
         self, request: CappedRequest, found: Rows | Table | None, form: Format, headers: Mapping[bytes, bytes]

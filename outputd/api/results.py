@@ -152,8 +152,8 @@ class Api:
         copy = reader.copy
         size, start, end, status = copy.size_bytes, 0, copy.size_bytes, 200
         try:
-            ranges_count = ranges and request.method == b"GET" and request.getHeader("If-Range") is None
-            wanted = byte_range(request.getHeader("Range"), size) if ranges_count else None
+            ranges_count = ranges and request.method == b"GET" and not request.requestHeaders.hasHeader(b"If-Range")
+            wanted = byte_range(request.header_text(b"Range"), size) if ranges_count else None
         except ValueError:
             reader.end()
             return problem(416, "the range lies outside of the file", {b"Content-Range": b"bytes */%d" % size})

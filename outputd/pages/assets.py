@@ -8,6 +8,7 @@ import importlib.resources
 from dataclasses import dataclass
 
 from outputd.web.answers import problem
+from outputd.web.negotiation import is_known, takes_gzip
 from outputd.web.request import CappedRequest, put_head, send
 
 _KINDS = {
@@ -47,7 +48,7 @@ class Assets:
         if asset is None:
             send(request, *problem(404, "there is no such file"))
             return
-        compressed = "gzip" in (request.getHeader("Accept-Encoding") or "")
+        compressed = takes_gzip(request.header_text(b"Accept-Encoding"))
         etag = b'"%s%s"' % (asset.etag, b"-gzip" if compressed else b"")
         headers = {
             b"ETag": etag,
@@ -55,8 +56,7 @@ class Assets:
             b"Vary": b"Accept-Encoding",
             b"X-Content-Type-Options": b"nosniff",
         }
-        known = (request.getHeader("If-None-Match") or "").encode()
-        if etag in (part.strip().removeprefix(b"W/") for part in known.split(b",")):
+        if is_known(etag.decode(), request.header_text(b"If-None-Match")):
             put_head(request, 304, headers, None)
             request.finish()
             return

@@ -159,6 +159,13 @@ class CappedRequest(server.Request):
         except Exception:
             self.processingFailed(Failure())
 
+    def header_text(self, name: bytes) -> str:
+        """All values of a header as the one list that they are (RFC 9110, 5.3); empty without any.
+
+        A byte beyond ASCII is one character: what a client writes there is never an error of ours.
+        """
+        return b", ".join(self.requestHeaders.getRawHeaders(name) or ()).decode("latin-1")
+
     def first_header(self, name: bytes) -> bytes | None:
         """The first value of a header, or None."""
         values = self.requestHeaders.getRawHeaders(name)
