@@ -14,7 +14,7 @@ from outputd.process.threads import InThread
 from outputd.results.addresses import canonical
 from outputd.results.model import NO_ADDRESS
 from outputd.security.access import NODE, OPERATOR
-from outputd.sqlite.errors import DatabaseFailed, DatabaseUnusable
+from outputd.sqlite.errors import DatabaseFailed
 from outputd.store.copies import Copies, Reader
 from outputd.store.copying import NoRoom
 from outputd.store.rotation import Rotation
@@ -140,8 +140,10 @@ class Api:
                 reader = await self._copies.current(path)
         except NoRoom as error:
             return problem(503, str(error), retry_after_s=60)
-        except (FileNotFoundError, DatabaseUnusable):
-            return problem(404, "there is no result file of this name any more")
+        except (OSError, DatabaseFailed) as error:
+            if not await self._in_thread(path.exists):
+                return problem(404, "there is no result file of this name any more")
+            return problem(503, f"no copy can be made now: {error}", retry_after_s=60)
         return await self._send_copy(request, reader, ranges=path != current)
 
     def _named(self, name: bytes) -> Path | None:

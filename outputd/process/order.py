@@ -58,10 +58,13 @@ class OutputService(Service):
             raise SystemExit(1) from None
 
     def end_by_signals(self) -> None:
-        """Let SIGTERM and SIGINT end the process with status 0: twistd would raise the signal again."""
+        """Let SIGTERM and SIGINT, and no other, end the process with status 0: twistd would raise the signal again."""
         self._own_process = True
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._reactor.callFromThread(self._end))
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # logrotate sends them to whoever writes a log
+            if signal.getsignal(number) is signal.SIG_DFL:  # that is an end without a stop
+                signal.signal(number, signal.SIG_IGN)
 
     def _end(self) -> None:
         if not self.stopping:

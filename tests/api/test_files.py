@@ -127,6 +127,13 @@ class OverHTTP(TestCase):
         self.assertEqual((reply.status, reply.header("Content-Type")), (503, "application/problem+json"))
         self.assertEqual([name for name in os.listdir(self.path) if name.startswith(".")], [])
 
+    async def test_a_directory_that_cannot_be_written_is_503(self) -> None:
+        """Rules 10 and 15: nobody may make a file there, not even root; and a file that is there is not called gone."""
+        self.patch(DataDir, "temporary", lambda *_: Path("/proc/sys/kernel/copy"))
+        reply = await self.service.ask("GET", "/dump")
+        self.assertEqual((reply.status, reply.header("Content-Type")), (503, "application/problem+json"))
+        self.assertEqual([], self.flushLoggedErrors())
+
     async def test_no_copy_and_no_handle_is_left_behind(self) -> None:
         """Rule 15: by readers who go away in the middle too."""
         await self.service.post(body_of(*[a_result(error="x" * 1000)] * 5000))

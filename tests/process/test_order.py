@@ -42,8 +42,10 @@ async def last(): said.append("stopped")
 service = order.OutputService(reactor, [], [order.Stop("all", last)])
 reactor.callWhenRunning(service.end_by_signals)
 reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-reactor.callLater(0.01, os.kill, os.getpid(), {number})
-reactor.callLater(0.01, os.kill, os.getpid(), {number})
+reactor.callLater(0.01, os.kill, os.getpid(), signal.SIGUSR1)
+reactor.callLater(0.01, os.kill, os.getpid(), signal.SIGUSR2)
+reactor.callLater(0.02, os.kill, os.getpid(), {number})
+reactor.callLater(0.02, os.kill, os.getpid(), {number})
 reactor.run()
 print(*said)
 """
@@ -132,7 +134,7 @@ class Ending(SynchronousTestCase):
             self.assertNotIn("Traceback", ended.stderr)
 
     def test_both_signals_end_it_in_order_with_0_once_or_twice(self) -> None:
-        """Rule 23."""
+        """Rule 23; and those that logrotate sends do not end it at all."""
         for number in (signal.SIGTERM, signal.SIGINT):
             ended = self.run_code(ENDS.replace("{number}", str(int(number))))
             self.assertEqual((ended.returncode, ended.stdout), (0, "stopped\n"), ended.stderr)
