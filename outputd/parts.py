@@ -18,6 +18,8 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
+from outputd.api.checks import Check, DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
+from outputd.api.disk import Disk
 from outputd.api.health import Health
 from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
@@ -118,9 +120,15 @@ class Parts:
             lambda: store.files, directory.summary, self._summary.up_to_date, self._asking, reactor, now
         )
         questions = Questions(self._queries, self._asking, now)
+        disk = Disk(directory, self._threads, reactor, now)
+        checks: list[Check] = [
+            DatabaseCheck(store, ledger, disk, lambda: self._queries.unreadable, lambda: self._summary.failure, now),
+            DiskCheck(store, ledger, disk, Trouble(now, reactor.seconds)),
+            RotationCheck(store, rotation),
+            InputServiceCheck(ledger, lambda: None if self._feed is None else self._feed.state),
+        ]
         health = Health(
-            store, ledger, rotation, stats, metrics, questions, directory, lambda: self._summary.failure,
-            lambda: None if self._feed is None else self._feed.state, self._threads, reactor, now,
+            store, ledger, stats, metrics, checks, disk, reactor,
             lambda: self._service is not None and self._service.stopping,
         )  # fmt: skip
         surroundings = Surroundings(self._results_port, not access.is_open)

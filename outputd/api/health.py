@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,18 +13,13 @@ from twisted.internet.interfaces import IReactorTime
 
 from outputd import __version__
 from outputd.api import openapi
+from outputd.api.checks import Check
+from outputd.api.disk import Disk
 from outputd.api.metrics import CONTENT_TYPE, Metrics
-from outputd.api.questions import Questions
 from outputd.intake.counters import Stats
-from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
-from outputd.process.threads import InThread
-from outputd.process.trouble import Failure, Trouble
 from outputd.results import timestamps
 from outputd.security.access import OPERATOR
-from outputd.sqlite.errors import FULL
-from outputd.store.directory import DataDir
-from outputd.store.rotation import Rotation
 from outputd.store.store import Store, StoreFailed
 from outputd.web.answers import JSON, SAFE, Answer, as_json, problem
 from outputd.web.request import CappedRequest, answered
@@ -33,33 +28,24 @@ from outputd.web.routes import Route
 _PROOF_S = 2.0
 _LEARNT_S = 2.0
 _HEALTHY = "healthy"
-Check = dict[str, Any]
 
 
 class Health:
     """The state of the service, and its routes."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, rotation: Rotation, stats: Stats, metrics: Metrics, questions: Questions,
-        directory: DataDir, summing_up: Callable[[], Failure | None],
-        feed: Callable[[], FeedState | None], in_thread: InThread, clock: IReactorTime, now: Callable[[], float],
-        stopping: Callable[[], bool],
+        self, store: Store, ledger: Ledger, stats: Stats, metrics: Metrics, checks: Sequence[Check], disk: Disk,
+        clock: IReactorTime, stopping: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._store = store
         self._ledger = ledger
-        self._rotation = rotation
         self._stats = stats
         self._metrics = metrics
-        self._questions = questions
-        self._directory = directory
-        self._summing_up = summing_up
-        self._feed = feed
-        self._in_thread = in_thread
+        self._checks = checks
+        self._disk = disk
         self._clock = clock
-        self._now = now
         self._stopping = stopping
         self._started = clock.seconds()
-        self._disk_low = Trouble(now, clock.seconds)
 
     def routes(self) -> list[Route]:
         """The routes. Everybody may ask whether it is well."""
@@ -74,8 +60,8 @@ class Health:
     async def report(self) -> dict[str, Any]:
         """How it stands with the service."""
         await self._learnt()
-        checks = await self._checks()
-        well = all(checks[name]["status"] != "fail" for name in ("database", "disk"))
+        checks = {check.declared.name: await check.say() for check in self._checks}
+        well = all(said["status"] != "fail" for said in checks.values())
         return {
             "status": _HEALTHY if well else "unhealthy",
             "version": __version__,
@@ -103,16 +89,9 @@ class Health:
 
     async def _text(self, request: CappedRequest) -> Answer:
         await self._learnt()
-        self._metrics.observe_disk(await self._free_bytes())
+        free_bytes = (await self._disk.look()).free_bytes
+        self._metrics.observe_disk(math.nan if free_bytes is None else free_bytes)
         return 200, self._metrics.text(), {b"Content-Type": CONTENT_TYPE, **SAFE}
-
-    async def _free_bytes(self) -> float:
-        """Room on the disk; not a number when the directory is gone or its disk does not answer in time."""
-        try:
-            free = Deferred.fromCoroutine(self._in_thread(self._directory.free_bytes))
-            return float(await free.addTimeout(_LEARNT_S, self._clock))
-        except (OSError, DeferredTimeout, CancelledError):
-            return math.nan
 
     async def _counts(self, request: CappedRequest) -> Answer:
         await self._learnt()
@@ -140,88 +119,12 @@ class Health:
             "last_rotation": timestamps.printed(current.info.created_at),
         }
 
-    async def _checks(self) -> dict[str, Check]:
-        return {
-            "database": self._database(),
-            "disk": await self._disk(),
-            "rotation": self._rotations(),
-            "input_service": self._input_service(),
-        }
-
-    def _database(self) -> Check:
-        figures = {"waiting_posts": self._store.waiting}
-        failure = self._store.failure
-        if failure is not None and not FULL.search(failure.reason):
-            return _check("fail", failure, **figures)
-        if self._ledger.failure is not None:
-            return _check("fail", self._ledger.failure, **figures)
-        worry = self._worry()
-        return _check("ok" if worry is None else "warn", worry, **figures)
-
-    def _worry(self) -> Failure | None:
-        """What is wrong with the files although results are being stored."""
-        if lost := self._store.lost:
-            return Failure(f"deleted under our feet, and no room yet to write it again: {', '.join(lost)}", self._now())
-        if unreadable := self._questions.unreadable:
-            name, failure = min(unreadable.items())
-            return failure._replace(reason=f"{name} cannot be read: {failure.reason}")
-        if damaged := self._directory.damaged():
-            return Failure(f"damaged and set aside: {', '.join(damaged)}", min(damaged.values()))
-        behind = self._summing_up()
-        if behind is not None and not FULL.search(behind.reason):  # else the check of the disk tells
-            return behind._replace(
-                reason=f"/targets, /nodes, /links and /arrivals lack the newest results: {behind.reason}"
-            )
-        return None
-
-    async def _disk(self) -> Check:
-        try:
-            free = await self._in_thread(self._directory.free_bytes)
-        except OSError as error:
-            return _check("fail", Failure(f"{self._directory.path}: {error.strerror}", self._now()))
-        for failure in (self._store.failure, self._ledger.failure):
-            if failure is not None and FULL.search(failure.reason):
-                return _check("fail", failure, free_bytes=free)
-        low = self._store.limits.low_disk_bytes
-        if free >= low:
-            self._disk_low.end()
-            return _check("ok", free_bytes=free)
-        self._disk_low.begin(f"less than {low >> 20} MiB are free")
-        return _check("warn", self._disk_low.failure, free_bytes=free)
-
-    def _rotations(self) -> Check:
-        store, limits = self._store, self._store.limits
-        figures = {
-            "age_seconds": round(store.age_s), "max_age_seconds": round(limits.max_age_s),
-            "size_bytes": store.current.size_bytes, "max_size_bytes": limits.max_size_bytes,
-            "wal_bytes": store.wal_bytes, "files": len(store.files), "keep_files": limits.keep_files,
-        }  # fmt: skip
-        failure = self._rotation.failure
-        return _check("ok" if failure is None else "warn", failure, **figures)
-
-    def _input_service(self) -> Check:
-        figures = {"waiting_hops": self._ledger.backlog, "refused_hops": self._ledger.refusals}
-        state = self._feed()
-        if state is None:
-            return {**_check("ok", **figures), "reason": "turned off"}
-        if state.status == "ok":
-            return _check("ok", **figures)
-        return _check("warn", Failure(state.reason, state.since), **figures)
-
 
 def _get(path: str, role: str | None, work: Callable[[CappedRequest], Coroutine[Any, Any, Answer]]) -> Route:
     def handler(request: CappedRequest) -> None:
         answered(request, work(request))
 
     return Route("GET", path, role, handler)
-
-
-def _check(status: str, failure: Failure | None = None, /, **figures: object) -> Check:
-    check: Check = {"status": status}
-    if failure is not None:
-        check["reason"] = failure.reason
-        check["since"] = timestamps.printed(timestamps.at(failure.since_s))
-    return {**check, **figures}
 
 
 def go_duration(seconds: float) -> str:

@@ -12,7 +12,8 @@ from outputd import __version__
 from outputd.api.formats import MEDIA
 from outputd.api.parameters import DEFAULT_ROWS, MOST_ROWS
 from outputd.api.questions import DEFAULT_LISTED, DEFAULT_RECENT, MOST_BUCKETS, MOST_LISTED
-from outputd.api.schemas import ADDRESS, FILE_NAME, SENT_AT, ref, schemas
+from outputd.api.schemas import schemas
+from outputd.api.shapes import ADDRESS, FILE_NAME, SENT_AT, ref
 from outputd.queries import MOST_RECENT
 from outputd.queries.paths import MOST_IN_TIMELINE, MOST_TRACEROUTES
 from outputd.queries.results import MOST_HOPS

@@ -5,21 +5,28 @@ What those types cannot say (formats, units, rules between values) is added to t
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from outputd.api.checks import DECLARED
+from outputd.api.shapes import (
+    ADDRESS,
+    FILE_NAME,
+    REFERENCE,
+    SENT_AT,
+    Schema,
+    count,
+    instant,
+    listed,
+    or_null,
+    record,
+    ref,
+    text,
+)
 from outputd.queries import MOST_RECENT
 from outputd.queries.series import QUANTILES
 from outputd.results.agreement import MOST_ERRORS
 from outputd.results.model import MOST_RESULTS, PingResult
 
-Schema = dict[str, Any]
-_REF = "#/components/schemas/{name}"
-SENT_AT = (
-    r"^(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?"
-    r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$"
-)
 _EXAMPLE = {
     "ip": "8.8.8.8", "sent": 4, "received": 4, "packet_loss": 0, "avg_rtt": 15_000_000,
     "timestamp": "2026-01-07T22:30:00Z",
@@ -33,8 +40,6 @@ _EXAMPLE_TRACE = {
         {"ttl": 3, "ip": "8.8.8.8", "rtt": 15_000_000},
     ],
 }
-ADDRESS: Schema = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
-"""An IPv4 or IPv6 address, without a zone."""
 
 
 def _rtt(what: str) -> Schema:
@@ -78,7 +83,7 @@ _MORE: dict[str, dict[str, Schema]] = {
 
 def schemas() -> dict[str, Schema]:
     """All schemas of the document, by name."""
-    _, sent = msgspec.json.schema_components([PingResult], ref_template=_REF)
+    _, sent = msgspec.json.schema_components([PingResult], ref_template=REFERENCE)
     for name, fields in _MORE.items():
         for field, more in fields.items():
             sent[name]["properties"][field].update(more)
@@ -86,47 +91,6 @@ def schemas() -> dict[str, Schema]:
     return {**sent, **_ANSWERS}
 
 
-def ref(name: str) -> Schema:
-    """A reference to a schema."""
-    return {"$ref": _REF.format(name=name)}
-
-
-def record(what: str, required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
-    """An object with these members."""
-    return {
-        "type": "object", "description": what, "properties": {**required, **(optional or {})},
-        "required": list(required),
-    }  # fmt: skip
-
-
-def _count(what: str, least: int = 0) -> Schema:
-    return {"type": "integer", "minimum": least, "description": what}
-
-
-def _text(what: str) -> Schema:
-    return {"type": "string", "description": what}
-
-
-def _instant(what: str) -> Schema:
-    pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$"
-    return {"type": "string", "format": "date-time", "pattern": pattern, "description": what}
-
-
-def _check(what: str, *states: str, always: dict[str, Schema], at_times: dict[str, Schema] | None = None) -> Schema:
-    required = {"status": {"enum": list(states)}, **always}
-    optional = {
-        "reason": _text("why it is not ok, or does nothing"),
-        "since": _instant("since when"),
-        **(at_times or {}),
-    }
-    return record(what, required, optional)
-
-
-FILE_NAME: Schema = {
-    "type": "string", "pattern": r"^results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db$",
-    "examples": ["results_2026-01-07_22-30-45.db"],
-}  # fmt: skip
-"""The name of a result file."""
 _ERRORS: Schema = {
     "type": "array", "minItems": 1, "maxItems": MOST_ERRORS, "items": ref("ItemError"),
     "description": f"the first {MOST_ERRORS} of them",
@@ -135,187 +99,148 @@ _DUPLICATE: Schema = {
     "const": True, "description": "the Idempotency-Key was used before: the first answer again, nothing was stored now"
 }  # fmt: skip
 _PROBLEM: dict[str, Schema] = {
-    "title": _text("the name of the status"),
+    "title": text("the name of the status"),
     "status": {"type": "integer", "minimum": 400, "maximum": 599},
-    "detail": _text("what is wrong, for a person"),
+    "detail": text("what is wrong, for a person"),
 }
 _COUNTS: dict[str, Schema] = {
-    "total_results": _count("results stored"),
-    "successful_pings": _count("those with a reply"),
-    "failed_pings": _count("those without any"),
-    "hops_discovered": _count("addresses that this instance had never seen as a hop"),
-    "hops_sent": _count("addresses delivered to input_service"),
+    "total_results": count("results stored"),
+    "successful_pings": count("those with a reply"),
+    "failed_pings": count("those without any"),
+    "hops_discovered": count("addresses that this instance had never seen as a hop"),
+    "hops_sent": count("addresses delivered to input_service"),
     "last_result_time": {
         "description": "the latest timestamp of a result between 1970 and tomorrow; null before any",
-        "anyOf": [_instant("a time"), {"type": "null"}],
+        "anyOf": [instant("a time"), {"type": "null"}],
     },
     "current_db_file": {**FILE_NAME, "description": "the file that is being written"},
-    "current_db_size": _count("its size in bytes"),
-    "last_rotation": _instant("its creation"),
+    "current_db_size": count("its size in bytes"),
+    "last_rotation": instant("its creation"),
 }
-_CHECKS: dict[str, Schema] = {
-    "database": _check(
-        "whether results are stored", "ok", "fail",
-        always={}, at_times={"waiting_posts": _count("POSTs that wait for a commit")},
-    ),
-    "disk": _check(
-        "whether there is room", "ok", "warn", "fail", always={"free_bytes": _count("what the file system has left")}
-    ),
-    "rotation": _check(
-        "whether files are changed when due", "ok", "warn",
-        always={
-            "age_seconds": _count("age of the current file"),
-            "max_age_seconds": _count("age at which it is rotated"),
-            "size_bytes": _count("size of the current file"),
-            "max_size_bytes": _count("size at which it is rotated"),
-            "wal_bytes": _count("size of its WAL"),
-            "files": _count("result files that there are", least=1),
-            "keep_files": _count("result files that are kept", least=1),
-        },
-    ),
-    "input_service": _check(
-        "whether hops are delivered", "ok", "warn",
-        always={
-            "waiting_hops": _count("addresses still owed"),
-            "refused_hops": _count("addresses that input_service will not have"),
-        },
-    ),
-}  # fmt: skip
-
-
-def _or_null(schema: Schema) -> Schema:
-    """The same, or null."""
-    return {"description": schema["description"], "anyOf": [schema, {"type": "null"}]}
-
-
-def _listed(name: str, what: str) -> Schema:
-    return {"type": "array", "items": ref(name), "description": what}
-
-
 _NODES: Schema = {"type": "array", "items": {"type": "string"}, "description": "who measured it"}
 _LOSS: Schema = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent of the packets"}
 _MEASURED: dict[str, Schema] = {
-    "results": _count("results", least=1),
-    "failed": _count("those without any reply"),
-    "sent": _count("packets sent"),
-    "received": _count("packets received, duplicates among them"),
-    "lost": _count("packets lost, result by result: duplicates of one make up for no other"),
+    "results": count("results", least=1),
+    "failed": count("those without any reply"),
+    "sent": count("packets sent"),
+    "received": count("packets received, duplicates among them"),
+    "lost": count("packets lost, result by result: duplicates of one make up for no other"),
     "loss_percent": _LOSS,
 }
-_COMPLETE_UNTIL = _or_null(_instant("the arrival up to which all results are counted here; null before any"))
-_DIFFERENCE = _or_null({
+_COMPLETE_UNTIL = or_null(instant("the arrival up to which all results are counted here; null before any"))
+_DIFFERENCE = or_null({
     "type": "integer", "description": "mean of the farther round-trip time less the nearer one, nanoseconds",
 })  # fmt: skip
-_QUANTILE = _or_null({"type": "integer", "minimum": 0, "description": "round-trip time, nanoseconds"})
+_QUANTILE = or_null({"type": "integer", "minimum": 0, "description": "round-trip time, nanoseconds"})
 _QUESTIONS: dict[str, Schema] = {
     "StoredTraceroute": record(
         "A traceroute as it is stored.",
         {
-            "method": _or_null(_text("icmp, tcp or another")),
-            "completed": _or_null({"type": "boolean", "description": "whether the target was reached"}),
-            "error": _or_null(_text("why it failed")),
-            "hops": _listed("StoredHop", "in the order in which the node wrote them"),
+            "method": or_null(text("icmp, tcp or another")),
+            "completed": or_null({"type": "boolean", "description": "whether the target was reached"}),
+            "error": or_null(text("why it failed")),
+            "hops": listed("StoredHop", "in the order in which the node wrote them"),
         },
     ),
     "StoredHop": record(
         "One reply, or silence.",
         {
             "ttl": {"type": "integer", "minimum": 0, "maximum": 255, "description": "time to live of the probe"},
-            "ip": _or_null(_text("who answered; no address where the node gave none")),
-            "rtt": _or_null(_count("round-trip time, nanoseconds")),
+            "ip": or_null(text("who answered; no address where the node gave none")),
+            "rtt": or_null(count("round-trip time, nanoseconds")),
             "timeout": {"type": "boolean", "description": "nobody answered"},
         },
     ),
     "WholeResult": record(
         "All that is stored of one result.",
         {
-            "id": _count("names this result in all files of the instance", least=1),
+            "id": count("names this result in all files of the instance", least=1),
             "ip": {**ADDRESS, "description": "the target"},
-            "sent": _count("packets sent"),
-            "received": _count("packets received"),
+            "sent": count("packets sent"),
+            "received": count("packets received"),
             "packet_loss": _LOSS,
-            "avg_rtt": _or_null(_count("mean round-trip time, nanoseconds")),
-            "timestamp": _instant("when it was measured"),
-            "min_rtt": _or_null(_count("shortest round-trip time, nanoseconds")),
-            "max_rtt": _or_null(_count("longest round-trip time, nanoseconds")),
-            "stddev_rtt": _or_null(_count("standard deviation of the round-trip times, nanoseconds")),
-            "node": _or_null(_text("who measured")),
-            "received_at": _instant("when it arrived"),
+            "avg_rtt": or_null(count("mean round-trip time, nanoseconds")),
+            "timestamp": instant("when it was measured"),
+            "min_rtt": or_null(count("shortest round-trip time, nanoseconds")),
+            "max_rtt": or_null(count("longest round-trip time, nanoseconds")),
+            "stddev_rtt": or_null(count("standard deviation of the round-trip times, nanoseconds")),
+            "node": or_null(text("who measured")),
+            "received_at": instant("when it arrived"),
             "traceroute": {"anyOf": [ref("StoredTraceroute"), {"type": "null"}]},
             "batch": record(
                 "The POST it came in.",
                 {
-                    "id": _or_null(_count("its number", least=1)),
-                    "accepted": _or_null(_count("results of it that were stored")),
-                    "rejected": _or_null(_count("items of it that were not")),
+                    "id": or_null(count("its number", least=1)),
+                    "accepted": or_null(count("results of it that were stored")),
+                    "rejected": or_null(count("items of it that were not")),
                 },
             ),
             "file": {**FILE_NAME, "description": "the file that has it"},
         },
-        {"error": _text("why it failed, if the node said so")},
+        {"error": text("why it failed, if the node said so")},
     ),
     "Target": record(
         "What was measured of one target.",
         {
             "ip": {**ADDRESS, "description": "the target"},
             **_MEASURED,
-            "last_rtt_ns": _or_null(_count("the newest round-trip time, nanoseconds")),
-            "first_seen": _instant("when it was measured first"),
-            "last_seen": _instant("when it was measured last"),
+            "last_rtt_ns": or_null(count("the newest round-trip time, nanoseconds")),
+            "first_seen": instant("when it was measured first"),
+            "last_seen": instant("when it was measured last"),
             "nodes": _NODES,
         },
     ),
     "Targets": record(
-        "Targets, the busiest first.", {"targets": _listed("Target", "the targets"), "complete_until": _COMPLETE_UNTIL}
+        "Targets, the busiest first.", {"targets": listed("Target", "the targets"), "complete_until": _COMPLETE_UNTIL}
     ),
     "Node": record(
         "What one node has sent.",
         {
-            "node": _text("its name, or the address of the sender"),
-            "batches": _count("POSTs that stored or rejected items", least=1),
-            "results": _count("results stored"),
-            "rejected": _count("items that were no results"),
-            "first_heard": _instant("arrival of the first POST"),
-            "last_heard": _instant("arrival of the last POST"),
+            "node": text("its name, or the address of the sender"),
+            "batches": count("POSTs that stored or rejected items", least=1),
+            "results": count("results stored"),
+            "rejected": count("items that were no results"),
+            "first_heard": instant("arrival of the first POST"),
+            "last_heard": instant("arrival of the last POST"),
             "results_per_s": {"type": "number", "minimum": 0, "description": "results a second, of five minutes"},
-            "clock_offset_s": _or_null({
+            "clock_offset_s": or_null({
                 "type": "number",
                 "description": "the latest timestamp of its last POST less its arrival, seconds: above 0 its clock is"
                 " ahead, well below 0 it is behind, or the results waited",
             }),
         },
     ),
-    "Nodes": record("Nodes by name.", {"nodes": _listed("Node", "the nodes"), "complete_until": _COMPLETE_UNTIL}),
+    "Nodes": record("Nodes by name.", {"nodes": listed("Node", "the nodes"), "complete_until": _COMPLETE_UNTIL}),
     "Arrival": record(
         "What arrived in one bucket of time.",
-        {"start": _instant("its beginning"), **_MEASURED},
+        {"start": instant("its beginning"), **_MEASURED},
     ),
     "Arrivals": record(
         "Results by time of arrival.",
         {
-            "bucket_s": {**_count("length of a bucket, seconds", least=60), "multipleOf": 60},
-            "since": _instant("the beginning"),
-            "until": _instant("the end, which is not included"),
-            "buckets": _listed("Arrival", "those that have results, by time"),
+            "bucket_s": {**count("length of a bucket, seconds", least=60), "multipleOf": 60},
+            "since": instant("the beginning"),
+            "until": instant("the end, which is not included"),
+            "buckets": listed("Arrival", "those that have results, by time"),
             "complete_until": _COMPLETE_UNTIL,
         },
     ),
     "Link": record(
         "Two addresses that answered at consecutive TTLs of a traceroute.",
         {
-            "from": _text("the nearer one"),
-            "to": _text("the farther one"),
-            "count": _count("how often", least=1),
+            "from": text("the nearer one"),
+            "to": text("the farther one"),
+            "count": count("how often", least=1),
             "rtt_difference_ns": _DIFFERENCE,
-            "first_seen": _instant("when first"),
-            "last_seen": _instant("when last"),
+            "first_seen": instant("when first"),
+            "last_seen": instant("when last"),
             "nodes": _NODES,
         },
     ),
     "Links": record(
         "Links, the most frequent first.",
         {
-            "links": _listed("Link", "the links"),
+            "links": listed("Link", "the links"),
             "complete_until": _COMPLETE_UNTIL,
             "complete": {
                 "type": "boolean", "description": "false where a file has so many that later ones are not counted"
@@ -325,8 +250,8 @@ _QUESTIONS: dict[str, Schema] = {
     "Neighbour": record(
         "An address before or after a hop.",
         {
-            "ip": _text("its address"),
-            "count": _count("how often", least=1),
+            "ip": text("its address"),
+            "count": count("how often", least=1),
             "rtt_difference_ns": _DIFFERENCE,
         },
     ),
@@ -334,22 +259,22 @@ _QUESTIONS: dict[str, Schema] = {
         "A target that was reached through a hop.",
         {
             "ip": {**ADDRESS, "description": "the target"},
-            "count": _count("how often", least=1),
-            "last_seen": _instant("when last"),
+            "count": count("how often", least=1),
+            "last_seen": instant("when last"),
         },
     ),
     "HopSeen": record(
         "An address that answered as a hop.",
         {
             "ip": {**ADDRESS, "description": "its address"},
-            "seen": _count("how often it answered: once for each TTL of a traceroute", least=1),
-            "first_seen": _instant("when first"),
-            "last_seen": _instant("when last"),
+            "seen": count("how often it answered: once for each TTL of a traceroute", least=1),
+            "first_seen": instant("when first"),
+            "last_seen": instant("when last"),
             "nodes": _NODES,
-            "before": _listed("Neighbour", "who answered at the TTL before, the most frequent first"),
-            "after": _listed("Neighbour", "who answered at the TTL after, the most frequent first"),
-            "targets": _listed("TargetBehind", "the targets behind it, the newest first"),
-            "target_count": _count("how many targets there are", least=1),
+            "before": listed("Neighbour", "who answered at the TTL before, the most frequent first"),
+            "after": listed("Neighbour", "who answered at the TTL after, the most frequent first"),
+            "targets": listed("TargetBehind", "the targets behind it, the newest first"),
+            "target_count": count("how many targets there are", least=1),
             "complete": {
                 "type": "boolean", "description": "false where only the newest of what is not summed up was read"
             },
@@ -359,49 +284,49 @@ _QUESTIONS: dict[str, Schema] = {
         "One line about a hop.",
         {
             "relation": {"enum": ["before", "after", "target"]},
-            "ip": _text("the neighbour or target"),
-            "count": _count("how often", least=1),
+            "ip": text("the neighbour or target"),
+            "count": count("how often", least=1),
             "rtt_difference_ns": _DIFFERENCE,
-            "last_seen": _or_null(_instant("when last")),
+            "last_seen": or_null(instant("when last")),
         },
     ),
     "Path": record(
         "A path of one node to a target.",
         {
-            "node": _text("who measured"),
+            "node": text("who measured"),
             "hops": {
                 "type": "array", "items": {"type": ["string", "null"]},
                 "description": "who answered at each TTL from 1 on, null for silence; of several the least text",
             },
-            "count": _count("how often", least=1),
-            "first_seen": _instant("when first"),
-            "last_seen": _instant("when last"),
-            "completed": _or_null({"type": "boolean", "description": "whether it ever reached the target"}),
+            "count": count("how often", least=1),
+            "first_seen": instant("when first"),
+            "last_seen": instant("when last"),
+            "completed": or_null({"type": "boolean", "description": "whether it ever reached the target"}),
         },
     ),
     "Paths": record(
         "The paths to one target, the one that was seen last first.",
         {
             "ip": {**ADDRESS, "description": "the target"},
-            "paths": _listed("Path", "the distinct paths"),
+            "paths": listed("Path", "the distinct paths"),
             "timeline": {
                 "type": "array",
                 "description": "the newest traceroutes, the newest first: time, node, place in `paths` from 0",
                 "items": {
                     "type": "array", "minItems": 3, "maxItems": 3,
-                    "prefixItems": [_instant("when"), _text("the node"), _count("the place")],
+                    "prefixItems": [instant("when"), text("the node"), count("the place")],
                 },
             },
-            "traceroutes": _count("traceroutes that were read, the newest"),
+            "traceroutes": count("traceroutes that were read, the newest"),
             "complete": {"type": "boolean", "description": "whether these are all"},
         },
     ),
     "Bucket": record(
         "What one node measured in one bucket of time.",
         {
-            "start": _instant("its beginning"),
-            "node": _text("who measured"),
-            "count": _count("results", least=1),
+            "start": instant("its beginning"),
+            "node": text("who measured"),
+            "count": count("results", least=1),
             **{name: schema for name, schema in _MEASURED.items() if name != "results"},
             "rtt_min_ns": _QUANTILE,
             **{f"rtt_p{rank}_ns": _QUANTILE for rank in QUANTILES},
@@ -412,10 +337,10 @@ _QUESTIONS: dict[str, Schema] = {
         "Round-trip times and losses of one target over time.",
         {
             "ip": {**ADDRESS, "description": "the target"},
-            "bucket_s": _count("length of a bucket, seconds", least=1),
-            "since": _instant("the beginning"),
-            "until": _instant("the end, which is not included"),
-            "buckets": _listed("Bucket", "those that have results, by time and node"),
+            "bucket_s": count("length of a bucket, seconds", least=1),
+            "since": instant("the beginning"),
+            "until": instant("the end, which is not included"),
+            "buckets": listed("Bucket", "those that have results, by time and node"),
         },
     ),
 }  # fmt: skip
@@ -427,15 +352,15 @@ _ANSWERS: dict[str, Schema] = {
     },
     "Stored": record(
         "All items are results, and on disk.",
-        {"status": {"const": "ok"}, "received": _count("results stored")},
+        {"status": {"const": "ok"}, "received": count("results stored")},
         {"duplicate": _DUPLICATE},
     ),
     "PartlyStored": record(
         "The good items are on disk; the others are kept in `rejected_results`.",
         {
             "status": {"const": "partial"},
-            "received": _count("results stored", least=1),
-            "rejected": _count("items that are no results", least=1),
+            "received": count("results stored", least=1),
+            "rejected": count("items that are no results", least=1),
             "errors": _ERRORS,
         },
         {"duplicate": _DUPLICATE},
@@ -443,9 +368,9 @@ _ANSWERS: dict[str, Schema] = {
     "ItemError": record(
         "What is wrong with one item.",
         {
-            "index": {**_count("its place in the body, from 0"), "maximum": MOST_RESULTS - 1},
-            "field": _text("the path to the wrong value, such as traceroute.hops[2].ttl; empty for the item itself"),
-            "error": {**_text("what is wrong"), "maxLength": 500},
+            "index": {**count("its place in the body, from 0"), "maximum": MOST_RESULTS - 1},
+            "field": text("the path to the wrong value, such as traceroute.hops[2].ttl; empty for the item itself"),
+            "error": {**text("what is wrong"), "maxLength": 500},
         },
     ),
     "Problem": record("A problem of RFC 9457, of the type about:blank.", _PROBLEM),
@@ -454,7 +379,7 @@ _ANSWERS: dict[str, Schema] = {
         {
             **_PROBLEM,
             "received": {"const": 0},
-            "rejected": _count("items of the body", least=1),
+            "rejected": count("items of the body", least=1),
             "errors": _ERRORS,
         },
     ),
@@ -468,25 +393,25 @@ _ANSWERS: dict[str, Schema] = {
         "How it stands with the service.",
         {
             "status": {"enum": ["healthy", "unhealthy"], "description": "unhealthy: results are not being stored"},
-            "version": _text("version of outputd"),
+            "version": text("version of outputd"),
             "uptime": {"type": "string", "pattern": r"^(\d+h)?(\d+m)?\d+s$", "examples": ["2h15m30s"]},
             "stats": ref("Stats"),
-            "checks": record("Only database and disk can fail.", _CHECKS),
+            "checks": record("Only database and disk can fail.", {check.name: check.schema for check in DECLARED}),
         },
     ),
     "RecentResult": record(
         "A stored result.",
         {
-            "id": _count("names this result in all files of the instance", least=1),
+            "id": count("names this result in all files of the instance", least=1),
             "ip": {**ADDRESS, "description": "the target"},
-            "sent": _count("packets sent"),
-            "received": _count("packets received"),
+            "sent": count("packets sent"),
+            "received": count("packets received"),
             "packet_loss": {"type": "number", "minimum": 0, "maximum": 100, "description": "percent"},
             "avg_rtt": {"type": ["integer", "null"], "minimum": 0, "description": "mean round-trip time, nanoseconds"},
-            "timestamp": _instant("when it was measured"),
+            "timestamp": instant("when it was measured"),
         },
         {
-            "error": _text("why it failed, if the node said so"),
+            "error": text("why it failed, if the node said so"),
             "traceroute": {
                 "description": "with include=traceroute", "anyOf": [ref("StoredTraceroute"), {"type": "null"}]
             },

@@ -125,8 +125,11 @@ class Store:
 
     @property
     def wal_bytes(self) -> int:
-        """The WAL's size on disk."""
-        return size_of(wal_of(self.current.info.path))
+        """The WAL's size on disk; 0 when nobody may look."""
+        try:
+            return size_of(wal_of(self.current.info.path))
+        except OSError:
+            return 0
 
     def why_due(self) -> str | None:
         """Why the current file should be closed now, or None."""

@@ -12,8 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd import __version__
-from outputd.api.health import Health, go_duration
-from outputd.api.metrics import Metrics
+from outputd.api.health import go_duration
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import FeedState
 from outputd.process.trouble import Failure
@@ -23,13 +22,12 @@ from outputd.web.routes import Routes
 from outputd.web.site import Site
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.makers import a_result, a_trace, many_hops
-from tests.kit.pools import inline
 from tests.kit.wire import Reply, get, over_the_wire, parsed
 
 NOW = "2026-01-07T22:30:45Z"
 
 
-class Disk(DataDir):
+class Directory(DataDir):
     """A directory on a disk whose room is told."""
 
     free: int | None = 1 << 40
@@ -41,16 +39,15 @@ class Disk(DataDir):
 class HealthTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.bench = Bench(Path(self.mktemp()))
-        self.disk = Disk(self.bench.path)
+        self.disk = Directory(self.bench.path)
         self.state: FeedState | None = FeedState("ok", "", EPOCH, None)
         self.summing_up: Failure | None = None
         self.stopping = False
         bench = self.bench
         questions = bench.questions()
-        health = Health(
-            bench.store, bench.ledger, bench.rotation, bench.stats, Metrics(bench.stats, {}),
-            questions, self.disk, lambda: self.summing_up, lambda: self.state, inline,
-            bench.clock, bench.now, lambda: self.stopping,
+        health = bench.health(
+            self.disk, lambda: questions.unreadable, lambda: self.summing_up, lambda: self.state,
+            lambda: self.stopping,
         )  # fmt: skip
         self.site = Site(
             Routes([*health.routes(), *questions.routes()]), bench.clock, Admission(1 << 20, bench.clock.seconds),

@@ -5,22 +5,28 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
+from twisted.python.failure import Failure as Bug
 
+from outputd.api.checks import Check, DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
+from outputd.api.disk import Disk
+from outputd.api.health import Health
+from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
 from outputd.intake.admission import Admission
 from outputd.intake.collector import Collector, Sender
 from outputd.intake.counters import Stats
+from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
 from outputd.ledger.lessons import Learnt
 from outputd.pages import Pages, Report, Surroundings
 from outputd.process.threads import InThread
+from outputd.process.trouble import Failure, Trouble
 from outputd.queries import Queries
 from outputd.results import timestamps
 from outputd.results.hop_policy import feedable
@@ -97,6 +103,22 @@ class Bench:
         """The routes that ask them."""
         return Questions(self.queries(), self.in_thread, self.now)
 
+    def health(
+        self, directory: DataDir | None = None, unreadable: Callable[[], Mapping[str, Failure]] = dict,
+        summing_up: Callable[[], Failure | None] = lambda: None, feed: Callable[[], FeedState | None] = lambda: None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Health:  # fmt: skip
+        """The routes that tell how it stands."""
+        disk = Disk(directory or self.directory, self.in_thread, self.clock, self.now)
+        checks: list[Check] = [
+            DatabaseCheck(self.store, self.ledger, disk, unreadable, summing_up, self.now),
+            DiskCheck(self.store, self.ledger, disk, Trouble(self.now, self.clock.seconds)),
+            RotationCheck(self.store, self.rotation),
+            InputServiceCheck(self.ledger, feed),
+        ]
+        metrics = Metrics(self.stats, {})
+        return Health(self.store, self.ledger, self.stats, metrics, checks, disk, self.clock, stopping)
+
     def pages(self, report: Report) -> Pages:
         """The routes of what a person looks at."""
         surroundings = Surroundings(lambda: 8081, False)
@@ -114,7 +136,7 @@ class Bench:
         for _ in range(5):
             self.clock.advance(0)
         assert outcomes, "it waits"
-        if isinstance(outcomes[0], Failure):
+        if isinstance(outcomes[0], Bug):
             outcomes[0].raiseException()
         return cast(T, outcomes[0])
 
@@ -144,7 +166,7 @@ class Bench:
         outcomes = self.record(*items)
         self.clock.advance(0)
         assert len(outcomes) == 1, "it waits"
-        if isinstance(outcomes[0], Failure):
+        if isinstance(outcomes[0], Bug):
             outcomes[0].raiseException()
 
     def posting(self, *items: Any, node: str = "", key: str | None = None) -> list[Any]:
@@ -160,7 +182,7 @@ class Bench:
         """The answer to a POST."""
         outcomes = self.posting(*items, node=node, key=key)
         assert len(outcomes) == 1, "it waits"
-        if isinstance(outcomes[0], Failure):
+        if isinstance(outcomes[0], Bug):
             outcomes[0].raiseException()
         return replied(outcomes[0])
 

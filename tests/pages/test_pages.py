@@ -17,8 +17,6 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 import outputd.pages
-from outputd.api.health import Health
-from outputd.api.metrics import Metrics
 from outputd.intake.admission import Admission
 from outputd.pages.events import Events
 from outputd.pages.templates import page
@@ -28,7 +26,6 @@ from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result
-from tests.kit.pools import inline
 from tests.kit.wire import Reply, get, over_the_wire, parsed
 
 STATIC = Path(outputd.pages.__file__).parent / "static"
@@ -39,10 +36,7 @@ class PagesTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.bench = bench = Bench(Path(self.mktemp()))
         self.addCleanup(bench.stop)
-        health = Health(
-            bench.store, bench.ledger, bench.rotation, bench.stats, Metrics(bench.stats, {}), bench.questions(),
-            bench.directory, lambda: None, lambda: None, inline, bench.clock, bench.now, lambda: False,
-        )  # fmt: skip
+        health = bench.health()
         self.pages = bench.pages(health.report)
         self.addCleanup(self.pages.stop)
         self.site = Site(

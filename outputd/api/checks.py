@@ -1,0 +1,203 @@
+"""The checks of /health: what each may say, for its answer and the OpenAPI document, and how it finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from outputd.api.disk import Disk, Seen
+from outputd.api.shapes import Schema, count, instant, or_null, record, text
+from outputd.ledger.feed import FeedState
+from outputd.ledger.ledger import Ledger
+from outputd.process.trouble import Failure, Trouble
+from outputd.results import timestamps
+from outputd.sqlite.errors import FULL
+from outputd.store.rotation import Rotation
+from outputd.store.store import Store
+
+Status = Literal["ok", "warn", "fail"]
+Said = dict[str, Any]
+"""What a check says, as the API prints it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a check may say: its statuses, the figures that it always has, and those that it has at times."""
+
+    name: str
+    what: str
+    statuses: tuple[Status, ...]
+    always: Mapping[str, Schema]
+    at_times: Mapping[str, Schema] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> Schema:
+        """Its part of the OpenAPI document."""
+        optional = {"reason": text("why it is not ok, or does nothing"), "since": instant("since when")}
+        required = {"status": {"enum": list(self.statuses)}, **self.always}
+        return record(self.what, required, {**optional, **self.at_times})
+
+
+class Check(Protocol):
+    """One check. Only what keeps results from being stored may fail; all else warns."""
+
+    declared: Declared
+
+    async def say(self) -> Said:
+        """How it stands now. Waits for nothing that may hang."""
+
+
+DATABASE = Declared(
+    "database", "whether results are stored", ("ok", "warn", "fail"), {},
+    {"waiting_posts": count("POSTs that wait for a commit")},
+)  # fmt: skip
+DISK = Declared(
+    "disk", "whether there is room", ("ok", "warn", "fail"),
+    {"free_bytes": or_null(count("what the file system has left; null when it cannot be told"))},
+)  # fmt: skip
+ROTATION = Declared(
+    "rotation", "whether files are changed when due", ("ok", "warn"),
+    {
+        "age_seconds": count("age of the current file"),
+        "max_age_seconds": count("age at which it is rotated"),
+        "size_bytes": count("size of the current file"),
+        "max_size_bytes": count("size at which it is rotated"),
+        "wal_bytes": count("size of its WAL"),
+        "files": count("result files that there are", least=1),
+        "keep_files": count("result files that are kept", least=1),
+    },
+)  # fmt: skip
+INPUT_SERVICE = Declared(
+    "input_service", "whether hops are delivered", ("ok", "warn"),
+    {
+        "waiting_hops": count("addresses still owed"),
+        "refused_hops": count("addresses that input_service will not have"),
+    },
+)  # fmt: skip
+DECLARED = (DATABASE, DISK, ROTATION, INPUT_SERVICE)
+"""All of them, in their order."""
+
+
+class DatabaseCheck:
+    """Whether results are stored, and how it stands with the files."""
+
+    declared = DATABASE
+
+    def __init__(
+        self, store: Store, ledger: Ledger, disk: Disk, unreadable: Callable[[], Mapping[str, Failure]],
+        summing_up: Callable[[], Failure | None], now: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._ledger = ledger
+        self._disk = disk
+        self._unreadable = unreadable
+        self._summing_up = summing_up
+        self._now = now
+
+    async def say(self) -> Said:
+        """See Check."""
+        figures = {"waiting_posts": self._store.waiting}
+        failure = self._store.failure
+        if failure is not None and not FULL.search(failure.reason):
+            return _said("fail", failure, **figures)
+        if self._ledger.failure is not None:
+            return _said("fail", self._ledger.failure, **figures)
+        worry = self._worry(await self._disk.look())
+        return _said("ok" if worry is None else "warn", worry, **figures)
+
+    def _worry(self, seen: Seen) -> Failure | None:
+        """What is wrong with the files although results are being stored."""
+        if lost := self._store.lost:
+            return Failure(f"deleted under our feet, and no room yet to write it again: {', '.join(lost)}", self._now())
+        if unreadable := self._unreadable():
+            name, failure = min(unreadable.items())
+            return failure._replace(reason=f"{name} cannot be read: {failure.reason}")
+        if damaged := seen.damaged:
+            return Failure(f"damaged and set aside: {', '.join(damaged)}", min(damaged.values()))
+        behind = self._summing_up()
+        if behind is not None and not FULL.search(behind.reason):  # else the check of the disk tells
+            return behind._replace(
+                reason=f"/targets, /nodes, /links and /arrivals lack the newest results: {behind.reason}"
+            )
+        return None
+
+
+class DiskCheck:
+    """Whether there is room. A disk that does not answer may be busy: it warns, and what cannot be stored fails."""
+
+    declared = DISK
+
+    def __init__(self, store: Store, ledger: Ledger, disk: Disk, low: Trouble) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._disk = disk
+        self._low = low
+
+    async def say(self) -> Said:
+        """See Check."""
+        seen = await self._disk.look()
+        figures = {"free_bytes": seen.free_bytes}
+        for failure in (self._store.failure, self._ledger.failure):
+            if failure is not None and FULL.search(failure.reason):
+                return _said("fail", failure, **figures)
+        if seen.failure is not None:
+            return _said("warn" if seen.is_late else "fail", seen.failure, **figures)
+        low = self._lowness(seen.free_bytes or 0)
+        return _said("ok" if low is None else "warn", low, **figures)
+
+    def _lowness(self, free_bytes: int) -> Failure | None:
+        least = self._store.limits.low_disk_bytes
+        if free_bytes >= least:
+            self._low.end()
+        else:
+            self._low.begin(f"less than {least >> 20} MiB are free")
+        return self._low.failure
+
+
+class RotationCheck:
+    """Whether files are changed when due."""
+
+    declared = ROTATION
+
+    def __init__(self, store: Store, rotation: Rotation) -> None:
+        self._store = store
+        self._rotation = rotation
+
+    async def say(self) -> Said:
+        """See Check."""
+        store, limits, failure = self._store, self._store.limits, self._rotation.failure
+        return _said(
+            "ok" if failure is None else "warn", failure,
+            age_seconds=round(store.age_s), max_age_seconds=round(limits.max_age_s),
+            size_bytes=store.current.size_bytes, max_size_bytes=limits.max_size_bytes, wal_bytes=store.wal_bytes,
+            files=len(store.files), keep_files=limits.keep_files,
+        )  # fmt: skip
+
+
+class InputServiceCheck:
+    """Whether hops are delivered. Nobody is paged for a neighbour: it warns at most."""
+
+    declared = INPUT_SERVICE
+
+    def __init__(self, ledger: Ledger, feed: Callable[[], FeedState | None]) -> None:
+        self._ledger = ledger
+        self._feed = feed
+
+    async def say(self) -> Said:
+        """See Check."""
+        figures = {"waiting_hops": self._ledger.backlog, "refused_hops": self._ledger.refusals}
+        state = self._feed()
+        if state is None:
+            return {**_said("ok"), **figures, "reason": "turned off"}
+        if state.status == "ok":
+            return _said("ok", **figures)
+        return _said("warn", Failure(state.reason, state.since), **figures)
+
+
+def _said(status: Status, failure: Failure | None = None, /, **figures: int | None) -> Said:
+    said: Said = {"status": status}
+    if failure is not None:
+        said["reason"] = failure.reason
+        said["since"] = timestamps.printed(timestamps.at(failure.since_s))
+    return {**said, **figures}

@@ -1,0 +1,183 @@
+"""What the checks of /health promise; a number is that of a rule of the contract."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from outputd.api import openapi
+from outputd.api.checks import DECLARED
+from outputd.api.disk import PATIENCE_S
+from outputd.intake.admission import Admission
+from outputd.ledger.feed import FeedState
+from outputd.process.trouble import Failure
+from outputd.security.access import Access
+from outputd.store.directory import DataDir
+from outputd.web.routes import Routes
+from outputd.web.site import Site
+from tests.kit.bench import EPOCH, Bench
+from tests.kit.document import Document
+from tests.kit.pools import P, T
+from tests.kit.wire import Reply, over_the_wire, parsed
+
+NOW = "2026-01-07T22:30:45Z"
+DOCUMENT = Document(json.loads(openapi.text()))
+
+
+class Directory(DataDir):
+    """A directory on a disk that has as much room as it is told, or an error."""
+
+    free: int | OSError = 1 << 40
+
+    def free_bytes(self) -> int:
+        if isinstance(self.free, OSError):
+            raise self.free
+        return self.free
+
+
+class ChecksTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.bench = bench = Bench(Path(self.mktemp()))
+        self.directory = Directory(bench.path)
+        self.hangs: Deferred[None] | None = None
+        self.looks = 0
+        self.state: FeedState | None = FeedState("ok", "", EPOCH, None)
+        self.unreadable: dict[str, Failure] = {}
+        bench.in_thread = self.in_thread
+        health = bench.health(self.directory, lambda: self.unreadable, feed=lambda: self.state)
+        room = Admission(1 << 20, bench.clock.seconds)
+        self.site = Site(Routes(health.routes()), bench.clock, room, 64 << 10, 200, Access())
+
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self.looks += 1
+        if self.hangs is not None:
+            await self.hangs
+        return work(*args, **kwargs)
+
+    def ask(self, path: str = "/health") -> Callable[[], Reply | None]:
+        """What is answered, once it is."""
+        _, transport = over_the_wire(self.site, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self.bench.clock.advance(0)
+        return lambda: parsed(transport.value()) if transport.value() else None
+
+    def health(self) -> Any:
+        """The checks, as /health has them; the answer is held against the document."""
+        reply = self.ask()()
+        assert reply is not None, "it waits"
+        headers = {name.decode(): values[-1].decode() for name, values in reply.headers.getAllRawHeaders()}
+        self.assertEqual([], DOCUMENT.faults("GET", "/health", reply.status, headers, reply.body))
+        return reply.json["checks"]
+
+
+class Declarations(ChecksTest):
+    def test_each_check_says_what_the_document_allows_and_all_of_it(self) -> None:
+        """Rule 20."""
+        seen: set[tuple[str, str]] = set()
+
+        def look() -> None:
+            seen.update((name, check["status"]) for name, check in self.health().items())
+
+        look()
+        for reason in ("disk I/O error", "database or disk is full"):
+            self.bench.store.trouble.begin(reason)
+            look()
+        self.bench.store.trouble.end()
+        self.unreadable["results_2026-01-07_22-30-45.db"] = Failure("malformed", EPOCH)
+        self.directory.free = 1 << 20
+        self.fail_to_rotate()
+        self.state = FeedState("outage", "no", EPOCH, None)
+        look()
+        self.state = None
+        look()
+        allowed = {(check.name, status) for check in DECLARED for status in check.statuses}
+        self.assertEqual(allowed, seen)
+
+    def test_only_the_database_and_the_disk_can_fail(self) -> None:
+        """Rule 20."""
+        self.assertEqual(["database", "disk"], [check.name for check in DECLARED if "fail" in check.statuses])
+
+    def fail_to_rotate(self) -> None:
+        self.bench.pools.failing["store"] = sqlite3.OperationalError("disk I/O error")
+        self.bench.clock.advance(7 * 86_400)
+        self.bench.outcome(self.bench.rotation.ask())
+
+
+class Disks(ChecksTest):
+    def test_a_disk_that_does_not_answer_is_a_warning_in_time(self) -> None:
+        """Rule 20: with the reason, and since when."""
+        self.hangs = Deferred()
+        answer = self.ask()
+        self.bench.clock.advance(PATIENCE_S - 0.1)
+        self.assertIsNone(answer())
+        self.bench.clock.advance(0.1)
+        reply = answer()
+        assert reply is not None
+        self.assertEqual((200, "healthy"), (reply.status, reply.json["status"]))
+        self.assertEqual(
+            {
+                "status": "warn", "reason": f"{self.bench.path}: the disk has not answered for 2 s", "since": NOW,
+                "free_bytes": None,
+            },
+            reply.json["checks"]["disk"],
+        )  # fmt: skip
+
+    def test_who_asks_it_again_waits_no_more_and_takes_no_other_thread(self) -> None:
+        self.hangs = Deferred()
+        self.ask()
+        self.bench.clock.advance(PATIENCE_S)
+        for path in ("/health", "/metrics", "/health"):
+            self.assertIsNotNone(self.ask(path)(), path)
+        self.assertEqual("2026-01-07T22:30:45Z", self.health()["disk"]["since"])
+        self.assertEqual(1, self.looks)
+
+    def test_those_who_ask_at_once_share_a_look(self) -> None:
+        self.hangs = Deferred()
+        answers = [self.ask(), self.ask(), self.ask("/metrics")]
+        self.hangs.callback(None)
+        self.assertEqual([200, 200, 200], [reply.status if (reply := answer()) else None for answer in answers])
+
+    def test_it_is_well_again_once_it_answers(self) -> None:
+        self.hangs = Deferred()
+        self.ask()
+        self.bench.clock.advance(PATIENCE_S)
+        self.hangs.callback(None)
+        self.hangs = None
+        self.assertEqual({"status": "ok", "free_bytes": 1 << 40}, self.health()["disk"])
+
+    def test_a_directory_without_permissions_fails_and_breaks_nothing(self) -> None:
+        self.directory.free = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        reason = f"{self.bench.path}: Permission denied"
+        for _ in range(3):
+            self.assertEqual(
+                {"status": "fail", "reason": reason, "since": NOW, "free_bytes": None}, self.health()["disk"]
+            )
+            self.bench.clock.advance(60)
+        self.directory.free = 1 << 40
+        self.assertEqual("ok", self.health()["disk"]["status"])
+
+    def test_a_file_in_the_place_of_the_directory_is_no_error_of_ours(self) -> None:
+        """Neither a WAL nor a damaged file can be looked for below it."""
+        self.bench.path.rename(self.bench.path.with_suffix(".away"))
+        self.bench.path.touch()
+        self.directory.free = NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        checks = self.health()
+        self.assertEqual(("fail", 0), (checks["disk"]["status"], checks["rotation"]["wal_bytes"]))
+
+    def test_metrics_without_an_answer_lack_this_figure_alone(self) -> None:
+        self.hangs = Deferred()
+        answer = self.ask("/metrics")
+        self.bench.clock.advance(PATIENCE_S)
+        reply = answer()
+        assert reply is not None
+        (text,) = re.findall(rb"(?m)^output_service_disk_free_bytes (\S+)$", reply.body)
+        self.assertTrue(math.isnan(float(text)))
