@@ -9,7 +9,7 @@ from outputd.store.copies import Reader
 from outputd.web.request import CappedRequest
 from outputd.web.streaming import Streaming
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 128 * 1024  # what the kernel takes at once
 
 
 async def send_part(request: CappedRequest, reader: Reader, start: int, end: int, in_thread: InThread) -> None:

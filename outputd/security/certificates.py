@@ -75,8 +75,10 @@ class Certificates:
         return SSL.Connection(self._context, None)
 
     def around(self, site: Any, reactor: Any) -> TLSMemoryBIOFactory:
-        """The site behind TLS."""
-        return TLSMemoryBIOFactory(self, False, site, reactor)
+        """The site behind TLS. Its answers are written in one piece: to gather small writes would only delay them."""
+        factory = TLSMemoryBIOFactory(self, False, site, reactor)
+        factory.protocol = TLSMemoryBIOProtocol
+        return factory
 
 
 def node_of(transport: Any) -> Holder | None:

@@ -9,8 +9,7 @@ import termios
 from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
-from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IAddress, ITCPTransport
+from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -22,6 +21,7 @@ from outputd.security.access import Holder
 from outputd.security.certificates import node_of
 from outputd.web import request
 from outputd.web.answers import problem
+from outputd.web.outlet import Account, Outlet, wire_of
 from outputd.web.request import CappedRequest
 
 _SILENT_S = 60
@@ -31,7 +31,7 @@ _BYTES_ACKED_AT = 120  # tcpi_bytes_acked in struct tcp_info, linux/tcp.h
 _UNASKED = Holder("", "")
 
 
-class Place(request.Place, Protocol):
+class Place(request.Place, Account, Protocol):
     """What a connection needs of its site."""
 
     channels: set[Channel]
@@ -45,7 +45,8 @@ class Channel(http.HTTPChannel):
     """One connection; what the sweep remembers of it.
 
     An answer leaves in one piece and at once, where the socket takes it: by twisted.web's own way it would be thirty
-    small writes, and wait until all other answers of the same commit are made.
+    small writes, and wait until all other answers of the same commit are made. The next request is not begun before it
+    has left, so that nobody who does not read can have many answers made.
     """
 
     site: Place
@@ -59,22 +60,27 @@ class Channel(http.HTTPChannel):
     _host: IAddress | None = None
     _peer: IAddress | None = None
     _certified: Holder | None = _UNASKED
-    _send_now: Callable[[bytes], int | Exception] | None = None
+    _outlet: Outlet
+    _producer: IPushProducer | None = None
+    _leaving: CappedRequest | None = None
 
     def connectionMade(self) -> None:
         """Keep the send buffer small, so that what the other side has acknowledged shows its progress."""
         super().connectionMade()
+        cast(IConsumer, self.transport).unregisterProducer()  # it would be told only of what is over 64 KiB
+        self._outlet = Outlet(self.transport, self.site, self.site.seconds, self._emptied)
         self.site.channels.add(self)
         self.heard_s = self.site.seconds()
         handle = socket_of(self)
         if handle is not None:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        if isinstance(self.transport, FileDescriptor):  # and no wrapper, which would let it pass by, TLS above all
-            self._send_now = self.transport.writeSomeData
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See HTTPChannel."""
         super().connectionLost(reason)
+        if self._producer is not None:
+            self._producer.stopProducing()
+        self._outlet.forget()
         self.site.channel_closed(self)
 
     def getHost(self) -> IAddress:
@@ -101,12 +107,6 @@ class Channel(http.HTTPChannel):
         self.heard_s = self.site.seconds()
         super().dataReceived(data)
 
-    def allHeadersReceived(self) -> None:
-        """See HTTPChannel, which lets the transport send "100 Continue": what follows must not overtake it."""
-        super().allHeadersReceived()
-        if self.requests[-1].requestHeaders.hasHeader(b"Expect"):
-            self._send_now = None
-
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Keep the head until the first of the body comes, or the end."""
         lines = [b"%s %s %s" % (version, code, reason)]
@@ -118,24 +118,45 @@ class Channel(http.HTTPChannel):
         """See HTTPChannel."""
         if self._head:
             data, self._head = self._head + data, b""
-        if self._send_now is not None:
-            sent = self._send_now(data)
-            if sent == len(data):
-                return
-            self._send_now = None  # from now on there may be something that must not be overtaken
-            if isinstance(sent, int):
-                data = data[sent:]
-        super().write(data)
+        self._outlet.write(data)
+        if self._producer is not None and self._outlet.unsent_bytes:
+            self._producer.pauseProducing()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """See HTTPChannel."""
         self.write(b"".join(data))
 
     def requestDone(self, request: CappedRequest) -> None:
-        """See HTTPChannel."""
+        """See HTTPChannel; while the answer is leaving, what comes in waits, and little of it is read."""
         if self._head:
             self.write(b"")
-        super().requestDone(request)
+        if self._outlet.unsent_bytes:
+            self._leaving = request
+        else:
+            super().requestDone(request)
+
+    def _emptied(self) -> None:
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None:
+            super().requestDone(leaving)
+
+    @property
+    def unread_since_s(self) -> float | None:
+        """Since when something waits for the other side to read; None while nothing does."""
+        return self._outlet.waiting_since_s if self._outlet.unsent_bytes else None
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """See HTTPChannel; it is paused as soon as the socket does not take all."""
+        assert streaming, "only those that can be paused"
+        self._producer = producer
+        if self._outlet.unsent_bytes:
+            producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        """See HTTPChannel."""
+        self._producer = None
 
     def headerReceived(self, line: bytes) -> bool:
         """See HTTPChannel; a Content-Length of thousands of digits is a ValueError there."""
@@ -152,19 +173,23 @@ class Channel(http.HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         _, body, headers = problem(400, "the request cannot be read as HTTP/1.1")
         head = b"".join(b"%s: %s\r\n" % header for header in headers.items())
-        cast(ITCPTransport, self.transport).write(
+        self._outlet.write(
             b"HTTP/1.1 400 Bad Request\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
         )
         self.loseConnection()
 
+    def _send100Continue(self) -> None:
+        self._outlet.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def loseConnection(self) -> None:
         """See HTTPChannel; TLS would wait for the other side's farewell, and one that sleeps would hold up a stop."""
-        super().loseConnection()
+        cast(ITCPTransport, self.transport).loseConnection()
         if isinstance(self.transport, TLSMemoryBIOProtocol):
             cast(ITCPTransport, self.transport.transport).loseConnection()
 
     def abort(self) -> None:
         """End the connection now, whatever is unsent."""
+        self._outlet.forget()
         if self.transport is not None:
             cast(ITCPTransport, self.transport).abortConnection()
 
@@ -199,10 +224,7 @@ class OneTooMany(TwistedProtocol):
 
 def socket_of(channel: Channel) -> socket.socket | None:
     """The socket of a connection, TLS or not; None when it has none."""
-    transport = channel.transport
-    if isinstance(transport, TLSMemoryBIOProtocol):
-        transport = transport.transport
-    get_handle = getattr(transport, "getHandle", None)
+    get_handle = getattr(wire_of(channel.transport), "getHandle", None)
     handle = get_handle() if get_handle is not None else None
     return handle if isinstance(handle, socket.socket) else None
 

@@ -15,6 +15,7 @@ from outputd.web.routes import Miss, Routes
 
 _IDLE_S = 1.0
 _SWEEP_S = 5.0
+_MOST_UNSENT_BYTES = 16 << 20
 _SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 _CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
 
@@ -35,6 +36,7 @@ class Site(server.Site):
     requestFactory = CappedRequest
     draining = False
     in_flight = 0
+    unsent_bytes = 0
 
     def __init__(
         self, routes: Routes, reactor: IReactorTime, admission: Room, most_body_bytes: int, most_connections: int,
@@ -117,6 +119,18 @@ class Site(server.Site):
         for channel in list(self.channels):
             channel.abort()
         self._sweeping.stop()
+
+    def count_unsent(self, size_bytes: int) -> None:
+        """So much more is unsent, or less. When it is too much, who has not read for longest is cut off.
+
+        One alone may have all.
+        """
+        self.unsent_bytes += size_bytes
+        while size_bytes > 0 and self.unsent_bytes > _MOST_UNSENT_BYTES:
+            unread = [channel for channel in self.channels if channel.unread_since_s is not None]
+            if len(unread) <= 1:
+                return
+            min(unread, key=lambda channel: channel.unread_since_s or 0.0).abort()
 
     def request_ended(self) -> None:
         """A request was answered, or its client has gone and its work is done."""

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -96,6 +97,61 @@ def over_the_wire(site: Any, *requests: bytes) -> tuple[Any, StringTransport]:
     """A connection to a site without sockets, to which these bytes have come; the channel and its transport."""
     channel = site.buildProtocol(IPv4Address("TCP", "192.0.2.9", 4000))
     transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.9", 4000))
+    channel.makeConnection(transport)
+    for request in requests:
+        channel.dataReceived(request)
+    return channel, transport
+
+
+class _NoReactor:
+    """What a descriptor needs of a reactor that never asks it anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+class Narrow(FileDescriptor):
+    """A transport whose socket takes `room` bytes and no more, until `read` says that the other side has read some."""
+
+    def __init__(self, room: int = 0) -> None:
+        super().__init__(_NoReactor())  # type: ignore[arg-type]  # no whole reactor, on purpose
+        self.connected = 1
+        self.room = room
+        self.sent = b""
+        self.is_reading = True
+        self.is_aborted = False
+
+    def writeSomeData(self, data: bytes) -> int:
+        taken = bytes(data[: self.room])
+        self.room -= len(taken)
+        self.sent += taken
+        return len(taken)
+
+    def read(self, size: int) -> None:
+        """The other side has read, and the socket takes as much more."""
+        self.room += size
+        while self.room and (self.dataBuffer or self._tempDataBuffer):
+            self.doWrite()
+
+    def startReading(self) -> None:
+        self.is_reading = True
+
+    def stopReading(self) -> None:
+        self.is_reading = False
+
+    def abortConnection(self) -> None:
+        self.is_aborted = True
+
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.0.2.9", 4000)
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.0.2.1", 80)
+
+
+def over_a_narrow_wire(site: Any, room: int, *requests: bytes) -> tuple[Any, Narrow]:
+    """As over_the_wire, where the other side reads only so much."""
+    channel, transport = site.buildProtocol(IPv4Address("TCP", "192.0.2.9", 4000)), Narrow(room)
     channel.makeConnection(transport)
     for request in requests:
         channel.dataReceived(request)

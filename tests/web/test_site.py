@@ -67,7 +67,7 @@ class Work:
 
     def large(self, request: CappedRequest) -> None:
         request.take_body()
-        answered(request, self.say((200, bytes(32 << 20), {})))
+        answered(request, self.say((200, bytes(8 << 20), {})))
 
     def bug(self, request: CappedRequest) -> None:
         request.take_body()
@@ -467,7 +467,7 @@ class SlowReadersBehindTls(SlowReaders):
 
         self.client.connect(("127.0.0.1", self.port.getHost().port))
         answer = parsed(await deferToThread(work))
-        self.assertEqual((200, 32 << 20), (answer.status, len(answer.body)))
+        self.assertEqual((200, 8 << 20), (answer.status, len(answer.body)))
 
     async def test_an_idle_one_holds_up_no_stop(self) -> None:
         """Although it never answers our farewell, as TLS would have it."""
