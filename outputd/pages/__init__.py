@@ -99,16 +99,16 @@ class Pages:
         if address is None:
             send(request, *problem(400, "a target is an IPv4 or IPv6 address"))
         else:
-            self._send_page(request, "target", address, ip=address)
+            self._send_page(request, "target", address, ip=address, root="../")
 
-    def _send_page(self, request: CappedRequest, name: str, title: str, ip: str = "") -> None:
+    def _send_page(self, request: CappedRequest, name: str, title: str, ip: str = "", root: str = "./") -> None:
         port = self._surroundings.results_port()
         facts = {
             "ip": ip,
             "results-port": "" if port is None else str(port),
             "tokens": "asked" if self._surroundings.asks_for_tokens else "",
         }
-        send(request, 200, page(name, title, facts), _HEADERS)
+        send(request, 200, page(name, title, facts, root), _HEADERS)
 
     async def _news(self) -> bytes:
         """The state of the service in JSON: what /health says, the rejects by reason, and the files."""

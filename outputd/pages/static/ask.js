@@ -1,5 +1,7 @@
 /** Questions to the service. */
 
+import { here } from "./place.js";
+
 export class Problem extends Error {
   constructor(status, detail) {
     super(detail);
@@ -15,7 +17,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export async function ask(path, parameters = {}, tries = 4) {
   const chosen = Object.entries(parameters).filter(([, value]) => value != null);
   const query = new URLSearchParams(chosen).toString();
-  const url = query ? `${path}?${query}` : path;
+  const url = here(query ? `${path}?${query}` : path);
   for (let left = tries; ; left -= 1) {
     let response;
     try {

@@ -1,5 +1,6 @@
 /** Elements without markup: whatever a node has sent becomes text. */
 
+import { here } from "./place.js";
 import { ago, at, local, zone } from "./units.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -82,7 +83,7 @@ export function table(caption, columns, rows) {
   );
 }
 
-export const targetLink = (ip) => h("a", { href: `/targets/${encodeURIComponent(ip)}`, class: "address" }, ip);
+export const targetLink = (ip) => h("a", { href: here(`/targets/${encodeURIComponent(ip)}`), class: "address" }, ip);
 
 /** One of several is chosen by buttons; `choose` is told its data-span. */
 export function choice(group, choose) {

@@ -1,6 +1,7 @@
 /** What every page has: the search, the zone, and the news of the service. */
 
 import { $, h, put, say } from "./dom.js";
+import { here } from "./place.js";
 import { setClock, zone } from "./units.js";
 
 const QUIET_MS = 10_000;
@@ -46,7 +47,7 @@ function connect() {
   source?.close();
   source = null;
   if (document.hidden) return; // a browser has few connections for a host, and each page would hold one
-  source = new EventSource("/events");
+  source = new EventSource(here("/events"));
   source.addEventListener("message", (event) => {
     heardAt = Date.now();
     show("live", "live");
@@ -82,7 +83,7 @@ $("search").addEventListener("submit", (event) => {
   const ip = input.value.trim();
   const looksRight = /^[0-9.]+$/.test(ip) ? ip.split(".").length === 4 : /^[0-9a-f:.]+$/i.test(ip) && ip.includes(":");
   input.setCustomValidity(looksRight ? "" : "An IPv4 or IPv6 address");
-  if (looksRight) location.assign(`/targets/${encodeURIComponent(ip)}`);
+  if (looksRight) location.assign(here(`/targets/${encodeURIComponent(ip)}`));
   else input.reportValidity();
 });
 $("search").addEventListener("input", (event) => event.target.setCustomValidity(""));

@@ -4,6 +4,7 @@ import { drawArrivals } from "./arrivals.js";
 import { ask, refreshing } from "./ask.js";
 import { $, choice, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
 import { onNews, onResults, suggest } from "./frame.js";
+import { here } from "./place.js";
 import { bytes, compact, count, iso, now, percent, rate, rtt, span } from "./units.js";
 
 const CHECKS = { database: "Storing", disk: "Disk", rotation: "Rotation", input_service: "Hop feed" };
@@ -179,7 +180,7 @@ function showTargets() {
         ["Last seen", (target) => since(target.last_seen)],
         ["Nodes", (target) => h("span", { class: "text", title: target.nodes.join(", ") }, target.nodes.length > 3 ? `${target.nodes.slice(0, 3).join(", ")} and ${target.nodes.length - 3} more` : target.nodes.join(", ")), "wide"],
       ], shown),
-      chosen.length > SHOWN ? h("p", { class: "quiet" }, `${SHOWN} of ${count(chosen.length)}${all}. `, h("a", { href: "/targets.csv?limit=100000" }, "All as CSV")) : null]
+      chosen.length > SHOWN ? h("p", { class: "quiet" }, `${SHOWN} of ${count(chosen.length)}${all}. `, h("a", { href: here("/targets.csv?limit=100000") }, "All as CSV")) : null]
     : targets.length ? [h("p", { class: "quiet" }, "No target has this in its address."), address] : h("p", { class: "quiet" }, "Nothing has been measured yet."));
 }
 $("target-filter").addEventListener("input", showTargets);

@@ -4,6 +4,7 @@ import { ask, refreshing } from "./ask.js";
 import { aligned, differs, merged } from "./compare.js";
 import { $, choice, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
 import { onResults } from "./frame.js";
+import { here } from "./place.js";
 import { ceiling, drawSmoke, smokeLegend } from "./smoke.js";
 import { drawStrip, routeMark } from "./strip.js";
 import { at, count, counted, iso, now, percent, rtt, span } from "./units.js";
@@ -16,7 +17,7 @@ const MOST_SIDE_BY_SIDE = 4;
 const state = { spanS: null, node: null, allPanels: false, target: null, series: null, paths: null, newest: null };
 
 $("ip").textContent = ip;
-$("on-map").href = `/topology#${encodeURIComponent(ip)}`;
+$("on-map").href = here(`/topology#${encodeURIComponent(ip)}`);
 put($("smoke-legend"), smokeLegend());
 
 // -- figures
@@ -27,7 +28,7 @@ function showFigures() {
   for (const card of document.querySelectorAll("main .card")) card.hidden = !target;
   if (!target) {
     put($("nothing"), h("strong", null, "This address has not been measured yet."),
-      " The page fills as soon as a node posts a result about it. It may still be known as a hop: ", h("a", { href: `/topology#${encodeURIComponent(ip)}` }, "look in the topology"), ".");
+      " The page fills as soon as a node posts a result about it. It may still be known as a hop: ", h("a", { href: here(`/topology#${encodeURIComponent(ip)}`) }, "look in the topology"), ".");
     put($("tiles"));
     return;
   }
@@ -188,7 +189,7 @@ function showRecent(results) {
         ["Measured", (result) => since(result.timestamp)], ["RTT", (result) => rtt(result.avg_rtt), "number"],
         ["Loss", (result) => percent(result.packet_loss), "number"], ["Replies", (result) => `${count(result.received)} of ${count(result.sent)}`, "number"],
         ["Error", (result) => h("span", { class: "text" }, result.error ?? ""), "wide"],
-        [h("span", { class: "unseen" }, "Whole"), (result) => h("a", { href: `/results/${result.id}`, "aria-label": `Result ${result.id} whole, as JSON` }, "JSON")],
+        [h("span", { class: "unseen" }, "Whole"), (result) => h("a", { href: here(`/results/${result.id}`), "aria-label": `Result ${result.id} whole, as JSON` }, "JSON")],
       ], results)]
     : h("p", { class: "quiet" }, "None yet."));
 }

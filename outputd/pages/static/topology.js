@@ -5,6 +5,7 @@ import { Picture } from "./canvas.js";
 import { $, h, put, say, since, table, targetLink, time } from "./dom.js";
 import { onResults } from "./frame.js";
 import { Graph } from "./graph.js";
+import { here } from "./place.js";
 import { at, count, iso, rtt } from "./units.js";
 
 const MOST_LINKS = 8000;
@@ -89,7 +90,7 @@ async function about(address) {
   $("details-title").className = "address";
   const hop = await ask(`/hops/${encodeURIComponent(address.ip)}`, { limit: 200 }).catch(() => null);
   if (chosen !== address.ip) return;
-  const link = h("p", null, h("a", { href: `/targets/${encodeURIComponent(address.ip)}` }, "Its page as a target"));
+  const link = h("p", null, h("a", { href: here(`/targets/${encodeURIComponent(address.ip)}`) }, "Its page as a target"));
   if (!hop) {
     put($("about"), h("p", { class: "quiet" }, "Nothing more is known of it now."), link);
     return;
@@ -120,7 +121,7 @@ function words() {
   say($("graph-words"), size ? `${count(size)} addresses, ${all}` : "");
   $("nothing").hidden = size > 0;
   $("graph-legend").hidden = !size;
-  if (!size) put($("nothing"), h("strong", null, "No link is known yet."), " The graph grows as soon as a node posts results with traceroutes. ", h("a", { href: "/" }, "How to send the first one"), ".");
+  if (!size) put($("nothing"), h("strong", null, "No link is known yet."), " The graph grows as soon as a node posts results with traceroutes. ", h("a", { href: here("/") }, "How to send the first one"), ".");
 }
 
 function list() {
@@ -131,13 +132,13 @@ function list() {
     ["Before it", (address) => count(address.in.length), "number"], ["After it", (address) => count(address.out.length), "number"],
     ["Seen", (address) => `${count(address.count)} ×`, "number"], ["RTT, estimated", (address) => rtt(Math.round(address.rtt)), "number"],
     ["Last seen", (address) => time(iso(address.lastSeen))], ["Nodes", (address) => h("span", { class: "text" }, address.nodes.join(", ")), "wide"],
-  ], rows), graph.addresses.length > MOST_ROWS ? h("p", { class: "quiet" }, `${MOST_ROWS} of ${count(graph.addresses.length)}. `, h("a", { href: "/links.csv?limit=100000" }, "All links as CSV")) : null);
+  ], rows), graph.addresses.length > MOST_ROWS ? h("p", { class: "quiet" }, `${MOST_ROWS} of ${count(graph.addresses.length)}. `, h("a", { href: here("/links.csv?limit=100000") }, "All links as CSV")) : null);
 }
 
 function begin() {
   layout?.terminate();
   graph = new Graph();
-  layout = new Worker("/static/layout.js", { type: "module" });
+  layout = new Worker(new URL("./layout.js", import.meta.url), { type: "module" });
   layout.addEventListener("message", ({ data: { places, resting } }) => {
     graph.addresses.forEach((address, place) => {
       if (2 * place + 1 < places.length) [address.x, address.y] = [places[2 * place], places[2 * place + 1]];

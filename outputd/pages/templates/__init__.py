@@ -20,17 +20,19 @@ def _loader(name: str) -> XMLString:
 class _Page(Element):
     """A page: the frame that all have, and its own middle."""
 
-    def __init__(self, name: str, title: str, facts: Mapping[str, str]) -> None:
+    def __init__(self, name: str, title: str, facts: Mapping[str, str], root: str) -> None:
         super().__init__(_loader("frame"))
         self._name = name
         self._title = title
         self._facts = facts
+        self._root = root
 
     @renderer
     def html(self, request: IRequest | None, tag: Tag) -> Tag:
         """Fill the slots."""
+        root = self._root
         return tag.fillSlots(
-            title=f"{self._title} · outputd", version=__version__, script=f"/static/{self._name}.js"
+            title=f"{self._title} · outputd", version=__version__, root=root, script=f"{root}static/{self._name}.js"
         )  # fmt: skip
 
     @renderer
@@ -49,8 +51,8 @@ class _Page(Element):
         return tag(**{"aria-current": "page"}) if tag.attributes.get("data-name") == self._name else tag
 
 
-def page(name: str, title: str, facts: Mapping[str, str]) -> bytes:
-    """A page as HTML; `facts` are data attributes of its body."""
+def page(name: str, title: str, facts: Mapping[str, str], root: str = "./") -> bytes:
+    """A page as HTML; `facts` are data attributes of its body, `root` leads from the page to the root of the site."""
     done: list[bytes] = []
-    flattenString(None, _Page(name, title, facts)).addCallback(done.append)
+    flattenString(None, _Page(name, title, facts, root)).addCallback(done.append)
     return b"<!DOCTYPE html>\n" + done[0]
