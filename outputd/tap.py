@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from twisted.python import usage
 
@@ -13,11 +13,18 @@ from outputd import __version__
 from outputd.client.urls import is_url
 from outputd.parts import Parts
 from outputd.process.order import OutputService
+from outputd.process.reload import by_hangup
 from outputd.process.time import by_monotonic_time
+from outputd.process.trouble import Unusable
+from outputd.process.tuning import settle
 from outputd.results.hop_policy import FEED_ALL, FEED_PUBLIC
-from outputd.sqlite.pools import AdbapiPool, Prepare
+from outputd.settings import Settings
+from outputd.sqlite.pools import AdbapiPool
+from outputd.store.limits import Limits
 
 _MOST = 1_000_000_000
+_MIB = 1 << 20
+_DAY_S = 86_400.0
 
 
 class Options(usage.Options):
@@ -106,6 +113,34 @@ class Options(usage.Options):
             if text.isdecimal() and int(text) > 65_535:
                 raise usage.UsageError(f"--{name} must be a port number up to 65535, not {text}")
 
+    def settings(self) -> Settings:
+        """What was chosen, as values."""
+        chosen = self.opts
+        limits = Limits(int(chosen["max-size-mb"] * _MIB), chosen["rotation-days"] * _DAY_S, chosen["keep-files"])
+        return Settings(
+            port=chosen["port"],
+            health_port=chosen["health-port"],
+            input_url=chosen["input-url"],
+            directory=Path(chosen["db-dir"]),
+            limits=limits,
+            feed=chosen["feed"],
+            max_hops=chosen["max-hops"],
+            max_pending_bytes=int(chosen["max-pending-mb"] * _MIB),
+            max_connections=chosen["max-connections"],
+            verbose=bool(chosen["verbose"]),
+            refeed=bool(chosen["refeed"]),
+            tls_cert=_path(chosen["tls-cert"]),
+            tls_key=_path(chosen["tls-key"]),
+            client_ca=_path(chosen["client-ca"]),
+            input_ca=_path(chosen["input-ca"]),
+            input_token_file=_path(chosen["input-token-file"]),
+            tokens_file=_path(chosen["tokens-file"]),
+        )
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
 
 def _positive(name: str, text: str, kind: type[int] | type[float]) -> int | float:
     try:
@@ -126,15 +161,18 @@ def _flag(variable: str, text: str) -> int:
     raise usage.UsageError(f"{variable} must be true or false, not {text!r}")
 
 
-def makeService(options: Options, reactor: Any = None) -> OutputService:  # the name twistd looks for
-    """Build the service from its options."""
-    own_process = reactor is None
-    if reactor is None:
-        from twisted.internet import reactor  # noqa: PLC0415  # the one place that touches the global reactor
+def makeService(options: Options) -> OutputService:  # the name twistd looks for
+    """Build the service of this process from its options. What cannot be used ends the process with one line."""
+    from twisted.internet import reactor  # noqa: PLC0415  # the one place that touches the global reactor
 
-        by_monotonic_time(reactor)
-
-    def open_pool(path: Path, prepare: Prepare) -> AdbapiPool:
-        return AdbapiPool(reactor, path, prepare)
-
-    return Parts(options, reactor, open_pool, own_process).service()
+    by_monotonic_time(reactor)
+    try:
+        parts = Parts.build(options.settings(), reactor, partial(AdbapiPool, reactor), os.environ)
+    except Unusable as error:
+        raise SystemExit(f"outputd: {error}") from None
+    service = OutputService(reactor, parts.starts(), parts.stops(), parts.stopping)
+    # At once: systemd may ask for it as soon as we are ready, and it ends a process that has no handler.
+    by_hangup(parts.reload, parts.notifier, reactor)
+    reactor.callWhenRunning(settle)
+    reactor.callWhenRunning(reactor.callLater, 0, service.end_by_signals)
+    return service

@@ -203,12 +203,13 @@ class Starting(TestCase):
         try:
             end = self.assertRaises(SystemExit, service.start)
         finally:
-            service.parts._threads.stop()
-            service.parts._parsing.stop()
-            service.parts._directory.release()
-            for port in service.parts._ports.values():
-                await port.stopListening()
-                await port.factory.drain(0)
+            for port, site in (
+                (service.parts.results_port, service.parts.results_site),
+                (service.parts.health_port, service.parts.health_site),
+            ):
+                await port.close()
+                await site.drain(0)
+            service.parts.free()
         self.assertEqual(end.code, 1)
         self.assertRegex(said.getvalue(), r"\Aoutputd: [^\n]+\n\Z")
         return said.getvalue()
@@ -241,7 +242,7 @@ class Starting(TestCase):
     async def test_a_newer_file(self) -> None:
         """Rules 13 and 23."""
         service = Running(self.path).start()
-        path = service.parts._store.current.info.path
+        path = service.parts.store.current.info.path
         await service.stop()
         with sqlite3.connect(path) as db:
             db.execute("PRAGMA user_version=9")

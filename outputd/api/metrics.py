@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 
 import twisted
 from outputd import __version__
+from outputd.api.gauges import Gauges
 from outputd.intake.counters import Stats
 from outputd.sqlite import connections
 from outputd.store.writer import Written
@@ -32,7 +33,7 @@ _SPEC = (
 class Metrics:
     """What is measured, and its text; gauges are read when asked for."""
 
-    def __init__(self, stats: Stats, gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
+    def __init__(self, stats: Stats) -> None:
         self._stats = stats
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -50,12 +51,15 @@ class Metrics:
         self._posts = Histogram(f"{PREFIX}commit_posts", "POSTs in a commit", buckets=_POSTS, registry=registry)
         self._disk_free = Gauge(f"{PREFIX}disk_free_bytes", "Room left on the disk of --db-dir", registry=registry)
         self._disk_free.set(math.nan)
-        for name, (text, read) in gauges.items():
-            Gauge(f"{PREFIX}{name}", text, registry=registry).set_function(read)
         Info(f"{PREFIX}build", "Versions of outputd and what it stands on", registry=registry).info({
             "version": __version__, "sqlite": connections.VERSION, "python": platform.python_version(),
             "twisted": twisted.__version__,
         })  # fmt: skip
+
+    def show(self, gauges: Gauges) -> None:
+        """Have these gauges, too."""
+        for name, (text, read) in gauges.items():
+            Gauge(f"{PREFIX}{name}", text, registry=self._registry).set_function(read)
 
     def observe_request(self, seconds: float) -> None:
         """A POST was answered."""

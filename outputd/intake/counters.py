@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from outputd.ledger.lessons import Learnt
 from outputd.results.rows import Batch
 
 _INDEX = re.compile(r"\[\d+\]")
@@ -39,3 +40,12 @@ class Stats:
         self.latest = max(self.latest, batch.latest)
         for reject in batch.rejected:
             self.rejected[_INDEX.sub("", reject.field) or "item"] += 1
+
+    def count_learnt(self, learnt: Learnt) -> None:
+        """Count the addresses that the ledger has learnt, or had no room for."""
+        self.hops_discovered += learnt.new
+        self.hops_over_limit += learnt.over_limit
+
+    def count_sent(self, hops: int) -> None:
+        """Count hops that input_service has taken."""
+        self.hops_sent += hops

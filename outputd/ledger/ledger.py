@@ -64,6 +64,8 @@ class Ledger:
         self._statements: Table | None = None
         self.known = self.backlog = self.refusals = self.keys = 0
         self.trouble = Trouble(now, reactor.seconds, _say_that_it_fails, _say_that_it_works)
+        self.when_owed: Callable[[], object] = lambda: None
+        """Called when there are addresses that input_service lacks."""
 
     @property
     def failure(self) -> Failure | None:
@@ -84,7 +86,7 @@ class Ledger:
                 raise
             set_aside(self._path, str(error))
             learnt = self._take_in(files, feedable, refeed)
-        self._discovered(learnt)
+        self._tell(learnt)
         self._attach()
 
     async def reopen(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], in_thread: InThread) -> None:
@@ -220,8 +222,13 @@ class Ledger:
             if lesson.key is not None and self._unwritten_keys.get(lesson.key.name) is lesson.key:
                 del self._unwritten_keys[lesson.key.name]
         self.backlog += learnt.new
-        self._discovered(learnt)
+        self._tell(learnt)
         return learnt
+
+    def _tell(self, learnt: Learnt) -> None:
+        self._discovered(learnt)
+        if learnt.new:
+            self.when_owed()
 
     def is_gone(self) -> bool:
         """Whether the file was deleted, moved or replaced under our feet."""

@@ -6,22 +6,19 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from outputd.process.log import Logger
+from outputd.process.trouble import Unusable
 
 _log = Logger()
 STOP_S = 10.0
 _LAST_S = 1.0
-
-
-class CannotStart(Exception):
-    """The service cannot start; the text is one clear line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +26,41 @@ class Stop:
     """One step of stopping, with a name for the log should it hang."""
 
     name: str
-    work: Callable[[], Awaitable[object]]
+    work: Callable[[], object]
+    """May be a coroutine function, or return a Deferred."""
+
+
+@dataclass(slots=True)
+class Stopping:
+    """Whether a stop has begun, for those who must know it from the first moment."""
+
+    has_begun: bool = False
 
 
 class OutputService(Service):
     """Starts its parts in order and stops them in order, each when the one before has stopped.
 
-    A part that cannot start ends the process with one line and status 1, before anything is served. Stopping takes at
+    A part that is Unusable ends the process with one line and status 1, before anything is served. Stopping takes at
     most 10 s: then the process ends with status 1, and the log says what hung.
     """
 
-    def __init__(self, reactor: Any, starts: Sequence[Callable[[], object]], stops: Sequence[Stop]) -> None:
+    def __init__(
+        self, reactor: Any, starts: Sequence[Callable[[], object]], stops: Sequence[Stop], stopping: Stopping
+    ) -> None:
         self._reactor = reactor
         self._starts = starts
         self._stops = stops
         self._step = "nothing"
         self._deadline: threading.Timer | None = None
         self._own_process = False
-        self.stopping = False
+        self._stopping = stopping
 
     def privilegedStartService(self) -> None:
         """Start all, ports included, so that a taken or a privileged one is known at once."""
         try:
             for start in self._starts:
                 start()
-        except CannotStart as error:
+        except Unusable as error:
             _to_stderr(f"outputd: {error}")
             raise SystemExit(1) from None
 
@@ -67,12 +74,12 @@ class OutputService(Service):
                 signal.signal(number, signal.SIG_IGN)
 
     def _end(self) -> None:
-        if not self.stopping:
+        if not self._stopping.has_begun:
             self._begin_stop()
             self._reactor.stop()
 
     def _begin_stop(self) -> None:
-        self.stopping = True
+        self._stopping.has_begun = True
         if self._deadline is None:
             self._deadline = threading.Timer(STOP_S, self._give_up)
             self._deadline.daemon = True
@@ -89,7 +96,7 @@ class OutputService(Service):
         for step in self._stops:
             self._step = step.name
             try:
-                await step.work()
+                await maybeDeferred(step.work)
             except Exception:
                 _log.failure("{step} did not stop well", step=step.name)
         if self._deadline is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 
 from outputd.process.log import Logger
+from outputd.process.systemd import READY, Notifier
 from outputd.process.threads import InThread
 from outputd.process.trouble import Unusable
 
@@ -50,3 +52,13 @@ class Reload:
                     _log.failure("{name} not read again, the old one stays", name=thing.name)
                 else:
                     _log.info("{name} read again", name=thing.name)
+
+
+def by_hangup(reload: Reload, notifier: Notifier, reactor: Any) -> None:
+    """Let SIGHUP read everything again, and tell systemd when that begins and ends."""
+
+    def again() -> None:
+        notifier.reloading()
+        Deferred.fromCoroutine(reload.again()).addBoth(lambda _: notifier.tell(READY))
+
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(again))

@@ -72,6 +72,21 @@ class Pulse:
             self._notifier.tell("WATCHDOG=1")
 
 
+class Rate:
+    """How much a count has grown in a second, since it was last asked."""
+
+    def __init__(self, count: Callable[[], int], clock: Any) -> None:
+        self._count = count
+        self._clock = clock
+        self._before: tuple[float, int] = clock.seconds(), count()
+
+    def __call__(self) -> float:
+        """Ask."""
+        now, count = self._clock.seconds(), self._count()
+        (before, counted), self._before = self._before, (now, count)
+        return (count - counted) / (now - before) if now > before else 0.0
+
+
 def _watchdog_s(environ: Mapping[str, str]) -> float:
     """The time within which systemd wants to hear of us, 0 when it does not."""
     try:

@@ -68,6 +68,11 @@ class Queries:
         self._unreadable = {name: failure for name, failure in self._unreadable.items() if name in there}
         return self._unreadable
 
+    @property
+    def under_way(self) -> int:
+        """Questions that are being answered, or wait for it."""
+        return len(self._asking)
+
     # -- questions -----------------------------------------------------------------------------------
 
     async def recent(self, wanted: Wanted) -> Rows:

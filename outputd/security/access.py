@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from outputd.process.log import Logger
 from outputd.process.trouble import Unusable
+
+_log = Logger()
 
 NODE = "node"
 OPERATOR = "operator"
@@ -68,6 +71,11 @@ class Access:
     def wanted(self) -> str:
         """What a request must bear, in words."""
         return "a token, as Bearer or as the password of Basic" if self._path is not None else "a node's certificate"
+
+    def warn_if_open(self, only_here: bool) -> None:
+        """Say so when anyone may read and rotate who reaches the ports, and that is not `only_here`, this machine."""
+        if not only_here and not self.asks_for(OPERATOR):
+            _log.warn("whoever can reach these ports may read and rotate: --tokens-file lets in whom you name")
 
     def read(self) -> Holders:
         """What the file says now. Blocking. Raises Unusable with the line and what is wrong."""

@@ -20,6 +20,22 @@ def token_of(path: Path) -> str:
     return words[0].decode()
 
 
+class TokenFile:
+    """A file that holds our token for somebody else, read again when it changes; without a file there is none."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.token = ""
+
+    def read(self) -> str:
+        """What the file says now. Blocking. Raises Unusable."""
+        return "" if self._path is None else token_of(self._path)
+
+    def take(self, token: str) -> None:
+        """Show this token from now on."""
+        self.token = token
+
+
 def certificates_of(path: Path) -> list[Certificate]:
     """The certificates in a PEM file, at least one. Blocking. Raises Unusable."""
     parts = _bytes(path).split(_BEGIN)[1:]

@@ -8,6 +8,8 @@ from sqlite3 import Error as DatabaseFailed
 from sqlite3 import OperationalError as DatabaseUnusable
 from typing import Final
 
+from outputd.process.trouble import Unusable
+
 __all__ = ["FULL", "GONE", "Damaged", "DatabaseFailed", "DatabaseUnusable", "NewerFile", "is_damage"]
 
 FULL: Final = re.compile(r"full|no space|quota", re.IGNORECASE)
@@ -21,7 +23,7 @@ def is_damage(error: BaseException) -> bool:
     return type(error) is sqlite3.DatabaseError
 
 
-class NewerFile(Exception):
+class NewerFile(Unusable):
     """A file under our mark was written by a newer outputd."""
 
 

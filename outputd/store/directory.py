@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from outputd.process.log import Logger
+from outputd.process.trouble import Unusable
 from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empty, set_mode, wal_of
 
 _log = Logger()
@@ -21,7 +22,7 @@ _TEMPORARY = ".tmp"
 _DIRECTORY_MODE = 0o750
 
 
-class DirectoryUnusable(Exception):
+class DirectoryUnusable(Unusable):
     """The directory cannot be used; the text says why and what to do."""
 
 

@@ -114,6 +114,11 @@ class Store:
         return self._turns.waiting
 
     @property
+    def is_finished(self) -> bool:
+        """Whether every closed file stands by itself."""
+        return not self._unfinished
+
+    @property
     def turn_s(self) -> float:
         """Seconds that the writer's turn has taken so far, 0 when none is under way."""
         return 0.0 if self._turn_began_s is None else self._reactor.seconds() - self._turn_began_s

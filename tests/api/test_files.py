@@ -24,7 +24,7 @@ class OverHTTP(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.service.stop()))
 
     async def rotated(self) -> str:
-        old = self.service.parts._store.current.info.path
+        old = self.service.parts.store.current.info.path
         await self.service.post(body_of(*[a_result()] * 50))
         self.assertEqual((await self.service.ask("POST", "/rotate")).status, 200)
         await eventually(lambda: old.read_bytes()[18:20] == b"\1\1")
@@ -64,7 +64,7 @@ class OverHTTP(TestCase):
         reply = await self.dumped("GET")
         self.assertEqual(reply.status, 200)
         self.assertEqual(reply.header("Content-Length"), str(len(reply.body)))
-        name = self.service.parts._store.current.info.path.name
+        name = self.service.parts.store.current.info.path.name
         self.assertEqual(reply.header("Content-Disposition"), f'attachment; filename="{name}"')
         digest = base64.b64encode(hashlib.sha256(reply.body).digest()).decode()
         self.assertEqual(reply.header("Repr-Digest"), f"sha-256=:{digest}:")
@@ -109,7 +109,7 @@ class OverHTTP(TestCase):
     async def test_the_current_file_by_its_name_is_the_current_file(self) -> None:
         """Rule 15."""
         await self.service.post(body_of(a_result()))
-        name = self.service.parts._store.current.info.path.name
+        name = self.service.parts.store.current.info.path.name
         reply = await self.service.ask("GET", f"/dump?file={name}")
         with reading(self.saved(reply)) as db:
             self.assertEqual(db.execute("SELECT count(*) FROM ping_results").fetchone(), (1,))

@@ -31,7 +31,8 @@ output_service_failed_pings 530
 class MetricsTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.stats = Stats(results=15_420, successful=14_890, hops_discovered=2341, hops_sent=2340)
-        self.metrics = Metrics(self.stats, {"queue_posts": ("POSTs that no commit has taken yet", lambda: 7.0)})
+        self.metrics = Metrics(self.stats)
+        self.metrics.show({"queue_posts": ("POSTs that no commit has taken yet", lambda: 7.0)})
 
     def text(self) -> str:
         return self.metrics.text().decode()

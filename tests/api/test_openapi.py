@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from outputd.api import openapi
 from outputd.api.results import MOST_BODY_BYTES
 from outputd.queries import NotReady, TooLong
+from outputd.queries.session import Session
 from outputd.results.parse import Parser
 from outputd.security.access import NODE, OPERATOR, ROLES, Holder, line_of, new_token
 from outputd.store.directory import DataDir
@@ -31,6 +32,15 @@ from tests.kit.wire import Reply, Wire, parsed
 DOCUMENT = Document(json.loads(openapi.text()))
 SERVERS = {"port": openapi.RESULTS_SERVER, "health-port": openapi.HEALTH_SERVER}
 BUG = 500
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """A function that raises."""
+
+    def raises(*_: object) -> None:
+        raise error
+
+    return raises
 
 
 def port_of(path: str) -> str:
@@ -132,9 +142,13 @@ class SentSchemaTests(SynchronousTestCase):
 
 class ServiceTests(TestCase):
     def setUp(self) -> None:
-        self.running = Running(Path(self.mktemp())).start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.running.stop()))
         self.seen: set[tuple[str, str, int]] = set()
+        self.begin()
+
+    def begin(self, *flags: str) -> None:
+        """Have a service of these flags answer from now on."""
+        self.running = running = Running(Path(self.mktemp()), *flags).start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(running.stop()))
 
     async def want(
         self, status: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -167,10 +181,11 @@ class ServiceTests(TestCase):
 
     def test_every_route_is_in_the_document_and_every_path_of_it_is_routed(self) -> None:
         parts = self.running.parts
-        of_pages = {route.path for route in parts._pages.routes()}
+        assert parts.pages is not None
+        of_pages = {route.path for route in parts.pages.routes()}
         routed = {
             (method, route.path.replace("<", "{").replace(">", "}"), flag)
-            for flag, site in (("port", parts._results_site), ("health-port", parts._health_site))
+            for flag, site in (("port", parts.results_site), ("health-port", parts.health_site))
             for route in site.resource.all
             for method in ((route.method, "HEAD") if route.method == "GET" else (route.method,))
             if route.path not in of_pages
@@ -190,16 +205,15 @@ class ServiceTests(TestCase):
         documented = {answer for answer in DOCUMENT.answers if answer[2] != BUG}
         self.assertEqual(set(), documented - self.seen)
 
-    def _ask_for(self, tokens: Mapping[str, str]) -> None:
-        access = self.running.parts._access
-        access._path = Path(self.mktemp())
-        access._path.write_text("".join(f"{line_of(Holder(role, 'a'), token)}\n" for role, token in tokens.items()))
-        access.take(access.read())
+    def tokens_file(self, tokens: Mapping[str, str]) -> Path:
+        path = Path(self.mktemp())
+        path.write_text("".join(f"{line_of(Holder(role, 'a'), token)}\n" for role, token in tokens.items()))
+        return path
 
     async def _without_leave(self) -> None:
         """With tokens asked for: without one, and with one of the other role."""
         tokens = {role: new_token() for role in ROLES}
-        self._ask_for(tokens)
+        self.begin(f"--tokens-file={self.tokens_file(tokens)}")
         for (method, template), operation in DOCUMENT.operations.items():
             if method == "HEAD" or "401" not in operation["responses"]:
                 continue
@@ -207,7 +221,6 @@ class ServiceTests(TestCase):
             other = NODE if template != "/results" else OPERATOR
             await self.want(401, method, asked)
             await self.want(403, method, asked, headers={"Authorization": f"Bearer {tokens[other]}"})
-        self.running.parts._access._path = None
 
     async def test_unknown_paths_and_methods_are_the_documented_problems(self) -> None:
         for method, path in (("GET", "/nothing"), ("POST", "/nothing"), ("POST", "/results/")):
@@ -297,13 +310,13 @@ class ServiceTests(TestCase):
         ):  # fmt: skip
             await self.want(400, "GET", f"/recent?{query}")
         for reason in ("disk I/O error", "database or disk is full"):
-            self.running.parts._store.trouble.begin(reason)
+            self.running.parts.store.trouble.begin(reason)
             reply = await self.want(503, "GET", "/health")
             self.assertEqual("unhealthy", reply.json["status"])
-        self.running.parts._store.trouble.end()
-        self.running.service.stopping = True
+        self.running.parts.store.trouble.end()
+        self.running.parts.stopping.has_begun = True
         await self.want(503, "GET", "/ready")
-        self.running.service.stopping = False
+        self.running.parts.stopping.has_begun = False
 
     async def _questions(self) -> None:
         hops = [{"ttl": 1, "ip": "10.0.0.1", "rtt": 5}, {"ttl": 2, "ip": "10.0.0.2"}, {"ttl": 3, "timeout": True}]
@@ -332,9 +345,8 @@ class ServiceTests(TestCase):
             await self.want(400, "GET", question)
         for question in ("/results/999999", "/hops/192.0.2.1"):
             await self.want(404, "GET", question)
-        queries = self.running.parts._queries
         for status, error in ((503, NotReady("not yet")), (504, TooLong("too long"))):
-            queries._stopped = error
+            patch = self.patch(Session, "execute", raising(error))
             for question in questions:
                 await self.want(status, "GET", question)
-        queries._stopped = None
+            patch.restore()

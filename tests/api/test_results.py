@@ -463,7 +463,7 @@ class Overload(ApiTest):
         """Rule 9: nothing is half taken, and all memory is free afterwards."""
         first = await self.begun(self.size - 1)
         self.assert_overloaded(await self.it.post(padded(self.size)))
-        self.assertEqual((self.stored(), self.it.parts._stats.refused_posts), (0, 1))
+        self.assertEqual((self.stored(), self.it.parts.stats.refused_posts), (0, 1))
         first.write(b"]")
         await first.closed
         self.assert_ok(parsed(first.data))
@@ -497,7 +497,7 @@ class Overload(ApiTest):
     async def test_a_decoded_body_has_to_find_room_too(self) -> None:
         """Rule 9: memory is what counts, not what was sent."""
         self.assert_overloaded(await self.it.post(gzip.compress(padded(2 * MIB)), Content_Encoding="gzip"))
-        self.assertEqual((self.stored(), self.it.parts._stats.refused_posts), (0, 1))
+        self.assertEqual((self.stored(), self.it.parts.stats.refused_posts), (0, 1))
         await eventually(lambda: self.it.admission.held_bytes == 0)
 
     async def test_a_key_is_not_used_up(self) -> None:

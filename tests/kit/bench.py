@@ -23,7 +23,6 @@ from outputd.intake.collector import Collector, Sender
 from outputd.intake.counters import Stats
 from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
-from outputd.ledger.lessons import Learnt
 from outputd.pages import Pages, Report, Surroundings
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Trouble
@@ -75,7 +74,7 @@ class Bench:
             lambda written, posts: self.commits.append((written, posts)),
         )  # fmt: skip
         self.ledger = Ledger(
-            self.directory.ledger, self.clock, self.pools, self.now, self.most_hops, self._discovered
+            self.directory.ledger, self.clock, self.pools, self.now, self.most_hops, self.stats.count_learnt
         )  # fmt: skip
         self.rotation = Rotation(self.store, self.clock, self.ledger.flush)
         self.collector = Collector(
@@ -116,7 +115,7 @@ class Bench:
             RotationCheck(self.store, self.rotation),
             InputServiceCheck(self.ledger, feed),
         ]
-        metrics = Metrics(self.stats, {})
+        metrics = Metrics(self.stats)
         return Health(self.store, self.ledger, self.stats, metrics, checks, disk, self.clock, stopping)
 
     def pages(self, report: Report) -> Pages:
@@ -196,10 +195,6 @@ class Bench:
 
     def free_the_disk(self, pool: Any) -> None:
         outcome(pool.run(lambda db: db.execute("PRAGMA max_page_count=1073741823").fetchone()))
-
-    def _discovered(self, learnt: Learnt) -> None:
-        self.stats.hops_discovered += learnt.new
-        self.stats.hops_over_limit += learnt.over_limit
 
 
 def _no_more_pages(db: sqlite3.Connection) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import treq
 from treq.client import HTTPClient
@@ -14,7 +15,12 @@ from twisted.internet.task import deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from outputd.tap import Options, makeService
+from outputd.intake.admission import Admission
+from outputd.parts import Parts
+from outputd.process.order import OutputService, Stop
+from outputd.sqlite.pools import AdbapiPool
+from outputd.tap import Options
+from outputd.web.site import Site
 from tests.kit.makers import rows_of
 from tests.kit.wire import Reply, Wire
 
@@ -22,9 +28,11 @@ REACTOR: Any = reactor
 
 
 class Running:
-    """The whole service in this process: real ports, threads and files."""
+    """The whole service in this process: real ports, threads and files; `parts` may be changed before it starts."""
 
-    def __init__(self, directory: Path, *flags: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *flags: str, environ: Mapping[str, str] | None = None, with_pages: bool = True
+    ) -> None:
         options = Options(environ or {})
         options.parseOptions(
             [
@@ -36,35 +44,43 @@ class Running:
             ]
         )
         self.directory = directory
-        self.service = makeService(options, REACTOR)
-        self.parts: Any = cast(Any, self.service)._starts[0].__self__
+        self.parts = Parts.build(options.settings(), REACTOR, partial(AdbapiPool, REACTOR), {}, with_pages)
         self.client = HTTPClient(Agent(REACTOR, pool=HTTPConnectionPool(REACTOR, persistent=False)))
         self._wires: list[Wire] = []
 
     def start(self) -> Running:
-        self.service.privilegedStartService()
-        self.service.startService()
+        service = self.service()
+        service.privilegedStartService()
+        service.startService()
         return self
 
-    async def stop(self) -> None:
+    def service(self, stops: Sequence[Stop] | None = None) -> OutputService:
+        """The service of the parts, or one that is stopped by other steps than theirs."""
+        return OutputService(
+            REACTOR, self.parts.starts(), self.parts.stops() if stops is None else stops, self.parts.stopping
+        )
+
+    async def stop(self, stops: Sequence[Stop] | None = None) -> None:
         for wire in self._wires:
             if not wire.is_closed:
                 wire.hang_up()
                 await wire.closed
-        await self.service.stopService()
+        await self.service(stops).stopService()
         while self.site.channels:  # their connectionLost is on its way
             await deferLater(REACTOR, 0.001)
 
     @property
-    def site(self) -> Any:
-        return self.parts._results_site
+    def site(self) -> Site:
+        return self.parts.results_site
 
     @property
-    def admission(self) -> Any:
-        return self.parts._admission
+    def admission(self) -> Admission:
+        return self.parts.admission
 
     def port(self, name: str = "port") -> int:
-        return int(self.parts._ports[name].getHost().port)
+        number = {"port": self.parts.results_port, "health-port": self.parts.health_port}[name].number
+        assert number is not None, "it is closed, or has no number"
+        return number
 
     async def ask(
         self, method: str, path: str, body: bytes | None = None,

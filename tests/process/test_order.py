@@ -7,13 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from outputd.process.order import CannotStart, OutputService, Stop
+from outputd.process.order import OutputService, Stop, Stopping
+from outputd.process.trouble import Unusable
 from tests.kit.makers import a_result, body_of
 from tests.kit.running import REACTOR, Running, eventually
 
@@ -28,7 +30,7 @@ async def quick(): pass
 async def hangs(): await Deferred()
 async def blocks(): threading.Event().wait()
 service = order.OutputService(
-    reactor, [], [order.Stop("the quick one", quick), order.Stop("the slow one", {how})])
+    reactor, [], [order.Stop("the quick one", quick), order.Stop("the slow one", {how})], order.Stopping())
 reactor.callWhenRunning(service.startService)
 reactor.callLater(0, service.stopService)
 reactor.run()
@@ -39,7 +41,7 @@ from twisted.internet import reactor
 from outputd.process import order
 said = []
 async def last(): said.append("stopped")
-service = order.OutputService(reactor, [], [order.Stop("all", last)])
+service = order.OutputService(reactor, [], [order.Stop("all", last)], order.Stopping())
 reactor.callWhenRunning(service.end_by_signals)
 reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
 reactor.callLater(0.01, os.kill, os.getpid(), signal.SIGUSR1)
@@ -49,6 +51,10 @@ reactor.callLater(0.02, os.kill, os.getpid(), {number})
 reactor.run()
 print(*said)
 """
+
+
+def service(starts: Sequence[Callable[[], object]], stops: Sequence[Stop]) -> OutputService:
+    return OutputService(None, starts, stops, Stopping())
 
 
 class ServiceTest(SynchronousTestCase):
@@ -66,26 +72,25 @@ class ServiceTest(SynchronousTestCase):
 
     def test_parts_start_in_order(self) -> None:
         """Rule 23."""
-        OutputService(None, [lambda: self.done.append("a"), lambda: self.done.append("b")], []).privilegedStartService()
+        service([lambda: self.done.append("a"), lambda: self.done.append("b")], []).privilegedStartService()
         self.assertEqual(self.done, ["a", "b"])
 
     def test_a_part_that_cannot_start_is_one_line_and_status_1_and_no_later_part_starts(self) -> None:
         """Rule 23."""
 
         def fails() -> None:
-            raise CannotStart("cannot listen on --port=1: Permission denied")
+            raise Unusable("cannot listen on --port=1: Permission denied")
 
         self.patch(sys, "__stderr__", said := io.StringIO())
-        service = OutputService(None, [fails, lambda: self.done.append("served")], [])
-        end = self.assertRaises(SystemExit, service.privilegedStartService)
+        served = service([fails, lambda: self.done.append("served")], [])
+        end = self.assertRaises(SystemExit, served.privilegedStartService)
         self.assertEqual((end.code, self.done), (1, []))
         self.assertEqual(said.getvalue(), "outputd: cannot listen on --port=1: Permission denied\n")
 
     def test_each_stops_when_the_one_before_has_stopped(self) -> None:
         """Rule 23."""
         first: Deferred[None] = Deferred()
-        service = OutputService(None, [], [self.step("a", first), self.step("b")])
-        stopped = service.stopService()
+        stopped = service([], [self.step("a", first), self.step("b")]).stopService()
         self.assertEqual(self.done, ["a begins"])
         first.callback(None)
         self.successResultOf(stopped)
@@ -97,21 +102,16 @@ class ServiceTest(SynchronousTestCase):
         async def fails() -> None:
             raise OSError("no")
 
-        service = OutputService(None, [], [Stop("a", fails), self.step("b")])
-        self.successResultOf(service.stopService())
+        self.successResultOf(service([], [Stop("a", fails), self.step("b")]).stopService())
         self.assertEqual(self.done, ["b begins", "b ends"])
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     def test_it_is_stopping_from_the_first_moment(self) -> None:
         """Rule 21."""
         seen: list[bool] = []
-        service = OutputService(None, [], [])
-
-        async def look() -> None:
-            seen.append(service.stopping)
-
-        service._stops = [Stop("look", look)]
-        self.assertFalse(service.stopping)
+        stopping = Stopping()
+        service = OutputService(None, [], [Stop("look", lambda: seen.append(stopping.has_begun))], stopping)
+        self.assertFalse(stopping.has_begun)
         self.successResultOf(service.stopService())
         self.assertEqual(seen, [True])
 
@@ -145,22 +145,21 @@ class WholeStop(TestCase):
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
-        self.service = Running(self.path).start()
+        self.service = Running(self.path, "--input-url=http://127.0.0.1:9/hops").start()
 
     async def test_the_order(self) -> None:
         """Rules 21 and 23."""
-        steps = self.service.service._stops
+        steps = self.service.parts.stops()
         names = [step.name for step in steps]
         self.assertEqual(names[:2], ["the word to systemd", "the port for results"])
+        self.assertLess(names.index("the upkeep of the hop ledger"), names.index("the store"))
         self.assertLess(names.index("the store"), names.index("the hop ledger"))
         self.assertLess(names.index("the feed"), names.index("the hop ledger"))
         self.assertLess(names.index("the hop ledger"), names.index("the health port"))
         seen: dict[str, int] = {}
         await self.service.post(body_of(a_result()))
-        for index, step in enumerate(steps):
-            if step.name == "the hop ledger":
-                self.service.service._stops = [*steps[:index], Stop("look", lambda: self.look(seen)), *steps[index:]]
-        await self.service.stop()
+        index = names.index("the hop ledger")
+        await self.service.stop([*steps[:index], Stop("look", lambda: self.look(seen)), *steps[index:]])
         self.assertEqual(seen, {"/ready": 503, "/metrics": 200})
 
     async def look(self, seen: dict[str, int]) -> None:
@@ -172,7 +171,7 @@ class WholeStop(TestCase):
         await self.service.post(body_of(*[a_result()] * 100))
         await self.service.ask("POST", "/rotate")
         await self.service.post(body_of(a_result()))
-        await eventually(lambda: not self.service.parts._store._unfinished)
+        await eventually(lambda: self.service.parts.store.is_finished)
         await self.service.stop()
         left = sorted(os.listdir(self.path))
         self.assertEqual(
@@ -197,7 +196,7 @@ class WholeStop(TestCase):
         wires[2].write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
         await wires[2].until(b"404")
         begun = REACTOR.seconds()
-        await self.service.service.stopService()
+        await self.service.service().stopService()
         self.assertLess(REACTOR.seconds() - begun, 6)
         for wire in wires:
             await wire.closed

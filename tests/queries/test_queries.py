@@ -413,13 +413,12 @@ class HungUp(TestCase):
         it = Running(Path(self.mktemp())).start()
         self.addCleanup(it.stop)
         self.patch(recent_results, "recent", lambda session, _: session.value(_FOR_EVER))
-        asking = it.parts._queries._asking
         wires = [await it.connect("health-port") for _ in range(20)]
         for wire in wires:
             wire.write(b"GET /recent HTTP/1.1\r\nHost: x\r\n\r\n")
-        await eventually(lambda: len(asking) == len(wires))
+        await eventually(lambda: it.parts.queries.under_way == len(wires))
         for wire in wires:
             wire.hang_up()
-        await eventually(lambda: not asking)
+        await eventually(lambda: not it.parts.queries.under_way)
         self.assertEqual((await it.ask("GET", "/results/1", port="health-port")).status, 404)
-        self.assertEqual(it.parts._health_site.in_flight, 0)
+        self.assertEqual(it.parts.health_site.in_flight, 0)

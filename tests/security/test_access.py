@@ -12,7 +12,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from outputd.process.order import CannotStart
 from outputd.process.reload import Reload, Reloadable
 from outputd.process.trouble import Unusable
 from outputd.security.access import Access, Holder, line_of, new_token
@@ -192,7 +191,7 @@ class Sites(TestCase):
         for header in ("elsewhere", "nowhere"):
             reply = await self.ask("POST", "/results", self.node, X_Ping_Node=header, Idempotency_Key="k")
             self.assertEqual(reply.status, 200)
-        with contextlib.closing(sqlite3.connect(self.it.parts._store.current.info.path)) as db:
+        with contextlib.closing(sqlite3.connect(self.it.parts.store.current.info.path)) as db:
             self.assertEqual(db.execute("SELECT node, key FROM batches").fetchall(), [("graz", "k")])
 
     async def test_a_body_without_a_token_is_never_kept(self) -> None:
@@ -208,10 +207,10 @@ class Sites(TestCase):
         await self.begin()
         new = new_token()
         self.file.write_text("nonsense\n")
-        await self.it.parts._reload.again()
+        await self.it.parts.reload.again()
         self.assertEqual((await self.ask("POST", "/results", self.node)).status, 200)
         self.file.write_text(f"{line_of(NODE, new)}\n")
-        await self.it.parts._reload.again()
+        await self.it.parts.reload.again()
         self.assertEqual((await self.ask("POST", "/results", self.node)).status, 401)
         self.assertEqual((await self.ask("POST", "/results", new)).status, 200)
 
@@ -221,14 +220,14 @@ class Sites(TestCase):
         other = new_token()
         both = f"{line_of(OPERATOR, other)}\n{line_of(OPERATOR, self.operator)}\n{line_of(NODE, self.node)}\n"
         self.file.write_text(both)
-        await self.it.parts._reload.again()
+        await self.it.parts.reload.again()
         first, second = [await self.listen(token) for token in (self.operator, other)]
         post = await self.it.connect()
         head = f"POST /results HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.node}\r\nContent-Length: 2\r\n\r\n["
         post.write(head.encode())
         await eventually(lambda: any(channel.requests for channel in self.it.site.channels))
         self.file.write_text(f"{line_of(OPERATOR, self.operator)}\n")
-        await self.it.parts._reload.again()
+        await self.it.parts.reload.again()
         await second.closed
         first.data = b""
         await first.until(b"data: ")
@@ -256,7 +255,7 @@ class Sites(TestCase):
         path = Path(self.mktemp())
         path.write_text("nonsense\n")
         running = Running(Path(self.mktemp()), f"--tokens-file={path}")
-        self.assertRaises(CannotStart, running.parts._read_settings)
+        self.assertRaises(Unusable, running.parts.reload.read_first)
 
     async def test_an_open_service_beyond_this_machine_says_so_once(self) -> None:
         for interface, warned in (("127.0.0.1", 0), ("0.0.0.0", 1)):

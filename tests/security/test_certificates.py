@@ -174,7 +174,7 @@ class Serving(TestCase):
             else:
                 self.key.write_text("nonsense")
             with said() as log:
-                await self.it.parts._reload.again()
+                await self.it.parts.reload.again()
             self.assertEqual(any("the old one stays" in line and "ours.key" in line for line in log), not renewed)
             shown.append(await self.shown())
         self.assertNotEqual(shown[0], shown[1])
@@ -195,7 +195,7 @@ class Serving(TestCase):
         self.assertEqual((200, before), await deferToThread(ask))
         socket_before = connection.sock
         write_certificate(self.place, "ours", self.ca.issue_cert("localhost"))
-        await self.it.parts._reload.again()
+        await self.it.parts.reload.again()
         self.assertNotEqual(before, await self.shown())
         self.assertEqual((200, before), await deferToThread(ask))
         self.assertIs(socket_before, connection.sock)
@@ -245,7 +245,7 @@ class Serving(TestCase):
         graz = self.nodes.issue_cert("graz.example", common_name="graz")
         status, _ = await self.ask("POST", "/results", body_of(a_result()), context=self.context(graz))
         self.assertEqual(status, 200)
-        with closing(sqlite3.connect(self.it.parts._store.current.info.path)) as db:
+        with closing(sqlite3.connect(self.it.parts.store.current.info.path)) as db:
             self.assertEqual(db.execute("SELECT node FROM batches").fetchall(), [("graz",)])
         status, told = await self.ask("POST", "/results", b"[]")
         self.assertEqual((status, told["detail"]), (401, "needed: a node's certificate"))
@@ -275,7 +275,7 @@ class Serving(TestCase):
         client = http_client(REACTOR, Policy(self.place / "ca.pem", chain, key))
         response = await client.post(f"https://localhost:{self.it.port()}/results", data=body_of(a_result()))
         self.assertEqual(200, response.code)
-        with closing(sqlite3.connect(self.it.parts._store.current.info.path)) as db:
+        with closing(sqlite3.connect(self.it.parts.store.current.info.path)) as db:
             self.assertEqual([("graz",)], db.execute("SELECT node FROM batches").fetchall())
 
     async def test_certificates_beside_tokens(self) -> None:

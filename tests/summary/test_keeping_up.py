@@ -149,7 +149,7 @@ class KeepingUpTests(TestCase):
         self.addCleanup(it.stop)
         await it.post(body_of(a_result()))
         self.assertEqual((await it.ask("GET", "/targets", port="health-port")).status, 200)
-        await it.parts._summary.up_to_date(30.0)
+        await it.parts.summary.up_to_date(30.0)
         with contextlib.closing(sqlite3.connect(it.directory / "summary.sqlite3")) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with (it.directory / "summary.sqlite3").open("r+b") as file:
@@ -179,7 +179,7 @@ class KeepingUpTests(TestCase):
             self.fail(f"the database never was {status}")
 
         await it.post(body_of(a_result()))
-        await it.parts._summary.up_to_date(30.0)
+        await it.parts.summary.up_to_date(30.0)
         await becomes("ok")
         for path in it.directory.glob("summary.sqlite3*"):
             path.unlink()

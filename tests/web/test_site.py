@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import socket
 import ssl
@@ -514,11 +515,11 @@ class TheLastAnswer(TestCase):
         self.assertEqual(self.service.rows("SELECT count(*) FROM ping_results"), [(6000,)])
 
     async def _stop(self) -> None:
-        await self.service.service.stopService()
+        await self.service.service().stopService()
 
     async def test_a_dump_under_way_at_the_stop_is_ended_by_the_deadline(self) -> None:
         """Rule 23: a slow reader of /dump holds up no shutdown."""
-        self.patch(__import__("outputd.parts", fromlist=["parts"]), "_DRAIN_S", 0.2)
+        self.service.parts = dataclasses.replace(self.service.parts, results_drain_s=0.2)
         await self.service.post(body_of(*[a_result(error="x" * 2000)] * 4000))
         wire = await self.service.connect()
         wire.transport.pauseProducing()  # type: ignore[union-attr]  # a TCP connection

@@ -1,0 +1,46 @@
+"""The gauges of /metrics: what is read from the parts of an instance at the moment of the question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from outputd.intake.admission import Admission
+from outputd.ledger.feed import HopFeed
+from outputd.ledger.ledger import Ledger
+from outputd.store.store import Store
+from outputd.web.site import Site
+
+Gauges = Mapping[str, tuple[str, Callable[[], float]]]
+"""By name: what it is, and how it is read."""
+
+
+def gauges(store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admission, site: Site) -> Gauges:
+    """The gauges; `site` is that of the port for results."""
+
+    def is_storing() -> bool:
+        return store.failure is None and ledger.failure is None
+
+    def feed_is_up() -> bool:
+        return feed is not None and feed.state.status == "ok"
+
+    return {
+        "queue_posts": ("POSTs that no commit has taken yet", lambda: store.waiting),
+        "pending_bytes": ("Memory held by POSTs", lambda: admission.held_bytes),
+        "pending_limit_bytes": ("Most memory held by POSTs", lambda: admission.limit_bytes),
+        "connections": ("Connections on the port for results", lambda: len(site.channels)),
+        "ledger_backlog_hops": ("Hops that input_service lacks", lambda: ledger.backlog),
+        "ledger_known_hops": ("Addresses that the ledger knows", lambda: ledger.known),
+        "ledger_refused_hops": ("Hops that input_service refused", lambda: ledger.refusals),
+        "idempotency_keys": ("Idempotency-Keys remembered", lambda: ledger.keys),
+        "file_size_bytes": ("Size of the current file", lambda: store.current.size_bytes),
+        "file_wal_bytes": ("Size of its WAL", lambda: store.wal_bytes),
+        "file_age_seconds": ("Age of the current file", lambda: store.age_s),
+        "files": ("Result files", lambda: len(store.files)),
+        "connections_limit": ("Most connections on that port", lambda: site.most_connections),
+        "file_size_limit_bytes": ("Size at which a file is rotated", lambda: store.limits.max_size_bytes),
+        "file_age_limit_seconds": ("Age at which a file is rotated", lambda: store.limits.max_age_s),
+        "files_limit": ("Result files that are kept", lambda: store.limits.keep_files),
+        "storing": ("1 while results can be stored", lambda: float(is_storing())),
+        "feed_enabled": ("0 when the feed is turned off", lambda: float(feed is not None)),
+        "feed_up": ("1 while input_service takes hops", lambda: float(feed_is_up())),
+    }

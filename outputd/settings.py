@@ -1,0 +1,32 @@
+"""What an operator has chosen for one instance: the flags as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from outputd.store.limits import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The flags of one instance, checked; a file that was not given is None."""
+
+    port: str
+    health_port: str
+    input_url: str
+    """Where hops are posted, empty when the feed is turned off."""
+    directory: Path
+    limits: Limits
+    feed: str
+    max_hops: int
+    max_pending_bytes: int
+    max_connections: int
+    tls_cert: Path | None
+    tls_key: Path | None
+    client_ca: Path | None
+    input_ca: Path | None
+    input_token_file: Path | None
+    tokens_file: Path | None
+    verbose: bool
+    refeed: bool
