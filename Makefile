@@ -6,7 +6,7 @@ TESTS ?= tests
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke overload soak pictures check clean stale
+.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke overload soak cuts pictures check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -50,6 +50,7 @@ help:
 	    'make bench-smoke    whether benchmarks and counts are right, in 20 seconds' \
 	    'make overload       ten times too much for a minute, beside idle and slow connections; ARGS="--seconds 10"' \
 	    'make soak           half an hour with kills, outages and full disks, and the account of every result; MINUTES=5' \
+	    'make cuts           a hundred power cuts under load: what was acknowledged is there; ARGS="--cuts 20"' \
 	    'make pictures       those of the README, taken anew in a headless Chromium' \
 	    'make check          all that must pass before a change lands' \
 	    'make clean          removes what the above made, never results' \
@@ -101,6 +102,9 @@ overload: .venv/ready-test
 
 soak: .venv/ready-test
 	@.venv/bin/python -m tests.system.soak --minutes $(MINUTES) $(ARGS)
+
+cuts: .venv/ready-test
+	@.venv/bin/python -m tests.system.cuts $(ARGS)
 
 pictures: .venv/ready-test
 	@.venv/bin/python -m tests.system.pictures

@@ -117,7 +117,7 @@ class Parts:
         store = Store(directory, limits, reactor, open_pool, threads, now, metrics.observe_commit)
         ledger = Ledger(directory.ledger, reactor, open_pool, now, settings.max_hops, stats.count_learnt)
         upkeep = Upkeep(ledger, lambda: store.files, may_be_fed, threads, reactor, now)
-        rotation = Rotation(store, reactor, ledger.flush)
+        rotation = Rotation(store, reactor, ledger)
         input_token = TokenFile(settings.input_token_file)
         feed = _feed(settings, ledger, stats, input_token, reactor) if settings.input_url else None
         collector = Collector(

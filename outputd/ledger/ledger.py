@@ -35,6 +35,7 @@ _log = Logger()
 _SCHEMA_VERSION = 1
 _CACHE_KIB = 8 * 1024
 _CHECKPOINT_PAGES = 4000
+_BUSY_MS = 5000
 MOST_KEYS = 1_000_000
 _MOST_VALUES = 500
 _MOST_UNWRITTEN = 100_000
@@ -62,6 +63,8 @@ class Ledger:
         self._last_batch_id = self._mark = 0
         self._handed: dict[str, int] = {}
         self._statements: Table | None = None
+        self.kept = 0
+        """The last batch whose hops and keys, and those of all before it, are on disk here."""
         self.known = self.backlog = self.refusals = self.keys = 0
         self.trouble = Trouble(now, reactor.seconds, _say_that_it_fails, _say_that_it_works)
         self.when_owed: Callable[[], object] = lambda: None
@@ -113,6 +116,7 @@ class Ledger:
     def _attach(self) -> None:
         self._identity = identity_of(self._path)
         self._handed = {}  # their numbers were those of another file
+        self.kept = 0
         self._pool = self._open_pool(self._path, self._prepare)
 
     def _take_in(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> Learnt:
@@ -143,7 +147,7 @@ class Ledger:
         return Learnt(new, over_limit)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA busy_timeout=5000")
+        db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > _SCHEMA_VERSION:
             raise NewerFile(f"{self._path} has schema version {version}, this outputd knows {_SCHEMA_VERSION}")
@@ -196,8 +200,22 @@ class Ledger:
                 await self._turns.add(Lesson(self._last_batch_id))
 
     async def flush(self) -> None:
-        """Return when all that was learnt is on disk. Raises sqlite3.Error, OSError."""
-        await self._turns.add(Lesson(self._last_batch_id, durably=True))
+        """Return when all that was learnt is on disk, and `kept` says so. Raises sqlite3.Error, OSError."""
+        await self._turns.add(Lesson(self._last_batch_id))
+        mark = self._mark
+        await self.pool.run(self._bring_to_disk)
+        self.kept = mark
+
+    def _bring_to_disk(self, db: sqlite3.Connection) -> None:
+        """A checkpoint fsyncs WAL and file whatever was written before; a commit that changes nothing does not."""
+        self._see_that_it_is_there()
+        db.execute("PRAGMA busy_timeout=0")  # a program that reads an old state may do so for long
+        try:
+            busy, frames, done = db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        finally:
+            db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        if busy or frames != done:
+            raise sqlite3.OperationalError(f"another program reads {self._path.name}")
 
     async def keep_up(self) -> None:
         """Once in a while: try again what failed, set the mark, forget old keys."""
@@ -235,11 +253,12 @@ class Ledger:
         return identity_of(self._path) != self._identity
 
     def _write(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
+        self._see_that_it_is_there()
+        return self._commit(db, lessons)
+
+    def _see_that_it_is_there(self) -> None:
         if self.is_gone():
             raise FileNotFoundError(f"{self._path.name} was deleted or moved away")
-        if any(lesson.durably for lesson in lessons):
-            return _durably(db, self._commit, lessons)
-        return self._commit(db, lessons)
 
     def _commit(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
         # A turn takes all that waits, and batches come in order: none before the last of these is still to come.

@@ -32,7 +32,6 @@ class Lesson(msgspec.Struct, frozen=True):
     batch_id: int
     addresses: Sequence[str] = ()
     key: UsedKey | None = None
-    durably: bool = False
 
 
 class Learnt(msgspec.Struct, frozen=True):

@@ -39,6 +39,8 @@ class DataDir:
             for missing in [path for path in (self.path, *self.path.parents) if not path.exists()][::-1]:
                 missing.mkdir(_DIRECTORY_MODE, exist_ok=True)
                 set_mode(missing, _DIRECTORY_MODE)
+                with contextlib.suppress(PermissionError):  # one that we may not read
+                    sync_names(missing.parent)
             with contextlib.suppress(FileExistsError):
                 make_empty(self.path / _LOCK)
             lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
@@ -123,11 +125,7 @@ class DataDir:
 
     def sync(self) -> None:
         """Make the names durable."""
-        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_names(self.path)
 
     def free_bytes(self) -> int:
         """Room left on its disk for us. Raises OSError when the directory is gone."""
@@ -139,3 +137,12 @@ class DataDir:
         while True:
             yield self.path / f"results_{moment:%Y-%m-%d_%H-%M-%S}.db"
             moment += timedelta(seconds=1)
+
+
+def sync_names(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -17,12 +17,23 @@ _log = Logger()
 _EVERY_S = 1.0
 
 
-class Rotation:
-    """Asks the store every second. `before_prune` makes sure that a file's hops and keys are kept elsewhere."""
+class Elsewhere(Protocol):
+    """Keeps what must outlive a result file."""
 
-    def __init__(self, store: Store, clock: IReactorTime, before_prune: Callable[[], Awaitable[object]]) -> None:
+    @property
+    def kept(self) -> int:
+        """The last batch that is on disk there, with all before it."""
+
+    async def flush(self) -> None:
+        """Bring all that it has heard of to disk. Raises sqlite3.Error, OSError."""
+
+
+class Rotation:
+    """Asks the store every second. A file is pruned only when what it holds of hops and keys is kept elsewhere."""
+
+    def __init__(self, store: Store, clock: IReactorTime, elsewhere: Elsewhere) -> None:
         self._store = store
-        self._before_prune = before_prune
+        self._elsewhere = elsewhere
         self._asking = Every(_EVERY_S, self.ask, clock)
         self._trouble = Trouble(store.now, clock.seconds, _say_that_it_fails, _say_that_it_works)
 
@@ -75,17 +86,22 @@ class Rotation:
 
     async def _prune(self) -> str | None:
         """Delete old files; why one of them cannot be deleted, or None."""
-        if len(self._store.files) > self._store.limits.keep_files:
-            try:
-                await self._before_prune()
-            except (sqlite3.Error, OSError) as error:  # a full disk must not keep its own relief from coming
-                _log.warn("pruning although the hop ledger cannot be written: {error!s}", error=error)
-            try:
-                for name in await self._store.prune():
-                    _log.info("pruned {name}", name=name)
-            except OSError as error:
-                return f"an old file cannot be deleted: {error}"
-        return None
+        if not self._store.excess:
+            return None
+        failure = ""
+        try:
+            await self._elsewhere.flush()
+        except (sqlite3.Error, OSError) as error:  # a full disk: what it has of older files is their relief
+            failure = str(error)
+        try:
+            for name in await self._store.prune(self._elsewhere.kept):
+                _log.info("pruned {name}", name=name)
+        except OSError as error:
+            return f"an old file cannot be deleted: {error}"
+        if not failure or not self._store.excess:
+            return None
+        names = ", ".join(info.path.name for info in self._store.excess)
+        return f"{names} cannot be deleted before the hop ledger has what it holds: {failure}"
 
 
 def _say_that_it_fails(reason: str) -> None:

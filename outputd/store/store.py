@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -109,6 +110,11 @@ class Store:
         return list(self._files)
 
     @property
+    def excess(self) -> list[FileInfo]:
+        """The files beyond keep_files, oldest first."""
+        return self._files[: -self.limits.keep_files]
+
+    @property
     def waiting(self) -> int:
         """Batches that no commit has taken yet."""
         return self._turns.waiting
@@ -196,6 +202,8 @@ class Store:
         self._committed_at = self._reactor.seconds()
         self.stored_batches += len(batches)
         current.size_bytes = written.size_bytes
+        if batches:
+            current.last_batch_id = batches[-1].id
         self._next_ids = (*self._next_ids[:2], written.next_hop_id)  # SQLite counts hops as they are written
         self._observe(written, len(batches))
         return written
@@ -222,7 +230,9 @@ class Store:
                 raise
             self._closing.add(old.info.path)
             self._current = new
-            self._files.append(info)
+            ended = replace(old.info, next_ids=(self._next_ids[0], old.last_batch_id + 1, self._next_ids[2]))
+            self._files = [*(ended if other is old.info else other for other in self._files), info]
+            old.info = ended
             self._turns.release()
             try:
                 await self._leave(old)
@@ -296,15 +306,17 @@ class Store:
             self._directory.remove(info.path)
         return [info.path.name for info in removed]
 
-    async def prune(self) -> list[str]:
-        """Delete the oldest files beyond keep_files; returns their names. One that cannot be deleted is tried again.
+    async def prune(self, kept: int) -> list[str]:
+        """Delete the files beyond keep_files that hold no batch above `kept`; returns their names.
 
-        Raises OSError for it when the others are gone.
+        One that cannot be deleted is tried again. Raises OSError for it when the others are gone.
         """
         removed = []
         failure: OSError | None = None
         async with self._rotating:
-            for info in self._files[: -self.limits.keep_files]:
+            for info in self.excess:
+                if info.next_ids[1] - 1 > kept:
+                    continue
                 try:
                     await self._in_thread(self._directory.remove, info.path)
                 except OSError as error:

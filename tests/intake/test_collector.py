@@ -498,7 +498,7 @@ class Keys(CollectorTest):
             rotated = Deferred.fromCoroutine(self.it.store.rotate())
             self.it.run()
             self.successResultOf(rotated)
-        pruned = self.successResultOf(Deferred.fromCoroutine(self.it.store.prune()))
+        pruned = self.successResultOf(Deferred.fromCoroutine(self.it.store.prune(2**62)))
         self.assertEqual((len(pruned), self.count("ping_results")), (2, 0))
         self.assert_duplicate()
         self.it.close()

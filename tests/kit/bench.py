@@ -76,7 +76,7 @@ class Bench:
         self.ledger = Ledger(
             self.directory.ledger, self.clock, self.pools, self.now, self.most_hops, self.stats.count_learnt
         )  # fmt: skip
-        self.rotation = Rotation(self.store, self.clock, self.ledger.flush)
+        self.rotation = Rotation(self.store, self.clock, self.ledger)
         self.collector = Collector(
             self.store, self.ledger, self.parser, self.stats, Admission(64 << 20, self.clock.seconds), self.in_thread,
             self.now,

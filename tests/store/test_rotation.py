@@ -9,11 +9,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from outputd.intake.collector import Sender
 from outputd.sqlite.connections import reading
 from outputd.sqlite.files import wal_of
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.logs import said
-from tests.kit.makers import a_result, a_trace, rows_of
+from tests.kit.makers import a_result, a_trace, body_of, rows_of
 
 
 class RotationTest(SynchronousTestCase):
@@ -103,7 +104,7 @@ class OnRequest(RotationTest):
     def test_it_prunes(self) -> None:
         """Rule 13."""
         for _ in range(6):
-            self.bench.keep(a_result())
+            self.bench.post(a_result())
             self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.assertEqual(len(self.names()), 3)
         self.assertEqual(sorted(path.name for path in self.path.glob("*.db")), sorted(self.names()))
@@ -153,15 +154,67 @@ class Pruning(RotationTest):
         answer = left.post(a_trace({"ttl": 1, "ip": "10.0.0.1"}), node="n", key="k")
         self.assertTrue(answer.json["duplicate"])
 
-    def test_a_ledger_that_cannot_be_written_does_not_stop_it(self) -> None:
-        """Rule 13: a full disk must not keep its own relief from coming."""
-        for _ in range(2):
-            self.bench.keep(a_result())
-            self.bench.outcome(self.bench.rotation.rotate("asked for"))
-        self.bench.pools.failing["ledger"] = sqlite3.OperationalError("database or disk is full")
+    def rotate(self) -> None:
         self.bench.outcome(self.bench.rotation.rotate("asked for"))
-        self.flushLoggedErrors(sqlite3.OperationalError)
-        self.assertEqual(len(self.names()), 3)
+
+    def test_a_full_disk_does_not_keep_its_own_relief_from_coming(self) -> None:
+        """Rule 13: the ledger cannot be written, and has on disk what the oldest file holds."""
+        for _ in range(3):
+            self.bench.post(a_trace({"ttl": 1, "ip": "10.0.0.1"}))
+            self.rotate()
+        self.bench.pools.failing["ledger"] = sqlite3.OperationalError("database or disk is full")
+        self.bench.post(a_result())
+        self.rotate()
+        self.assertEqual((len(self.names()), self.bench.ledger.kept), (3, 3))
+
+    def test_nothing_is_pruned_that_the_ledger_cannot_take_in(self) -> None:
+        """Rules 6 and 18: a crash right then would lose it. Whatever the reason, a full disk included."""
+        for reason in ("database is locked", "database or disk is full", "disk I/O error"):
+            with self.subTest(reason=reason):
+                self.setUp()
+                for number in range(3):
+                    if number == 2:
+                        self.bench.pools.failing["ledger"] = sqlite3.OperationalError(reason)
+                    self.bench.post(a_trace({"ttl": 1, "ip": f"10.0.0.{number}"}))
+                    self.rotate()
+                self.assertEqual(len(self.names()), 4)
+                self.begin()
+                self.assertIn(f"{self.names()[0]} cannot be deleted", str(self.bench.rotation.failure))
+                self.assertIn(reason, str(self.bench.rotation.failure))
+                left = self.bench.crashed(Path(self.mktemp()))
+                self.assertEqual(len(left.outcome(left.ledger.waiting(10))), 3)
+                self.bench.pools.failing.clear()
+                self.pass_seconds(1)
+                self.assertEqual((len(self.names()), self.bench.rotation.failure), (3, None))
+
+    def test_a_program_that_reads_the_ledger_puts_it_off(self) -> None:
+        """Rule 18: an old state that is being read keeps the ledger from its file on disk."""
+        with reading(self.bench.directory.ledger) as reader:
+            self.bench.post(a_result())
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM known").fetchone()
+            for number in range(3):
+                self.bench.post(a_trace({"ttl": 1, "ip": f"10.0.1.{number}"}))
+                self.rotate()
+            self.assertEqual(len(self.names()), 4)
+            self.begin()
+            self.assertIn("another program reads hops.sqlite3", str(self.bench.rotation.failure))
+        self.pass_seconds(1)
+        self.assertEqual((len(self.names()), self.bench.rotation.failure), (3, None))
+
+    def test_the_ledger_hears_of_all_that_was_stored_before_its_file_goes(self) -> None:
+        """Rule 18: many outcomes are told in slices, and a rotation may come between two of them."""
+        self.bench.stop()
+        self.bench.limits = type(self.bench.limits)(1 << 20, 3600.0, 1)
+        self.bench.start()
+        for number in range(3):
+            body = body_of(a_trace({"ttl": 1, "ip": f"10.0.0.{number}"}))
+            answered = Deferred.fromCoroutine(self.bench.collector.collect(body, Sender("node")))
+            answered.addCallback(lambda _: setattr(self.bench.clock, "rightNow", self.bench.clock.rightNow + 1))
+        self.bench.clock.advance(0)
+        self.rotate()
+        left = self.bench.crashed(Path(self.mktemp()))
+        self.assertEqual(len(left.outcome(left.ledger.waiting(10))), 3)
 
 
 class Trouble(RotationTest):

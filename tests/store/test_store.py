@@ -27,6 +27,8 @@ from tests.kit.bench import EPOCH, Bench
 from tests.kit.makers import a_result, a_trace, many_hops, rows_of
 from tests.kit.pools import InlinePool, InlinePools
 
+_ALL = 2**62
+"""Above any batch."""
 _KILLED_WHILE_WRITING = """
 import os, signal, sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -404,7 +406,7 @@ class Ids(StoreTest):
         self.bench.keep(a_trace(*many_hops(3)), a_result())
         for _ in range(3):
             self.rotate()
-            self.bench.outcome(self.bench.store.prune())
+            self.bench.outcome(self.bench.store.prune(_ALL))
             self.restart(keep_files=1)
         self.assertEqual((len(self.names()), self.ids()), (1, []))
         self.bench.keep(a_trace(*many_hops(1)))
@@ -425,7 +427,7 @@ class Ids(StoreTest):
         self.restart(keep_files=1)
         self.bench.keep(a_result(), a_result())
         self.rotate()
-        self.bench.outcome(self.bench.store.prune())
+        self.bench.outcome(self.bench.store.prune(_ALL))
         left = self.bench.crashed(Path(self.mktemp()))
         left.keep(a_result())
         self.assertEqual(rows_of(left.path, "SELECT id FROM ping_results"), [(3,)])
@@ -721,14 +723,14 @@ class Retention(StoreTest):
         """Rule 13."""
         self.rotate_times(4)
         names = self.names()
-        self.assertEqual(self.bench.outcome(self.bench.store.prune()), names[:2])
+        self.assertEqual(self.bench.outcome(self.bench.store.prune(_ALL)), names[:2])
         self.assertEqual(self.names(), names[2:])
         self.assertEqual([info.path.name for info in self.bench.store.files], names[2:])
 
     def test_nothing_goes_while_there_are_no_more_than_told(self) -> None:
         """Rule 13."""
         self.rotate_times(2)
-        self.assertEqual(self.bench.outcome(self.bench.store.prune()), [])
+        self.assertEqual(self.bench.outcome(self.bench.store.prune(_ALL)), [])
         self.assertEqual(len(self.names()), 3)
 
     def test_files_without_our_mark_are_left_alone_and_not_counted(self) -> None:
@@ -745,10 +747,25 @@ class Retention(StoreTest):
         db.close()
         self.restart(keep_files=3)
         self.rotate_times(5)
-        self.bench.outcome(self.bench.store.prune())
+        self.bench.outcome(self.bench.store.prune(_ALL))
         self.assertEqual({name: (self.path / name).read_bytes() for name in foreign}, foreign)
         self.assertTrue((self.path / "theirs.db").exists())
         self.assertEqual(len(self.names()), 3 + 3)
+
+    def test_a_file_stays_while_what_it_holds_is_kept_nowhere_else(self) -> None:
+        """Rule 18: its batches are above what the hop ledger has on disk."""
+        self.rotate_times(4)
+        names = self.names()
+        self.assertEqual(self.bench.outcome(self.bench.store.prune(0)), [])
+        self.assertEqual(self.bench.outcome(self.bench.store.prune(1)), names[:1])
+        self.assertEqual([info.path.name for info in self.bench.store.excess], names[1:2])
+
+    def test_it_is_known_after_a_restart_too(self) -> None:
+        """Rule 18."""
+        self.rotate_times(4)
+        names = self.names()
+        self.restart(keep_files=3)
+        self.assertEqual(self.bench.outcome(self.bench.store.prune(1)), names[:1])
 
     def test_the_oldest_is_known_by_the_order_kept_in_the_files(self) -> None:
         """Rules 11 and 13."""
@@ -758,14 +775,14 @@ class Retention(StoreTest):
         renamed = first.rename(self.path / "results_2099-01-01_00-00-00.db")
         self.bench.start()
         self.rotate_times(1)
-        self.assertEqual(self.bench.outcome(self.bench.store.prune()), [renamed.name])
+        self.assertEqual(self.bench.outcome(self.bench.store.prune(_ALL)), [renamed.name])
 
     def test_a_smaller_number_holds_at_the_next_start(self) -> None:
         """Rule 13."""
         self.rotate_times(2)
         self.restart(keep_files=1)
         current = self.bench.store.current.info.path.name
-        self.bench.outcome(self.bench.store.prune())
+        self.bench.outcome(self.bench.store.prune(_ALL))
         self.assertEqual(self.names(), [current])
 
     def test_one_that_is_set_aside_meanwhile_is_no_error(self) -> None:
@@ -783,7 +800,7 @@ class Retention(StoreTest):
             return await in_thread(work, *args, **kwargs)
 
         store._in_thread = meeting_it
-        pruned = self.bench.outcome(store.prune())
+        pruned = self.bench.outcome(store.prune(_ALL))
         self.assertEqual(len(pruned), 3)
         self.assertEqual([info.path for info in store.files], [store.current.info.path])
         self.assertEqual(len(list(self.path.glob("*.damaged"))), 1)
@@ -801,10 +818,10 @@ class Retention(StoreTest):
             remove(directory, path)
 
         patch = self.patch(DataDir, "remove", stubborn)
-        self.failureResultOf(started(self.bench.store.prune()), PermissionError)
+        self.failureResultOf(started(self.bench.store.prune(_ALL)), PermissionError)
         self.assertEqual(self.names(), [names[0], *names[2:]])
         patch.restore()
-        self.bench.outcome(self.bench.store.prune())
+        self.bench.outcome(self.bench.store.prune(_ALL))
         self.assertEqual(self.names(), names[2:])
 
     def test_two_at_once_delete_no_more_than_one_would_and_forget_no_file(self) -> None:
@@ -819,7 +836,7 @@ class Retention(StoreTest):
             return work(*args, **kwargs)
 
         self.bench.store._in_thread = later
-        both = [started(self.bench.store.prune()) for _ in range(2)]
+        both = [started(self.bench.store.prune(_ALL)) for _ in range(2)]
         while gates:
             gates.pop(0).callback(None)
         for one in both:
@@ -831,5 +848,5 @@ class Retention(StoreTest):
         """Rule 13."""
         self.rotate_times(3)
         self.bench.store.files[0].path.unlink()
-        self.bench.outcome(self.bench.store.prune())
+        self.bench.outcome(self.bench.store.prune(_ALL))
         self.assertEqual(len(self.names()), 3)
