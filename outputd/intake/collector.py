@@ -15,7 +15,7 @@ from outputd.ledger.lessons import Lesson, UsedKey, key_name
 from outputd.process.threads import InThread
 from outputd.results import timestamps
 from outputd.results.agreement import MOST_ERRORS, answer_of, duplicate_of, item_error
-from outputd.results.model import NotResults, TooManyResults
+from outputd.results.model import NotResults, Origin, TooManyResults
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch
 from outputd.store.store import Store, StoreFailed
@@ -79,20 +79,17 @@ class Collector:
 
     async def _store_body(self, body: bytes, sender: Sender, key: bytes | None) -> Answer:
         now = self._now()
-        received_at, horizon = timestamps.at(now), timestamps.at(now // 1 + _DAY_S)
-        try:
-            if len(body) < _LARGE_BYTES:
-                batch = self._parser.parse(body, received_at, horizon)
-            else:
-                batch = await self._in_thread(self._parser.parse, body, received_at, horizon)
-        except NotResults as error:
-            return problem(400, str(error))
-        except TooManyResults:
+        origin = Origin(sender.node, timestamps.at(now), timestamps.at(now // 1 + _DAY_S), sender.key)
+        if len(body) < _LARGE_BYTES:
+            batch = self._parser.parse(body, origin)
+        else:
+            batch = await self._in_thread(self._parser.parse, body, origin)
+        if isinstance(batch, NotResults):
+            return problem(400, batch.reason)
+        if isinstance(batch, TooManyResults):
             return problem(413, "too many items in one body")
         if not batch.accepted and not batch.rejected:
             return 200, answer_of(0, 0, ()), JSON
-        digest = _digest(body) if len(body) < _LARGE_BYTES else await self._in_thread(_digest, body)
-        batch.node, batch.digest, batch.key = sender.node, digest, sender.key
         return await self._record(batch, len(body), key, now)
 
     async def _record(self, batch: Batch, size_bytes: int, key: bytes | None, now: float) -> Answer:
@@ -117,7 +114,7 @@ class Collector:
         used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, now)
         self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used))
         if batch.new_hops:
-            self._parser.settle(batch.new_hops)
+            self._parser.now_known(batch.new_hops)
         if self._ledger.is_behind:
             await self._ledger.caught_up()
         if self._tell is not None:

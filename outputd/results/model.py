@@ -50,12 +50,26 @@ class PingResult(Struct, gc=False, frozen=True):
     stddev_rtt: RttNs | None = None
 
 
-class NotResults(Exception):
-    """The body is no JSON array; the text says what it is instead."""
+class Origin(Struct, frozen=True):
+    """What a batch keeps of where its body came from, and `horizon`, the latest timestamp to be believed.
+
+    Times are in the stored form.
+    """
+
+    node: str
+    received_at: str
+    horizon: str
+    key: str | None = None
 
 
-class TooManyResults(Exception):
-    """The body holds more than MOST_RESULTS items."""
+class NotResults(Struct, frozen=True):
+    """A body that is no JSON array; `reason` says what it is instead."""
+
+    reason: str
+
+
+class TooManyResults(Struct, frozen=True):
+    """A body of more than MOST_RESULTS items."""
 
 
 NO_ADDRESS = "local"

@@ -6,14 +6,15 @@ same types, to tell the good from the bad: one bad item never costs its neighbou
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
-from outputd.results.model import MOST_RAW_BYTES, MOST_RESULTS, NotResults, PingResult, TooManyResults
+from outputd.results.model import MOST_RAW_BYTES, MOST_RESULTS, NotResults, Origin, PingResult, TooManyResults
 from outputd.results.rows import Batch, Rejected
 
 _MOST_REASON_CHARACTERS = 500
@@ -21,10 +22,10 @@ _MOST_HOP_TEXT_CHARACTERS = 255
 _MOST_CACHED = 131_072
 
 
-class _Settled(dict[str, str]):
-    """Spellings of addresses that the ledger need not see again, with their stored text."""
+class _Spellings(dict[str, str]):
+    """Spellings of addresses, with their stored text; when there are too many, they are found out anew."""
 
-    def settle(self, texts: dict[str, str]) -> None:
+    def add(self, texts: Mapping[str, str]) -> None:
         if len(self) + len(texts) > _MOST_CACHED:
             self.clear()
         self.update(texts)
@@ -35,40 +36,45 @@ class Parser:
 
     def __init__(self, feedable: Callable[[str], bool]) -> None:
         self._feedable = feedable
-        self._settled = _Settled()
-        self._targets = _Settled()
+        self._no_news = _Spellings()
+        self._targets = _Spellings()
 
-    def settle(self, hops: dict[str, str]) -> None:
-        """The ledger knows these addresses now: they need not be offered again."""
-        self._settled.settle(hops)
+    def now_known(self, hops: Mapping[str, str]) -> None:
+        """The ledger has these addresses: later batches need not offer them as new."""
+        self._no_news.add(hops)
 
-    def parse(self, body: bytes, received_at: str, horizon: str) -> Batch:
-        """Read a body.
-
-        Times are in the stored form; `horizon` is the latest timestamp to be believed. Raises NotResults and
-        TooManyResults.
-        """
-        batch = Batch(received_at)
+    def parse(self, body: bytes, origin: Origin) -> Batch | NotResults | TooManyResults:
+        """Read a body. One without results is a value, too: an exception would carry the body to another thread."""
         try:
-            found: Sequence[PingResult | Rejected] = _decode_all(body)
+            found: Sequence[PingResult | Rejected] | None = _decode_all(body)
             if not body.isascii():
                 body.decode()  # msgspec passes over the text of unknown fields
         except msgspec.ValidationError:
-            found = list(_decode_each(_items(body)))
+            found = None
         except (ValueError, RecursionError) as error:
             if isinstance(error, RecursionError | UnicodeDecodeError) or _without_lone_surrogates(body) is body:
-                raise NotResults(_why_not_json(error)) from None
-            found = list(_decode_each(_items(body)))
-        self._add_rows(batch, found, body, horizon)
+                return NotResults(_why_not_json(error))
+            found = None
+        if _has_too_many(body, found):
+            return TooManyResults()
+        if found is None:
+            items = _items(body)
+            if isinstance(items, NotResults):
+                return items
+            found = list(_decode_each(items))
+        batch = Batch(origin.received_at, node=origin.node, key=origin.key)
+        self._add_rows(batch, found, body, origin.horizon)
+        if found:
+            batch.digest = hashlib.sha256(body).digest()
         return batch
 
     def _add_rows(self, batch: Batch, found: Sequence[PingResult | Rejected], body: bytes, horizon: str) -> None:
         pings, traceroutes, hops, spreads = batch.pings, batch.traceroutes, batch.hops, batch.spreads
-        settled, unsettled, new_hops = self._settled.get, self._hop_text, batch.new_hops
+        no_news, hop_text, new_hops = self._no_news.get, self._hop_text, batch.new_hops
         targets, stored = self._targets.get, timestamps.stored
         created_at, latest = batch.received_at, ""
         place = successful = 0
-        items: Sequence[bytes | msgspec.Raw] | None = None
+        items: Sequence[bytes | msgspec.Raw] | NotResults = ()
         for index, result in enumerate(found):
             if isinstance(result, Rejected):
                 batch.rejected.append(result)
@@ -81,7 +87,8 @@ class Parser:
             elif loss < 0.0 and received > sent:
                 loss = 0.0
             if ip is None or timestamp is None or loss < 0.0:
-                items = _items(body) if items is None else items
+                items = items or _items(body)
+                assert not isinstance(items, NotResults), "it was read once"
                 batch.rejected.append(_rejected_by_value(index, ip, timestamp, bytes(items[index])))
                 continue
             if received:
@@ -102,7 +109,7 @@ class Parser:
                 )  # fmt: skip
                 for hop in traceroute.hops or ():
                     text, rtt, silent = hop.ip, hop.rtt, 1 if hop.timeout else 0
-                    text = settled(text) or unsettled(text, silent, new_hops) if text else None
+                    text = no_news(text) or hop_text(text, silent, new_hops) if text else None
                     hops += (place, hop.ttl, text, None if rtt == -1 else rtt, silent)
             place += 1
         batch.accepted, batch.successful = place, successful
@@ -111,7 +118,7 @@ class Parser:
     def _target(self, text: str) -> str | None:
         ip = canonical(text)
         if ip is not None:
-            self._targets.settle({text: ip})
+            self._targets.add({text: ip})
         return ip
 
     def _hop_text(self, text: str, silent: int, new_hops: dict[str, str]) -> str:
@@ -119,7 +126,7 @@ class Parser:
         if ip is None:
             return text[:_MOST_HOP_TEXT_CHARACTERS]
         if not self._feedable(ip):
-            self._settled.settle({text: ip})
+            self._no_news.add({text: ip})
         elif not silent:
             new_hops[text] = ip
         return ip
@@ -139,15 +146,13 @@ _WHERE = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(\w+)`$")
 
 
-def _items(body: bytes) -> Sequence[bytes | msgspec.Raw]:
-    if body.count(b",") >= MOST_RESULTS:
-        _count_items(body)
+def _items(body: bytes) -> Sequence[bytes | msgspec.Raw] | NotResults:
     mended = _without_lone_surrogates(body)
     try:
         items = _decode_items(mended)
         body.decode()
     except (ValueError, RecursionError) as error:
-        raise NotResults(_why_not_json(error)) from None
+        return NotResults(_why_not_json(error))
     return items if mended is body else list(_as_sent(body, mended, items))
 
 
@@ -173,8 +178,10 @@ def _as_sent(body: bytes, mended: bytes, items: Sequence[msgspec.Raw]) -> Iterat
         yield body[start:end]
 
 
-def _count_items(body: bytes) -> None:
-    """Raise TooManyResults without making the items: four million numbers would take 300 MiB."""
+def _has_too_many(body: bytes, found: Sequence[object] | None) -> bool:
+    """Whether a body has more than MOST_RESULTS items, which are not made for that: four million would take 300 MiB."""
+    if found is not None or body.count(b",") < MOST_RESULTS:
+        return found is not None and len(found) > MOST_RESULTS
     depth = items = 0
     for token in _STRUCTURE.finditer(body):
         sign = token[0]
@@ -185,7 +192,8 @@ def _count_items(body: bytes) -> None:
         elif sign == b"," and depth == 1:
             items += 1
             if items >= MOST_RESULTS:
-                raise TooManyResults
+                return True
+    return False
 
 
 def _decode_each(items: Sequence[bytes | msgspec.Raw]) -> Iterator[PingResult | Rejected]:

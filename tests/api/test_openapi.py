@@ -21,7 +21,9 @@ from outputd.api import openapi
 from outputd.api.results import MOST_BODY_BYTES
 from outputd.queries import NotReady, TooLong
 from outputd.queries.session import Session
+from outputd.results.model import Origin
 from outputd.results.parse import Parser
+from outputd.results.rows import Batch
 from outputd.security.access import NODE, OPERATOR, ROLES, Holder, line_of, new_token
 from outputd.store.directory import DataDir
 from tests.kit.document import Document
@@ -51,7 +53,9 @@ def port_of(path: str) -> str:
 
 def is_stored(item: object) -> bool:
     """Whether the service takes an item."""
-    return Parser(lambda _: True).parse(body_of(item), "2026-01-07 22:30:00", "2026-01-08 22:30:00").accepted == 1
+    origin = Origin("node", "2026-01-07 22:30:00", "2026-01-08 22:30:00")
+    batch = Parser(lambda _: True).parse(body_of(item), origin)
+    return isinstance(batch, Batch) and batch.accepted == 1
 
 
 def fail(*_: object) -> None:

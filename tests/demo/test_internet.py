@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.demo.internet import VANTAGE_POINTS, World
-from outputd.results import timestamps
 from tests.kit.bench import EPOCH, Bench
 
 
@@ -40,8 +38,7 @@ class WorldTests(SynchronousTestCase):
         bench = Bench(Path(self.mktemp()))
         self.addCleanup(bench.stop)
         results = [world.measure(point, ip, EPOCH) for ip in world.first_targets(40) for point in VANTAGE_POINTS]
-        horizon = timestamps.at(EPOCH + 86_400)
-        batch = bench.parser.parse(json.dumps(results).encode(), timestamps.at(EPOCH), horizon)
+        batch = bench.batch(*results)
         self.assertEqual((200, []), (batch.accepted, batch.rejected))
 
     def test_addresses_are_nobodys(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
@@ -29,6 +28,7 @@ from outputd.process.trouble import Failure, Trouble
 from outputd.queries import Queries
 from outputd.results import timestamps
 from outputd.results.hop_policy import feedable
+from outputd.results.model import Origin
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch
 from outputd.store.directory import DataDir
@@ -150,8 +150,9 @@ class Bench:
 
     def batch(self, *items: Any) -> Batch:
         """Results as the parser leaves them."""
-        batch = self.parser.parse(body_of(*items), timestamps.at(self.now()), timestamps.at(self.now() + 86_400))
-        batch.node, batch.digest = "node", hashlib.sha256(body_of(*items)).digest()
+        origin = Origin("node", timestamps.at(self.now()), timestamps.at(self.now() + 86_400))
+        batch = self.parser.parse(body_of(*items), origin)
+        assert isinstance(batch, Batch), batch
         return batch
 
     def record(self, *items: Any) -> list[Any]:
