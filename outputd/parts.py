@@ -53,9 +53,9 @@ from outputd.web.routes import Routes
 from outputd.web.site import Site
 
 _log = Logger()
-_READERS = 4
+_BRIEF = 4
+_LONG = 5  # one copies, one digests, one looks at the disk, one finishes a closed file, one makes the ledger anew
 _ASKERS = 4
-_COPIERS = 3  # one copies, one digests, one looks at the disk
 _HEALTH_PENDING_BYTES = 1 << 20
 _HEALTH_BODY_BYTES = 64 * 1024
 
@@ -67,10 +67,12 @@ class Parts:
     settings: Settings
     feedable: Callable[[str], bool]
     stopping: Stopping
-    threads: Threads
+    brief: Threads
+    """For what takes milliseconds, and holds up an answer."""
+    long: Threads
+    """For what takes as long as a file is large."""
     parsing: Threads
     asking: Threads
-    copying: Threads
     directory: DataDir
     stats: Stats
     admission: Admission
@@ -106,25 +108,25 @@ class Parts:
         limits = settings.limits
         may_be_fed = feedable(settings.feed)
         stopping = Stopping()
-        threads = Threads(reactor, "outputd-reader", _READERS)
+        brief = Threads(reactor, "outputd-brief", _BRIEF)
+        long = Threads(reactor, "outputd-long", _LONG)
         parsing = Threads(reactor, "outputd-parser", 1)
         asking = Threads(reactor, "outputd-query", _ASKERS)
-        copying = Threads(reactor, "outputd-copier", _COPIERS)
         directory = DataDir(settings.directory)
         stats = Stats()
         admission = Admission(settings.max_pending_bytes, reactor.seconds, stats)
         metrics = Metrics(stats)
-        store = Store(directory, limits, reactor, open_pool, threads, now, metrics.observe_commit)
+        store = Store(directory, limits, reactor, open_pool, brief, long, now, metrics.observe_commit)
         ledger = Ledger(directory.ledger, reactor, open_pool, now, settings.max_hops, stats.count_learnt)
-        upkeep = Upkeep(ledger, lambda: store.files, may_be_fed, threads, reactor, now)
+        upkeep = Upkeep(ledger, lambda: store.files, may_be_fed, long, reactor, now)
         rotation = Rotation(store, reactor, ledger)
         input_token = TokenFile(settings.input_token_file)
         feed = _feed(settings, ledger, stats, input_token, reactor) if settings.input_url else None
         collector = Collector(
             store, ledger, Parser(may_be_fed), stats, admission, parsing, now, _say if settings.verbose else None
         )
-        copies = Copies(directory, copying, reactor, lambda: store.stored_batches, limits.spare_disk_bytes)
-        api = Api(collector, store, rotation, copies, threads, metrics.observe_request, reactor.seconds)
+        copies = Copies(directory, long, reactor, lambda: store.stored_batches, limits.spare_disk_bytes)
+        api = Api(collector, store, rotation, copies, brief, metrics.observe_request, reactor.seconds)
         summary = KeepingUp(
             Summary(directory.summary, lambda: store.files, wal_bytes=limits.wal_bytes), reactor,
             lambda: (stats.results, stats.rejected.total(), store.files), lambda: store.waiting > 0, now,
@@ -132,7 +134,7 @@ class Parts:
         )  # fmt: skip
         queries = Queries(lambda: store.files, directory.summary, summary.up_to_date, asking, reactor, now)
         questions = Questions(queries, asking, now)
-        disk = Disk(directory, threads, reactor, now)
+        disk = Disk(directory, brief, reactor, now)
         checks = (
             DatabaseCheck(store, ledger, disk, lambda: queries.unreadable, lambda: summary.failure, now),
             DiskCheck(store, ledger, disk, Trouble(now, reactor.seconds)),
@@ -153,7 +155,7 @@ class Parts:
         pages = None
         if with_pages:
             surroundings = Surroundings(lambda: results_port.number, not access.is_open)
-            pages = Pages(health.report, stats, lambda: store.files, surroundings, threads, reactor, now)
+            pages = Pages(health.report, stats, lambda: store.files, surroundings, brief, reactor, now)
         health_site = Site(
             Routes([*health.routes(), *questions.routes(), *([] if pages is None else pages.routes())]), reactor,
             Admission(_HEALTH_PENDING_BYTES, reactor.seconds), _HEALTH_BODY_BYTES, HEALTH_CONNECTIONS, access,
@@ -171,11 +173,11 @@ class Parts:
         )  # fmt: skip
         files = _reloadable(settings, access, (results_site, health_site), certificates, input_token)
         return cls(
-            settings=settings, feedable=may_be_fed, stopping=stopping, threads=threads, parsing=parsing, asking=asking,
-            copying=copying, directory=directory, stats=stats, admission=admission, metrics=metrics, store=store,
+            settings=settings, feedable=may_be_fed, stopping=stopping, brief=brief, long=long, parsing=parsing,
+            asking=asking, directory=directory, stats=stats, admission=admission, metrics=metrics, store=store,
             ledger=ledger, upkeep=upkeep, rotation=rotation, feed=feed, copies=copies, summary=summary,
             queries=queries, access=access, pages=pages, results_site=results_site, health_site=health_site,
-            results_port=results_port, health_port=health_port, reload=Reload(files, threads), notifier=notifier,
+            results_port=results_port, health_port=health_port, reload=Reload(files, brief), notifier=notifier,
             pulse=pulse,
         )  # fmt: skip
 
@@ -208,7 +210,7 @@ class Parts:
             Stop("the rotation", self.rotation.stop),
             *([] if self.feed is None else [Stop("the feed", self.feed.stopService)]),
             Stop("the queries", self.queries.stop),
-            Stop("the summary", lambda: self.summary.stop(self.threads)),
+            Stop("the summary", lambda: self.summary.stop(self.long)),
             Stop("the upkeep of the hop ledger", self.upkeep.stop),
             Stop("the store", self.store.close),
             Stop("the hop ledger", self.ledger.close),
@@ -219,7 +221,7 @@ class Parts:
 
     def free(self) -> None:
         """End the threads and give the directory back: the last of a stop, and all that a start which failed needs."""
-        for threads in (self.threads, self.asking, self.parsing, self.copying):
+        for threads in (self.brief, self.long, self.asking, self.parsing):
             threads.stop()
         self.directory.release()
 

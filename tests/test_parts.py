@@ -1,12 +1,43 @@
 """What `outputd.parts` promises: a list of parts by name, of which one may be left out."""
 
 import dataclasses
+import gzip
+import random
+import threading
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from tests.kit.makers import a_result, a_trace, body_of, many_hops
-from tests.kit.running import Running
+from tests.kit.running import Running, eventually
+
+
+class TwoPools(TestCase):
+    async def test_what_takes_long_holds_up_nothing_brief(self) -> None:
+        """Rules 15 and 20: dumps, however many, keep neither /health nor a compressed POST nor a rotation waiting."""
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(it.stop)
+        begun: list[None] = []
+        may_end = threading.Event()
+        self.addCleanup(may_end.set)
+
+        def work() -> None:
+            begun.append(None)
+            may_end.wait(60)
+
+        works = [Deferred.fromCoroutine(it.parts.long(work)) for _ in range(10)]
+        await eventually(lambda: len(begun) >= 4)
+        health = (await it.ask("GET", "/health", port="health-port")).json
+        self.assertEqual(health["checks"]["disk"]["status"], "ok", health)
+        body = gzip.compress(body_of(*[a_result(error=random.randbytes(1000).hex()) for _ in range(100)]))
+        self.assertGreater(len(body), 64 * 1024)
+        self.assertEqual((await it.post(body, Content_Encoding="gzip")).status, 200)
+        self.assertEqual((await it.ask("POST", "/rotate")).status, 200)
+        self.assertFalse(any(work.called for work in works))
+        may_end.set()
+        for each in works:
+            await each
 
 
 class LeftOut(TestCase):

@@ -42,14 +42,15 @@ class Store:
     """Keeps results durably; the only writer of the directory's result files."""
 
     def __init__(
-        self, directory: DataDir, limits: Limits, reactor: IReactorTime, open_pool: OpenPool, in_thread: InThread,
-        now: Callable[[], float], observe: Callable[[Written, int], object],
+        self, directory: DataDir, limits: Limits, reactor: IReactorTime, open_pool: OpenPool, brief: InThread,
+        long: InThread, now: Callable[[], float], observe: Callable[[Written, int], object],
     ) -> None:  # fmt: skip
         self.limits = limits
         self._directory = directory
         self._reactor = reactor
         self._open_pool = open_pool
-        self._in_thread = in_thread
+        self._brief = brief
+        self._long = long
         self.now = now
         self._observe = observe
         self._turns: Turns[Batch | None, Written] = Turns(reactor, self._write, _weigh, _MOST_CELLS, _MOST_BODIES)
@@ -94,7 +95,7 @@ class Store:
             await self._finish_all()
             current = self.current
             await current.pool.close()
-            await self._in_thread(resultfile.finish, current.info.path, analyse=False)
+            await self._long(resultfile.finish, current.info.path, analyse=False)
 
     # -- what others may know ------------------------------------------------------------------------
 
@@ -173,7 +174,7 @@ class Store:
     async def prove(self) -> None:
         """Return when a commit has succeeded within the last second, or one now does. Raises StoreFailed."""
         failure = self.failure
-        if failure is not None and await self._in_thread(self._lacks_room):
+        if failure is not None and await self._brief(self._lacks_room):
             raise StoreFailed(failure.reason)  # the little that proves it would fit, and the next POST would not
         if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S or failure:
             await self._turns.add(None)
@@ -217,7 +218,7 @@ class Store:
         """Begin a new file and close the current one; POSTs go on meanwhile. Returns the new file's path."""
         async with self._rotating:
             old = self.current
-            info = await self._in_thread(self._create, old.info.sequence + 1)
+            info = await self._brief(self._create, old.info.sequence + 1)
             new = Current(info, self.limits, self._open_pool, self._reactor.seconds())
             try:
                 await new.pool.run(resultfile.begin, self._next_ids)  # opens it before the writers wait for it
@@ -226,7 +227,7 @@ class Store:
             except Exception:
                 self._turns.release()
                 await new.pool.close()
-                await self._in_thread(self._directory.remove, info.path)
+                await self._brief(self._directory.remove, info.path)
                 raise
             self._closing.add(old.info.path)
             self._current = new
@@ -284,7 +285,7 @@ class Store:
 
     async def _set_aside(self, path: Path, reason: str) -> None:
         """Take a damaged file out of the way, so that it stops nothing."""
-        await self._in_thread(set_aside, path, reason)
+        await self._brief(set_aside, path, reason)
         self._files = [info for info in self._files if info.path != path]
         self._unfinished.discard(path)
 
@@ -318,7 +319,7 @@ class Store:
                 if info.next_ids[1] - 1 > kept:
                     continue
                 try:
-                    await self._in_thread(self._directory.remove, info.path)
+                    await self._brief(self._directory.remove, info.path)
                 except OSError as error:
                     failure = error
                     continue
@@ -333,7 +334,7 @@ class Store:
         """Make a closed file self-contained; False while it is written or read by others."""
         async with self._finishing:
             try:
-                if path in self._unfinished and await self._in_thread(resultfile.finish, path):
+                if path in self._unfinished and await self._long(resultfile.finish, path):
                     self._unfinished.discard(path)
             except sqlite3.DatabaseError as error:
                 await self._set_aside(path, str(error))

@@ -251,7 +251,7 @@ class Checks(HealthTest):
         async def no_thread(work: Any, *args: Any, **kwargs: Any) -> Any:
             raise OSError(28, "No space left on device")
 
-        self.bench.store._in_thread = no_thread
+        self.bench.store_thread = no_thread
         self.bench.clock.advance(7 * 86_400)
         self.bench.outcome(self.bench.rotation.ask())
         self.bench.clock.advance(60)

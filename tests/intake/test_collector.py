@@ -47,7 +47,7 @@ class Instance:
         self.directory.take()
         self.admission = Admission(64 * MIB, clock.seconds)
         self.store = Store(
-            self.directory, Limits(max_size_bytes, 7e6, 5), clock, self.pools, inline, self.now, lambda *_: None
+            self.directory, Limits(max_size_bytes, 7e6, 5), clock, self.pools, inline, inline, self.now, lambda *_: None
         )
         self.ledger = Ledger(self.directory.ledger, clock, self.pools, self.now, 1000, self._discovered)
         self.store.open()

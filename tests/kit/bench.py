@@ -38,7 +38,7 @@ from outputd.store.store import Store
 from outputd.store.writer import Written
 from outputd.summary.summary import Summary
 from tests.kit.makers import body_of
-from tests.kit.pools import InlinePools, T, inline, outcome
+from tests.kit.pools import InlinePools, P, T, inline, outcome
 from tests.kit.wire import Reply, replied
 
 EPOCH = 1_767_825_045.0
@@ -54,6 +54,8 @@ class Bench:
         self.clock = Clock()
         self.pools = InlinePools()
         self.in_thread: InThread = inline
+        self.store_thread: InThread = inline
+        """The store's; a test may exchange it while the store runs."""
         self.most_hops = changes.pop("most_hops", 10_000_000)
         self.mode = changes.pop("mode", "all")
         self.limits = Limits(**{"max_size_bytes": 100 << 20, "max_age_s": 7 * 86_400.0, "keep_files": 5, **changes})
@@ -70,7 +72,7 @@ class Bench:
         self.parser = Parser(self.feedable)
         self.directory.path.mkdir(parents=True, exist_ok=True)
         self.store = Store(
-            self.directory, self.limits, self.clock, self.pools, self.in_thread, self.now,
+            self.directory, self.limits, self.clock, self.pools, self._in_store_thread, self._in_store_thread, self.now,
             lambda written, posts: self.commits.append((written, posts)),
         )  # fmt: skip
         self.ledger = Ledger(
@@ -145,7 +147,7 @@ class Bench:
         left = Bench.__new__(Bench)
         left.__dict__.update(self.__dict__)
         left.path, left.directory, left.pools = into, DataDir(into), InlinePools()
-        left.in_thread = inline
+        left.in_thread = left.store_thread = inline
         return left.start()
 
     def batch(self, *items: Any) -> Batch:
@@ -185,6 +187,9 @@ class Bench:
         if isinstance(outcomes[0], Bug):
             outcomes[0].raiseException()
         return replied(outcomes[0])
+
+    async def _in_store_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.store_thread(work, *args, **kwargs)
 
     def pool(self) -> Any:
         """The pool of the current file."""

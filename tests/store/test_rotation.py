@@ -224,7 +224,7 @@ class Trouble(RotationTest):
         async def no_thread(work: Any, *args: Any, **kwargs: Any) -> Any:
             raise OSError(28, "No space left on device")
 
-        self.in_thread, self.bench.store._in_thread = self.bench.store._in_thread, no_thread
+        self.in_thread, self.bench.store_thread = self.bench.store_thread, no_thread
 
     def test_it_is_tried_again_every_second_until_it_succeeds(self) -> None:
         """Rule 11."""
@@ -237,7 +237,7 @@ class Trouble(RotationTest):
         self.pass_seconds(5)
         self.assertEqual(sum("rotation failed" in line for line in log), 1, "one line for the whole trouble")
         self.bench.keep(a_result())
-        self.bench.store._in_thread = self.in_thread
+        self.bench.store_thread = self.in_thread
         self.pass_seconds(1)
         self.assertEqual((len(self.names()), self.bench.rotation.failure), (2, None))
 
@@ -295,14 +295,14 @@ class Trouble(RotationTest):
     def test_a_stop_waits_for_the_rotation_under_way(self) -> None:
         """Rule 23."""
         gate: Deferred[None] = Deferred()
-        in_thread = self.bench.store._in_thread
+        in_thread = self.bench.store_thread
 
         async def later(work: Any, *args: Any, **kwargs: Any) -> Any:
             await gate
             return await in_thread(work, *args, **kwargs)
 
         self.bench.rotation.start()
-        self.bench.store._in_thread = later
+        self.bench.store_thread = later
         self.bench.clock.advance(3600)
         stopped = Deferred.fromCoroutine(self.bench.rotation.stop())
         self.assertNoResult(stopped)

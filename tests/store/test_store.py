@@ -507,7 +507,7 @@ class Rotating(StoreTest):
         async def no_thread(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             raise OSError("no room for a new file")
 
-        self.bench.store._in_thread = no_thread
+        self.bench.store_thread = no_thread
         self.failureResultOf(started(self.bench.store.rotate()), OSError)
         self.bench.keep(a_result())
         self.assertEqual((self.names(), self.ids()), (names, [1, 2]))
@@ -789,17 +789,17 @@ class Retention(StoreTest):
         """Rule 11: a damaged file is met while the oldest is being deleted."""
         self.rotate_times(3)
         self.restart(keep_files=1)
-        store, in_thread = self.bench.store, self.bench.store._in_thread
+        store, in_thread = self.bench.store, self.bench.store_thread
         damaged = store.files[0].path
         with damaged.open("r+b") as file:
             file.truncate(20_000)
 
         async def meeting_it(work: Any, *args: Any, **kwargs: Any) -> Any:
-            store._in_thread = in_thread
+            self.bench.store_thread = in_thread
             await store.finish(damaged)
             return await in_thread(work, *args, **kwargs)
 
-        store._in_thread = meeting_it
+        self.bench.store_thread = meeting_it
         pruned = self.bench.outcome(store.prune(_ALL))
         self.assertEqual(len(pruned), 3)
         self.assertEqual([info.path for info in store.files], [store.current.info.path])
@@ -835,7 +835,7 @@ class Retention(StoreTest):
             await gates[-1]
             return work(*args, **kwargs)
 
-        self.bench.store._in_thread = later
+        self.bench.store_thread = later
         both = [started(self.bench.store.prune(_ALL)) for _ in range(2)]
         while gates:
             gates.pop(0).callback(None)
