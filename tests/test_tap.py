@@ -249,6 +249,20 @@ class Starting(TestCase):
         db.close()
         self.assertIn(path.name, await self.refusal())
 
+    async def test_a_start_that_fails_deletes_nothing_unless_the_disk_is_full(self) -> None:
+        """Rule 13: pruning before the start is for room alone, whatever the directory is called."""
+        self.path = self.path / "quota" / "full-backup"
+        service = Running(self.path).start()
+        for _ in range(2):
+            await service.post(body_of(a_result()))
+            await service.ask("POST", "/rotate")
+        await service.stop()
+        before = sorted(self.path.glob("*.db"))
+        (self.path / "hops.sqlite3").unlink()
+        (self.path / "hops.sqlite3").mkdir()
+        self.assertIn("unable to open", await self.refusal("--keep-files=1"))
+        self.assertEqual((3, before), (len(before), sorted(self.path.glob("*.db"))))
+
 
 class Serving(TestCase):
     """Rule 24: a number listens on IPv4 and IPv6; endpoint strings are taken."""

@@ -10,9 +10,8 @@ from outputd.api.disk import Disk, Seen
 from outputd.api.shapes import Schema, count, instant, or_null, record, text
 from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
-from outputd.process.trouble import Failure, Trouble
+from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.results import timestamps
-from outputd.sqlite.errors import FULL
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 
@@ -99,7 +98,7 @@ class DatabaseCheck:
         """See Check."""
         figures = {"waiting_posts": self._store.waiting}
         failure = self._store.failure
-        if failure is not None and not FULL.search(failure.reason):
+        if failure is not None and failure.kind is not Kind.FULL:
             return _said("fail", failure, **figures)
         if self._ledger.failure is not None:
             return _said("fail", self._ledger.failure, **figures)
@@ -116,7 +115,7 @@ class DatabaseCheck:
         if damaged := seen.damaged:
             return Failure(f"damaged and set aside: {', '.join(damaged)}", min(damaged.values()))
         behind = self._summing_up()
-        if behind is not None and not FULL.search(behind.reason):  # else the check of the disk tells
+        if behind is not None and behind.kind is not Kind.FULL:  # else the check of the disk tells
             return behind._replace(
                 reason=f"/targets, /nodes, /links and /arrivals lack the newest results: {behind.reason}"
             )
@@ -139,7 +138,7 @@ class DiskCheck:
         seen = await self._disk.look()
         figures = {"free_bytes": seen.free_bytes}
         for failure in (self._store.failure, self._ledger.failure):
-            if failure is not None and FULL.search(failure.reason):
+            if failure is not None and failure.kind is Kind.FULL:
                 return _said("fail", failure, **figures)
         if seen.failure is not None:
             return _said("warn" if seen.is_late else "fail", seen.failure, **figures)

@@ -20,12 +20,12 @@ from twisted.internet.interfaces import IReactorTime
 from outputd.ledger.lessons import KEYS_LIVE_S, Learnt, Lesson, UsedKey, lessons_of
 from outputd.process.log import Logger
 from outputd.process.threads import InThread, P, T
-from outputd.process.trouble import Failure, Trouble
+from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.process.turns import Turns
 from outputd.results import timestamps
 from outputd.results.addresses import packed, unpacked
 from outputd.sqlite.connections import transaction
-from outputd.sqlite.errors import NewerFile, is_damage
+from outputd.sqlite.errors import NewerFile, kind_of
 from outputd.sqlite.files import identity_of, make_empty, set_aside
 from outputd.sqlite.pools import OpenPool, Pool
 from outputd.sqlite.table import Table
@@ -85,7 +85,7 @@ class Ledger:
         try:
             learnt = self._take_in(files, feedable, refeed)
         except sqlite3.DatabaseError as error:
-            if not is_damage(error):  # that says nothing of what it holds
+            if kind_of(error) is not Kind.DAMAGED:  # that says nothing of what it holds
                 raise
             set_aside(self._path, str(error))
             learnt = self._take_in(files, feedable, refeed)
@@ -108,7 +108,7 @@ class Ledger:
             await ghost.close()
             self.trouble.end()
         except (sqlite3.Error, OSError) as error:
-            self.trouble.begin(f"the hop ledger was deleted and cannot be made anew: {error}")
+            self.trouble.begin(f"the hop ledger was deleted and cannot be made anew: {error}", kind_of(error))
             raise
         finally:
             self._turns.release()
@@ -231,7 +231,7 @@ class Ledger:
             learnt = await self.pool.run(self._write, everything)
         except Exception as error:
             self._untaught = [lesson for lesson in everything if lesson.addresses or lesson.key is not None]
-            self.trouble.begin(f"the hop ledger cannot be written: {error}")
+            self.trouble.begin(f"the hop ledger cannot be written: {error}", kind_of(error))
             raise
         self._untaught = []
         self.trouble.end()

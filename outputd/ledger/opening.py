@@ -7,8 +7,8 @@ from pathlib import Path
 
 from outputd.ledger.ledger import Ledger
 from outputd.process.log import Logger
-from outputd.process.trouble import Unusable
-from outputd.sqlite.errors import DatabaseFailed
+from outputd.process.trouble import Kind, Unusable
+from outputd.sqlite.errors import DatabaseFailed, kind_of
 from outputd.store.store import Store
 
 _log = Logger()
@@ -17,7 +17,7 @@ _log = Logger()
 def open_files(store: Store, ledger: Ledger, feedable: Callable[[str], bool], refeed: bool, directory: Path) -> None:
     """Open the store and the ledger. Blocking. Raises Unusable.
 
-    When that fails, as on a full disk, it is tried again without the oldest files beyond the limit, if there are any.
+    On a full disk it is tried again without the oldest files beyond the limit, if there are any.
     """
 
     def both() -> None:
@@ -28,7 +28,7 @@ def open_files(store: Store, ledger: Ledger, feedable: Callable[[str], bool], re
         try:
             both()
         except (OSError, DatabaseFailed) as error:
-            removed = store.make_room()
+            removed = store.make_room() if kind_of(error) is Kind.FULL else []
             if not removed:
                 raise
             _log.warn("{error!s}; pruned before the start: {names}", error=error, names=", ".join(removed))

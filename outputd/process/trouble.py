@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import NamedTuple
 
 
+class Kind(Enum):
+    """What a failure is, for those who must decide by it; its reason is only for people."""
+
+    FULL = "there is no room on the disk"
+    DAMAGED = "a file is malformed, or no database"
+    GONE = "a file is not there, or cannot be opened"
+    FOREIGN = "a database does not have the tables that ours have"
+    OTHER = "anything else"
+
+
 class Failure(NamedTuple):
-    """A reason in one line, and the time it began, in seconds since 1970."""
+    """A reason in one line, the time it began, in seconds since 1970, and its kind."""
 
     reason: str
     since_s: float
+    kind: Kind = Kind.OTHER
 
 
 class Trouble:
@@ -31,13 +43,13 @@ class Trouble:
         self.failure: Failure | None = None
         """The newest reason and the time of the first, None while all is well."""
 
-    def begin(self, reason: str) -> bool:
+    def begin(self, reason: str, kind: Kind = Kind.OTHER) -> bool:
         """It fails, or still does and the reason is another one; whether this is news."""
         if self.failure is not None:
-            self.failure = self.failure._replace(reason=reason)
+            self.failure = self.failure._replace(reason=reason, kind=kind)
             return False
         self._began_s = self._seconds()
-        self.failure = Failure(reason, self._now())
+        self.failure = Failure(reason, self._now(), kind)
         self._began(reason)
         return True
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from outputd.process.trouble import Kind
 from outputd.sqlite.connections import uri
-from outputd.sqlite.errors import GONE, is_damage
+from outputd.sqlite.errors import kind_of
+from outputd.sqlite.files import delete_database, identity_of
 from outputd.store.file import FileInfo
 from outputd.summary.summary import SCHEMA_VERSION
 
@@ -71,13 +73,12 @@ class Session:
                 with self._attached(info.path, "f"):
                     if work(info):
                         return
-            except sqlite3.OperationalError as error:
-                if info.path.exists() or not GONE.search(str(error)):
-                    raise
             except sqlite3.DatabaseError as error:
-                if not is_damage(error):
+                kind = kind_of(error)
+                if kind is Kind.DAMAGED:
+                    self.unreadable[info.path.name] = str(error)
+                elif info.path.exists() or kind not in (Kind.GONE, Kind.FOREIGN):
                     raise
-                self.unreadable[info.path.name] = str(error)
 
     @contextlib.contextmanager
     def summary(self) -> Iterator[None]:
@@ -85,16 +86,18 @@ class Session:
 
         A damaged one is deleted, so that it is made anew: its writer may not see the damage for what it has in memory.
         """
+        identity = identity_of(self._summary)
         try:
             with self._attached(self._summary, "s"):
                 if self.value("PRAGMA s.user_version") != SCHEMA_VERSION:
                     raise NotReady("the summary of the files is being made")
                 yield
         except sqlite3.DatabaseError as error:
-            if is_damage(error):
+            kind = kind_of(error)
+            if kind is Kind.DAMAGED and identity_of(self._summary) == identity:  # else it is made anew already
                 with contextlib.suppress(OSError):
-                    self._summary.unlink(missing_ok=True)
-            if is_damage(error) or GONE.search(str(error)):
+                    delete_database(self._summary)
+            if kind in (Kind.DAMAGED, Kind.GONE):
                 raise NotReady(f"the summary of the files is being made: {error}") from None
             raise
 

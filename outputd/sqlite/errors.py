@@ -1,26 +1,37 @@
-"""What SQLite's errors mean for this house: full, gone, damaged, too new."""
+"""What SQLite's and the system's errors mean for this house, decided by their numbers where they are caught."""
 
 from __future__ import annotations
 
-import re
+import errno
 import sqlite3
 from sqlite3 import Error as DatabaseFailed
 from sqlite3 import OperationalError as DatabaseUnusable
 from typing import Final
 
-from outputd.process.trouble import Unusable
+from outputd.process.trouble import Kind, Unusable
 
-__all__ = ["FULL", "GONE", "Damaged", "DatabaseFailed", "DatabaseUnusable", "NewerFile", "is_damage"]
+__all__ = ["Damaged", "DatabaseFailed", "DatabaseUnusable", "NewerFile", "kind_of"]
 
-FULL: Final = re.compile(r"full|no space|quota", re.IGNORECASE)
-"""What a reason says when there is no room on the disk."""
-GONE: Final = re.compile("unable to open|no such table")
-"""What SQLite says of a database that was deleted, or is not made yet."""
+_BY_ERRNO: Final = {
+    errno.ENOSPC: Kind.FULL, errno.EDQUOT: Kind.FULL, errno.ENOENT: Kind.GONE, errno.ENOTDIR: Kind.GONE,
+}  # fmt: skip
+_BY_CODE: Final = {
+    sqlite3.SQLITE_FULL: Kind.FULL,
+    sqlite3.SQLITE_IOERR_SHMSIZE: Kind.FULL,  # the -shm cannot grow: so does a full disk show to who opens a WAL
+    sqlite3.SQLITE_CORRUPT: Kind.DAMAGED,
+    sqlite3.SQLITE_NOTADB: Kind.DAMAGED,
+    sqlite3.SQLITE_CANTOPEN: Kind.GONE,
+    sqlite3.SQLITE_ERROR: Kind.FOREIGN,
+}
 
 
-def is_damage(error: BaseException) -> bool:
-    """Whether SQLite says that a file is malformed or no database; locked and full are subclasses of that error."""
-    return type(error) is sqlite3.DatabaseError
+def kind_of(error: BaseException) -> Kind:
+    """The kind of a failure; an error that was raised from another is of that one's kind."""
+    if isinstance(error, OSError):
+        return _BY_ERRNO.get(error.errno or 0, Kind.OTHER)
+    if (code := getattr(error, "sqlite_errorcode", None)) is not None:
+        return _BY_CODE.get(code, _BY_CODE.get(code & 0xFF, Kind.OTHER))
+    return Kind.OTHER if error.__cause__ is None else kind_of(error.__cause__)
 
 
 class NewerFile(Unusable):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
+from outputd.process.trouble import Kind
 from outputd.sqlite.connections import pragma, reading
+from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import make_empty
 from outputd.store.directory import DataDir
 
@@ -83,9 +84,7 @@ def copy_live(directory: DataDir, path: Path) -> Opened:
         file = open_closed(target, None)
         return file._replace(name=path.name)
     except (sqlite3.OperationalError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        if "full" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        if kind_of(error) is Kind.FULL:
             raise NoRoom(f"no room for a copy: {error}") from error
         raise
     finally:

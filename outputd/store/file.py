@@ -8,8 +8,9 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from outputd.process.trouble import Kind
 from outputd.sqlite.connections import pragma, reading, uri
-from outputd.sqlite.errors import Damaged, NewerFile
+from outputd.sqlite.errors import Damaged, NewerFile, kind_of
 from outputd.sqlite.files import journal_of, make_empty
 from outputd.store.directory import DataDir
 
@@ -53,7 +54,7 @@ def describe(path: Path) -> FileInfo:
                 " (SELECT max(id) FROM traceroute_hops)"
             ).fetchone()
     except (sqlite3.DatabaseError, TypeError) as error:
-        if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+        if isinstance(error, sqlite3.OperationalError) and kind_of(error) is not Kind.FOREIGN:
             # locked, or not to be opened: that says nothing of what it holds
             raise sqlite3.OperationalError(f"{path.name}: {error}") from error
         raise Damaged(str(error)) from None

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from outputd.process.log import Logger
 from outputd.process.loops import Every
 from outputd.process.trouble import Failure, Trouble
+from outputd.sqlite.errors import kind_of
 from outputd.store.store import Store, StoreFailed
 
 _log = Logger()
@@ -81,7 +82,7 @@ class Rotation:
         except StoreFailed:
             pass  # the store has said so
         except Exception as error:
-            if self._trouble.begin(str(error)) and not isinstance(error, sqlite3.Error | OSError):
+            if self._trouble.begin(str(error), kind_of(error)) and not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("the rotation failed in a way that was not foreseen")
 
     async def _prune(self) -> str | None:

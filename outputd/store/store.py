@@ -12,11 +12,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
-from outputd.process.trouble import Failure, Trouble
+from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.process.turns import Turns
 from outputd.results import timestamps
 from outputd.results.rows import Batch
-from outputd.sqlite.errors import is_damage
+from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import set_aside, size_of, wal_of
 from outputd.sqlite.pools import OpenPool
 from outputd.store import file as resultfile
@@ -192,8 +192,9 @@ class Store:
         try:
             written = await current.pool.run(current.write, batches)
         except Exception as error:  # every failure is the group's, and each POST of it is told
-            self.trouble.begin(str(error))
-            self._is_damaged = is_damage(error)
+            kind = kind_of(error)
+            self.trouble.begin(str(error), kind)
+            self._is_damaged = kind is Kind.DAMAGED
             if not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("storing {count} batches failed", count=len(batches))
             raise StoreFailed(str(error)) from error

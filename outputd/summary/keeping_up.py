@@ -12,8 +12,8 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
-from outputd.process.trouble import Failure, Trouble
-from outputd.sqlite.errors import FULL
+from outputd.process.trouble import Failure, Kind, Trouble
+from outputd.sqlite.errors import kind_of
 from outputd.summary.summary import Summary
 
 _log = Logger()
@@ -112,23 +112,25 @@ class KeepingUp:
                 if self._stopping:
                     return False
                 if self._free_bytes() < self._needs_bytes:
-                    return self._fail(f"no space to spare, less than {self._needs_bytes >> 20} MiB are free")
+                    needs = f"no space to spare, less than {self._needs_bytes >> 20} MiB are free"
+                    return self._fail(needs, Kind.FULL)
                 self._needs_bytes = self._least_free_bytes
                 if not self._summary.step():
                     break
         except Exception as error:  # whatever it is, the thread goes on
-            if FULL.search(str(error)):
+            kind = kind_of(error)
+            if kind is Kind.FULL:
                 self._needs_bytes = self._least_free_bytes + 2 * self._summary.size_bytes
                 with contextlib.suppress(OSError):
                     self._summary.remove()
-            return self._fail(str(error) or type(error).__name__)
+            return self._fail(str(error) or type(error).__name__, kind)
         self._trouble.end()
         self._has = stored
         return True
 
-    def _fail(self, reason: str) -> bool:
+    def _fail(self, reason: str, kind: Kind) -> bool:
         if not self._stopping:
-            self._trouble.begin(reason)
+            self._trouble.begin(reason, kind)
         return False
 
     def _let_posts_pass(self) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from outputd.process.log import Logger
+from outputd.process.trouble import Kind
 from outputd.sqlite.connections import uri
-from outputd.sqlite.errors import GONE, is_damage
+from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import delete_database, identity_of, make_empty, size_of, wal_of
 from outputd.store.file import FileInfo
 from outputd.summary.statements import (
@@ -66,7 +67,7 @@ class Summary:
         try:
             return self._step(self._opened())
         except sqlite3.DatabaseError as error:
-            if not is_damage(error):  # that says nothing of the file
+            if kind_of(error) is not Kind.DAMAGED:  # that says nothing of the file
                 raise
             self._start_anew(str(error))
             return True
@@ -189,9 +190,10 @@ class Summary:
             finally:
                 db.execute("DETACH f")
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not GONE.search(str(error)):
-                raise
-            raise _Unreadable(str(error)) from error
+            kind = kind_of(error)
+            if kind in (Kind.DAMAGED, Kind.FOREIGN) or (kind is Kind.GONE and not info.path.exists()):
+                raise _Unreadable(str(error)) from error
+            raise
         if read is None:
             return False
         mark, received_at, has_hops = read

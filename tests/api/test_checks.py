@@ -20,14 +20,15 @@ from outputd.api.checks import DECLARED
 from outputd.api.disk import PATIENCE_S
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import FeedState
-from outputd.process.trouble import Failure
+from outputd.process.trouble import Failure, Kind
 from outputd.security.access import Access
 from outputd.store.directory import DataDir
 from outputd.web.routes import Routes
 from outputd.web.site import Site
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.document import Document
-from tests.kit.pools import P, T
+from tests.kit.makers import a_result
+from tests.kit.pools import FULL, P, T, sqlite_error
 from tests.kit.wire import Reply, over_the_wire, parsed
 
 NOW = "2026-01-07T22:30:45Z"
@@ -88,8 +89,8 @@ class Declarations(ChecksTest):
             seen.update((name, check["status"]) for name, check in self.health().items())
 
         look()
-        for reason in ("disk I/O error", "database or disk is full"):
-            self.bench.store.trouble.begin(reason)
+        for kind in (Kind.OTHER, Kind.FULL):
+            self.bench.store.trouble.begin("no more", kind)
             look()
         self.bench.store.trouble.end()
         self.unreadable["results_2026-01-07_22-30-45.db"] = Failure("malformed", EPOCH)
@@ -110,6 +111,25 @@ class Declarations(ChecksTest):
         self.bench.pools.failing["store"] = sqlite3.OperationalError("disk I/O error")
         self.bench.clock.advance(7 * 86_400)
         self.bench.outcome(self.bench.rotation.ask())
+
+
+class Reasons(ChecksTest):
+    """Rule 20: what a failure is follows from its number; its words are for people."""
+
+    def statuses(self, error: Exception) -> list[str]:
+        """What the database and the disk say after a POST that met this error."""
+        self.bench.pools.failing["store"] = error
+        self.bench.posting(a_result())
+        checks = self.health()
+        return [checks[name]["status"] for name in ("database", "disk")]
+
+    def test_a_path_that_speaks_of_a_full_disk_fills_none(self) -> None:
+        path = "/mnt/quota/full-backup/results_2026-01-07_22-30-45.db"
+        self.assertEqual(["fail", "ok"], self.statuses(OSError(errno.EIO, os.strerror(errno.EIO), path)))
+
+    def test_a_full_disk_is_the_disk_s_whoever_tells_of_it(self) -> None:
+        for error in (OSError(errno.ENOSPC, "!"), OSError(errno.EDQUOT, "!"), sqlite_error("!", FULL[1])):
+            self.assertEqual(["ok", "fail"], self.statuses(error))
 
 
 class Disks(ChecksTest):

@@ -15,7 +15,7 @@ from outputd import __version__
 from outputd.api.health import go_duration
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import FeedState
-from outputd.process.trouble import Failure
+from outputd.process.trouble import Failure, Kind
 from outputd.security.access import Access
 from outputd.store.directory import DataDir
 from outputd.web.routes import Routes
@@ -214,7 +214,7 @@ class Checks(HealthTest):
 
     def test_a_summary_without_room_is_the_disk_s_matter(self) -> None:
         """Rule 20: one cause, one check."""
-        self.summing_up = Failure("no space to spare, less than 200 MiB are free", EPOCH)
+        self.summing_up = Failure("less than 200 MiB are free", EPOCH, Kind.FULL)
         self.assertEqual(self.health()["checks"]["database"]["status"], "ok")
 
     def test_little_room_is_a_warning(self) -> None:

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.api import openapi
 from outputd.api.results import MOST_BODY_BYTES
+from outputd.process.trouble import Kind
 from outputd.queries import NotReady, TooLong
 from outputd.queries.session import Session
 from outputd.results.model import Origin
@@ -313,8 +314,8 @@ class ServiceTests(TestCase):
             "limit=0", "limit=-1", "limit=x", "limit=", "ip=x", "ip=",
         ):  # fmt: skip
             await self.want(400, "GET", f"/recent?{query}")
-        for reason in ("disk I/O error", "database or disk is full"):
-            self.running.parts.store.trouble.begin(reason)
+        for kind in (Kind.OTHER, Kind.FULL):
+            self.running.parts.store.trouble.begin("no more", kind)
             reply = await self.want(503, "GET", "/health")
             self.assertEqual("unhealthy", reply.json["status"])
         self.running.parts.store.trouble.end()

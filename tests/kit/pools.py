@@ -12,6 +12,18 @@ from twisted.python.failure import Failure
 
 from outputd.sqlite.connections import uri
 
+FULL = "database or disk is full", sqlite3.SQLITE_FULL
+MALFORMED = "database disk image is malformed", sqlite3.SQLITE_CORRUPT
+
+
+def sqlite_error(reason: str, code: int) -> sqlite3.DatabaseError:
+    """An error as SQLite raises it: the class follows from the code, by which the house decides."""
+    damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    error = sqlite3.DatabaseError(reason) if damaged else sqlite3.OperationalError(reason)
+    error.sqlite_errorcode = code
+    return error
+
+
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.process.trouble import Failure, Trouble
+from outputd.process.trouble import Failure, Kind, Trouble
 
 
 class TestTrouble(SynchronousTestCase):
@@ -14,11 +14,11 @@ class TestTrouble(SynchronousTestCase):
         self.trouble = Trouble(lambda: self.now, lambda: self.seconds, self.told.append, self.told.append)
 
     def test_it_is_told_once_and_its_newest_reason_is_kept_with_the_time_of_the_first(self) -> None:
-        self.assertTrue(self.trouble.begin("no room"))
+        self.assertTrue(self.trouble.begin("no room", Kind.FULL))
         self.now = 1001.0
-        self.assertFalse(self.trouble.begin("no disk"))
+        self.assertFalse(self.trouble.begin("no disk", Kind.GONE))
         self.assertEqual(self.told, ["no room"])
-        self.assertEqual(self.trouble.failure, Failure("no disk", 1000.0))
+        self.assertEqual(self.trouble.failure, Failure("no disk", 1000.0, Kind.GONE))
 
     def test_its_end_says_how_long_it_lasted_by_a_clock_that_nobody_sets(self) -> None:
         self.trouble.begin("no room")

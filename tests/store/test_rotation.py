@@ -15,6 +15,7 @@ from outputd.sqlite.files import wal_of
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, body_of, rows_of
+from tests.kit.pools import MALFORMED, sqlite_error
 
 
 class RotationTest(SynchronousTestCase):
@@ -278,7 +279,7 @@ class Trouble(RotationTest):
         broken = self.bench.pool()
 
         async def run(*_: Any, **__: Any) -> Any:
-            raise sqlite3.DatabaseError("database disk image is malformed")
+            raise sqlite_error(*MALFORMED)
 
         broken.run = run
         self.assertEqual(self.bench.post(a_result()).status, 503)

@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from outputd.process.trouble import Failure
 from outputd.sqlite.connections import reading
 from outputd.sqlite.errors import NewerFile
 from outputd.sqlite.files import journal_of, wal_of
@@ -158,7 +159,7 @@ class Storing(StoreTest):
         for _ in range(2):
             self.assertRaises(StoreFailed, self.bench.keep, a_result())
             self.bench.clock.advance(60)
-        self.assertEqual(self.bench.store.failure, ("disk I/O error", EPOCH))
+        self.assertEqual(self.bench.store.failure, Failure("disk I/O error", EPOCH))
 
     def test_any_failure_is_a_store_failure(self) -> None:
         """Rule 9: a bug below costs a 503, never a traceback to the node."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -114,6 +116,27 @@ class KeepingUpTests(TestCase):
         self.free_bytes = 1000 + 4 * size
         await self.keeping_up.up_to_date(30.0)
         self.assertEqual((self.count(), self.keeping_up.failure), (2, None))
+        await self.keeping_up.stop(self.bench.in_thread)
+
+    async def test_a_path_that_speaks_of_a_full_disk_costs_a_healthy_summary_nothing(self) -> None:
+        """`--db-dir` may lie below a directory named `quota`: what it was that failed is told by its number."""
+        self.post()
+        self.keeping_up.start()
+        await self.keeping_up.up_to_date(30.0)
+        before = self.summary.path.stat().st_ino
+        step = self.summary.step
+
+        def failing_step() -> bool:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "/mnt/quota/full-backup/results_2026-01-07_22-30-45.db")
+
+        self.summary.step = failing_step  # type: ignore[method-assign]
+        self.post()
+        await self.keeping_up.up_to_date(0.5)
+        self.assertIn("quota", str(self.keeping_up.failure))
+        self.summary.step = step  # type: ignore[method-assign]
+        await self.keeping_up.up_to_date(30.0)
+        self.assertEqual((self.count(), self.keeping_up.failure), (2, None))
+        self.assertEqual(before, self.summary.path.stat().st_ino)
         await self.keeping_up.stop(self.bench.in_thread)
 
     async def test_a_disk_that_fails_is_told_and_survived(self) -> None:
