@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +13,8 @@ from outputd.queries.session import Session
 
 Format = Literal["json", "ndjson", "csv"]
 _ROWS_A_PAGE = 500
+_RUN = ("=", "+", "-", "@", "\t", "\n", "\r")
+_PARTED = re.compile('[,;"\t\n\r]').search
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,15 @@ class Column:
 
     @property
     def in_csv(self) -> str:
-        """SQL of its value as a field of RFC 4180."""
+        """SQL of its value as a field of RFC 4180; see `_field`."""
         text = f"coalesce({self._text}, '')"
         if self.kind == "flag":
             text = f"""CASE WHEN "{self.name}" IS NULL THEN '' WHEN "{self.name}" THEN 'true' ELSE 'false' END"""
+        elif self.kind == "value":
+            is_run = f"""typeof("{self.name}") = 'text' AND "{self.name}" GLOB '[=+@' || char(9, 10, 13) || '-]*'"""
+            text = f"iif({is_run}, char(39), '') || {text}"
         quoted = f"""'"' || replace({text}, '"', '""') || '"'"""
-        return f"""iif({text} GLOB '*[,"' || char(10, 13) || ']*', {quoted}, {text})"""
+        return f"""iif({text} GLOB '*[,;"' || char(9, 10, 13) || ']*', {quoted}, {text})"""
 
     @property
     def _text(self) -> str:
@@ -118,15 +122,20 @@ class Rows:
             whole = self.rows if self.document is None else [self.document]
             yield b"".join(_json(row) + b"\n" for row in whole)
         else:
-            text = io.StringIO()
-            writer = csv.writer(text)
-            writer.writerow([column.name for column in self.columns])
-            writer.writerows([_field(row.get(column.name)) for column in self.columns] for row in self.rows)
-            yield text.getvalue().encode()
+            lines = [[column.name for column in self.columns]]
+            lines += [[_field(row.get(column.name)) for column in self.columns] for row in self.rows]
+            yield "".join(f"{','.join(line)}\r\n" for line in lines).encode()
 
 
-def _field(value: object) -> object:
-    return _json(value).decode() if isinstance(value, bool | list | dict) else value
+def _field(value: object) -> str:
+    """A field of RFC 4180. A text that a spreadsheet would run begins with an apostrophe: nodes write texts.
+
+    Quoted is also what has a separator by which a spreadsheet of another country would cut it.
+    """
+    if not isinstance(value, str):
+        return "" if value is None else _json(value).decode()
+    text = f"'{value}" if value.startswith(_RUN) else value
+    return '"{}"'.format(text.replace('"', '""')) if _PARTED(text) else text
 
 
 def _json(value: object) -> bytes:

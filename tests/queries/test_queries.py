@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import random
@@ -321,7 +322,31 @@ class Asking(SynchronousTestCase):
         self.assertEqual(read(table)["nodes"][0]["node"], node)
         table = outcome(self.queries.nodes(Choice(10)))
         (_, line) = csv.reader(b"".join(table.pages("csv")).decode().splitlines())
-        self.assertEqual(line[0], node)
+        self.assertEqual(line[0], f"'{node}")
+
+    def test_no_cell_is_one_that_a_spreadsheet_would_run(self) -> None:
+        """A text from a node gets an apostrophe; what only looks so, and numbers, are left as they are."""
+        begun = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1")
+        left = ("a=1", "'=1", " x", "a;=1", "")
+        for error in (*begun, *left):
+            self.bench.post(a_result(error=error))
+        for node in ("=1+1", "+1", "-1", "@SUM(A1)", "a=1", "a;=1", "7"):
+            self.bench.clock.advance(-5)
+            self.bench.post(a_result(timestamp="2026-01-07T22:30:00Z", error="x"), node=node)
+        rows = self.csv(outcome(self.queries.recent(Wanted(failed=False))))
+        errors = [row["error"] for row in reversed(rows)]
+        self.assertEqual(errors[: len(begun) + len(left)], [*(f"'{text}" for text in begun), *left])
+        nodes = self.csv(outcome(self.queries.nodes(Choice(10, ip=None))))
+        self.assertEqual(
+            {row["node"] for row in nodes}, {"192.0.2.9", "'=1+1", "'+1", "'-1", "'@SUM(A1)", "a=1", "a;=1", "7"}
+        )
+        offsets = {row["clock_offset_s"] for row in nodes}
+        self.assertTrue(any(offset.startswith("-") for offset in offsets), offsets)
+
+    def csv(self, answer: Table | Rows) -> list[dict[str, str]]:
+        text = b"".join(answer.pages("csv")).decode()
+        self.assertNotIn(";=1,", text.replace('"a;=1"', ""))  # cut at a semicolon it would begin a cell
+        return list(csv.DictReader(io.StringIO(text, newline="")))
 
     def test_one_result_whole(self) -> None:
         self.bench.post(a_result(), {"ip": 1}, node="a")
