@@ -81,14 +81,6 @@ def time_of(asked: Parameters, name: str) -> str | None:
     return stored
 
 
-def earlier(time: str, by_s: float) -> str:
-    """The time so many seconds before, or the earliest there is."""
-    try:
-        return timestamps.at(timestamps.seconds(time) - by_s)
-    except (ValueError, OverflowError):
-        return "0001-01-01 00:00:00"
-
-
 def nice(seconds: float) -> int:
     """The next length of a bucket that a person would choose."""
     for nice in _NICE_S:

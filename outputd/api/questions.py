@@ -16,7 +16,6 @@ from outputd.api.parameters import (
     Parameters,
     address_of,
     choice_of,
-    earlier,
     flag,
     limit_of,
     needed_address,
@@ -115,7 +114,7 @@ class Questions:
 
     async def _arrivals(self, asked: Parameters) -> _Found:
         until = time_of(asked, "until") or timestamps.at(self._now())
-        since = time_of(asked, "since") or earlier(until, DAY_S)
+        since = time_of(asked, "since") or timestamps.earlier(until, DAY_S)
         lasts_s = max(0.0, timestamps.seconds(until) - timestamps.seconds(since))
         bucket_s = whole(asked["bucket"], "bucket") if "bucket" in asked else 60
         minutes = min(MOST_BUCKET_S // 60, max(math.ceil(bucket_s / 60), math.ceil(lasts_s / MOST_BUCKETS / 60)))
@@ -136,7 +135,7 @@ class Questions:
     async def _series(self, asked: Parameters) -> _Found:
         ip, now_s = needed_address(asked), self._now()
         until = time_of(asked, "until") or timestamps.at(now_s)
-        since = time_of(asked, "since") or earlier(until, _WEEK_S)
+        since = time_of(asked, "since") or timestamps.earlier(until, _WEEK_S)
         lasts_s = max(0.0, timestamps.seconds(until) - timestamps.seconds(since))
         bucket_s = whole(asked["bucket"], "bucket") if "bucket" in asked else nice(lasts_s / USUAL_BUCKETS)
         bucket_s = min(MOST_BUCKET_S, max(bucket_s, math.ceil(lasts_s / MOST_BUCKETS)))

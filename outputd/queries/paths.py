@@ -10,6 +10,7 @@ from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table
 from outputd.results import timestamps
 from outputd.store.fragments import NODES_OF_CHOSEN, believed, first_hop
+from outputd.store.times import within
 
 MOST_TRACEROUTES = 5000
 """Traceroutes that are read for one answer, the newest."""
@@ -35,7 +36,7 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
         session.execute("DELETE FROM temp.chosen")
         session.execute(
             "INSERT INTO temp.chosen SELECT p.id FROM f.ping_results p CROSS JOIN f.traceroute_results t"
-            f" WHERE p.ip = :ip AND t.id = p.id {'' if since is None else 'AND +p.timestamp >= :since'}"
+            f" WHERE {' AND '.join(['p.ip = :ip', 't.id = p.id', *within('+p.timestamp', since, None)])}"
             " ORDER BY p.id DESC LIMIT :room",
             {**parameters, "room": room},
         )

@@ -12,6 +12,7 @@ from outputd.queries.tables import Column
 from outputd.results import timestamps
 from outputd.store.file import FileInfo
 from outputd.store.fragments import batch_of, first_hop
+from outputd.store.times import within
 
 MOST_RECENT = 1000
 MOST_HOPS = 1024
@@ -39,16 +40,17 @@ class Wanted:
     @property
     def conditions(self) -> list[str]:
         """SQL of what a result must be."""
-        narrow = "+" if self.ip is not None else ""  # the index on the target is the better one
+        timestamp = f"{'+' if self.ip is not None else ''}p.timestamp"  # the index on the target is the better one
         chosen = {
             "p.ip = :ip": self.ip is not None,
             "p.received = 0": self.failed is True,
             "p.received > 0": self.failed is False,
-            f"{narrow}p.timestamp >= :since": self.since is not None,
-            f"{narrow}p.timestamp < :until": self.until is not None,
             "p.id < :before": self.before is not None,
         }
-        return [condition for condition, is_chosen in chosen.items() if is_chosen]
+        return [
+            *(condition for condition, is_chosen in chosen.items() if is_chosen),
+            *within(timestamp, self.since, self.until),
+        ]
 
 
 def recent(session: Session, wanted: Wanted) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table
 from outputd.results import timestamps
 from outputd.store.fragments import LOSS, LOST, NODES_OF_CHOSEN
+from outputd.store.times import bucket_of, second_of, within
 
 QUANTILES = (10, 25, 50, 75, 90)
 COLUMNS = (
@@ -19,7 +20,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A target, a time (in the stored form, its end not included) and how it is cut into buckets."""
+    """A target, a span of time (in the stored form) and how it is cut into buckets."""
 
     ip: str
     bucket_s: int
@@ -33,19 +34,19 @@ def series(session: Session, span: Span) -> Table:
     parameters = {
         "ip": span.ip, "bucket": span.bucket_s, "since": span.since, "until": span.until, "node": span.node,
     }  # fmt: skip
-    session.execute("CREATE TEMP TABLE sample (id, start, node, sent, received, rtt, least, most)")
+    session.execute("CREATE TEMP TABLE sample (id, second, node, sent, received, rtt, least, most)")
     session.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
 
     def gather(_: object) -> None:
         session.execute("DELETE FROM temp.chosen")
         session.execute(
             "INSERT INTO temp.chosen SELECT id FROM f.ping_results"
-            " WHERE ip = :ip AND +timestamp >= :since AND +timestamp < :until",
+            f" WHERE ip = :ip AND {' AND '.join(within('+timestamp', span.since, span.until))}",
             parameters,
         )
         session.execute(f"""
             INSERT INTO temp.sample
-            SELECT p.id, CAST(strftime('%s', p.timestamp) AS INTEGER) / :bucket * :bucket, b.node, p.sent, p.received,
+            SELECT p.id, {second_of("p.timestamp")}, b.node, p.sent, p.received,
               iif(p.received > 0, p.avg_rtt, NULL), iif(p.received > 0, coalesce(s.min_rtt, p.avg_rtt), NULL),
               iif(p.received > 0, coalesce(s.max_rtt, p.avg_rtt), NULL)
             FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p
@@ -59,20 +60,22 @@ def series(session: Session, span: Span) -> Table:
     )
     session.execute(f"""
         CREATE TEMP TABLE answer AS
-        WITH ranked AS (
+        WITH placed AS (
+          SELECT *, {bucket_of("second", ":bucket")} AS start FROM temp.sample
+        ), ranked AS (
           SELECT *, row_number() OVER (PARTITION BY start, node ORDER BY rtt IS NULL, rtt) AS place,
             count(rtt) OVER (PARTITION BY start, node) AS total
-          FROM temp.sample
+          FROM placed
         ), counted AS (
           SELECT start, node, count(*) AS count, count(iif(received > 0, NULL, 1)) AS failed,
             CAST(total(sent) AS INTEGER) AS sent, CAST(total(received) AS INTEGER) AS received, {LOST} AS lost,
             min(least) AS rtt_min_ns, {quantiles}, max(most) AS rtt_max_ns
           FROM ranked GROUP BY start, node
         )
-        SELECT datetime(start, 'unixepoch') AS start, node, count, failed, sent, received, lost, {LOSS} AS loss_percent,
+        SELECT start, node, count, failed, sent, received, lost, {LOSS} AS loss_percent,
           rtt_min_ns, {", ".join(f"rtt_p{rank}_ns" for rank in QUANTILES)}, rtt_max_ns
-        FROM counted c ORDER BY c.start, c.node
-        """)  # fmt: skip
+        FROM counted ORDER BY start, node
+        """, parameters)  # fmt: skip
     before = {
         "ip": span.ip, "bucket_s": span.bucket_s, "since": timestamps.printed(span.since),
         "until": timestamps.printed(span.until),

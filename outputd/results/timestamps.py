@@ -72,6 +72,14 @@ def seconds(text: str) -> float:
     return datetime.fromisoformat(text[:26]).replace(tzinfo=UTC).timestamp()
 
 
+def earlier(text: str, by_s: int) -> str:
+    """The stored time so many seconds before, to the nanosecond; the begin of the year 1 where there is none."""
+    try:
+        return f"{datetime.fromisoformat(text[:19]) - timedelta(seconds=by_s)}{text[19:]}"
+    except OverflowError:
+        return "0001-01-01 00:00:00"
+
+
 def printed(text: str) -> str:
     """A stored time as the API prints it: `2026-01-07T22:30:00.123456789Z`."""
     return f"{text[:10]}T{text[11:]}Z"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from outputd.store.times import a_day_after
+
 
 def first_above(result: str, table: str, column: str, low: str | None = None) -> str:
     """SQL for the least id of a table whose rows from there on have a `column` above `result`, by bisection in C.
@@ -42,7 +46,7 @@ def believed(result: str, batch: str) -> str:
     """SQL for when a result was measured; a time that cannot be (Go's zero time, far future) gives way to arrival."""
     at, arrived = f"{result}.timestamp", f"{batch}.received_at"
     least = "'1970-01-01'"  # whole: beside a DATETIME column '1970' is a number, and less than any text
-    return f"iif({at} >= {least} AND ({at} <= {arrived} OR {at} <= datetime({arrived}, '+1 day')), {at}, {arrived})"
+    return f"iif({at} >= {least} AND ({at} <= {arrived} OR {at} <= {a_day_after(arrived)}), {at}, {arrived})"
 
 
 def is_address(ip: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from outputd.store.fragments import LOST, believable, believed, first_above, is_address
+from outputd.store.times import seconds_between
 
 _RESULTS_A_STEP = 1000
 SCRATCH_TABLES = ("batch", "result", "reply")
@@ -68,9 +69,9 @@ ON CONFLICT DO UPDATE SET batches = batches + excluded.batches, results = result
   rejected = rejected + excluded.rejected, first_heard = min(first_heard, excluded.first_heard),
   last_heard = max(last_heard, excluded.last_heard), clock_id = coalesce(excluded.clock_id, clock_id)
 """,
-    """
+    f"""
 UPDATE node SET clock_offset_s = (
-  SELECT round((julianday(max(timestamp)) - julianday(max(arrived))) * 86400, 3)
+  SELECT {seconds_between("max(arrived)", "max(timestamp)")}
   FROM temp.result r, temp.batch b WHERE b.id = clock_id AND r.id BETWEEN b.first_id AND b.last_id
 ) WHERE file = :file AND clock_id IN (SELECT id FROM temp.batch)
 """,

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from outputd.queries import links as links_of
 from outputd.queries import results as recent_results
 from outputd.queries.paths import MOST_TRACEROUTES
 from outputd.queries.session import Session
-from tests.kit.bench import Bench
+from tests.kit.bench import EPOCH, Bench
 from tests.kit.makers import a_result, a_trace, many_hops
 from tests.kit.pools import outcome
 from tests.kit.running import REACTOR, Running, eventually
@@ -272,6 +273,48 @@ class Asking(SynchronousTestCase):
         self.assertEqual(counts, [(16, 16, 8, 50.0)] * 2)
         of_a, of_b = read(outcome(self.queries.series(span)))["buckets"]
         self.assertEqual((of_a["lost"], of_a["loss_percent"], of_b["lost"], of_b["loss_percent"]), (4, 33.333, 4, 100))
+
+    def test_spans_of_arrival_that_adjoin_have_each_minute_once(self) -> None:
+        """Rule 16; a minute is where its beginning is."""
+        for _ in range(6):
+            self.bench.post(a_result())
+            self.bench.clock.advance(30)
+        whole = ("2026-01-07 22:30:00", "2026-01-07 22:34:00")
+        for cut in ("22:31:00", "22:31:00.000000001", "22:31:59.999999999", "22:32:00", "22:33:00", "22:30:00.5"):
+            spans = [(whole[0], f"2026-01-07 {cut}"), (f"2026-01-07 {cut}", whole[1])]
+            starts = [self.arrived(*span) for span in spans]
+            self.assertEqual([*starts[0], *starts[1]], self.arrived(*whole), cut)
+        self.assertEqual(self.arrived("2026-01-07 22:30:00", "2026-01-07 22:31:00"), ["2026-01-07T22:30:00Z"])
+        self.assertEqual(len(self.arrived(*whole)), 4)
+
+    def arrived(self, since: str, until: str, minutes: int = 1) -> list[str]:
+        """Where buckets with arrivals start."""
+        answer = read(outcome(self.queries.arrivals(Arrivals(minutes, since, until))))
+        return [bucket["start"] for bucket in answer["buckets"]]
+
+    def test_a_bucket_holds_its_beginning_and_not_its_end(self) -> None:
+        """Rule 16: to the nanosecond, before 1970 too, and the first one there is begins with the year 1."""
+        for at in (
+            "2026-01-07T12:59:59.9996Z",
+            "2026-01-07T13:00:00Z",
+            "1969-12-31T23:30:00.9Z",
+            "0001-01-01T00:00:00Z",
+        ):
+            self.bench.post(a_result(timestamp=at))
+        span = Span("8.8.8.8", 3600, "0001-01-01 00:00:00", "9999-12-31 23:59:59")
+        starts = [bucket["start"] for bucket in read(outcome(self.queries.series(span)))["buckets"]]
+        self.assertEqual(
+            starts, ["0001-01-01T00:00:00Z", "1969-12-31T23:00:00Z", "2026-01-07T12:00:00Z", "2026-01-07T13:00:00Z"]
+        )
+        ages = read(outcome(self.queries.series(replace(span, bucket_s=10_000 * 366 * 86_400))))["buckets"]
+        self.assertEqual([(age["start"], age["count"]) for age in ages], [
+            ("0001-01-01T00:00:00Z", 2), ("1970-01-01T00:00:00Z", 2),
+        ])  # fmt: skip
+
+    def test_a_clock_of_our_own_that_is_before_1970_has_its_buckets_too(self) -> None:
+        self.bench.clock.rightNow = -EPOCH - 90 * 60
+        self.bench.post(a_result())
+        self.assertEqual(self.arrived("1960-01-01 00:00:00", "1980-01-01 00:00:00", 60), ["1969-12-31T22:00:00Z"])
 
     def test_all_is_lost_where_nothing_was_sent(self) -> None:
         """Rule 2."""

@@ -211,6 +211,16 @@ class Counting(SummaryTest):
         self.summary.close()
         small = self.make(most_links=10)
         self.bench.post(a_trace(*many_hops(40)))
+    def test_a_clock_is_compared_to_the_millisecond_however_wrong_it_is(self) -> None:
+        """SQLite's own dates would round 22:30:44.9996 up to the arrival, and lose digits far from it."""
+        for at, offset_s in (
+            ("2026-01-07T22:30:44.9994Z", -0.001), ("9999-12-31T23:59:59.999Z", 251634475754.999),
+            ("0001-01-01T00:00:00.001Z", -63903421844.999),
+        ):  # fmt: skip
+            self.bench.post(a_result(timestamp=at), node=at)
+            self.catch_up()
+            self.assertIn((at, offset_s, 1), self.rows("node", "node, clock_offset_s, file"))
+
         self.catch_up(small)
         links = len(self.rows("link"))
         self.bench.post(a_trace(*many_hops(80)))
