@@ -13,7 +13,7 @@ from outputd.queries.session import NotReady, Session
 from outputd.queries.tables import Column, Table
 from outputd.results import timestamps
 from outputd.store.file import FileInfo
-from outputd.store.fragments import NODES_OF_CHOSEN, believable, believed, is_address
+from outputd.store.fragments import NODES_OF_CHOSEN, SILENCE, believable, believed, is_address
 
 MOST_FRESH = 100
 """Rows that are read beyond the summary's marks, the newest."""
@@ -34,6 +34,8 @@ COLUMNS = (
 
 def hop(session: Session, ip: str, limit: int) -> Table | None:
     """All of one hop, each of its lists at most `limit` long; None when it was never seen."""
+    if ip in SILENCE:
+        return None
     session.make_tables(_SCRATCH)
     marks = _summed_up(session, ip)
     is_whole = _read_on(session, ip, marks)

@@ -9,7 +9,7 @@ import msgspec
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table
 from outputd.results import timestamps
-from outputd.store.fragments import NODES_OF_CHOSEN, believed, first_hop
+from outputd.store.fragments import NODES_OF_CHOSEN, SILENCE, believed, first_hop
 from outputd.store.times import within
 
 MOST_TRACEROUTES = 5000
@@ -44,8 +44,8 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
         session.execute(f"""
             INSERT INTO temp.trace
             SELECT p.id, b.node, {believed("p", "b")}, t.completed, (
-              SELECT group_concat(ttl || ' ' || coalesce(ip, ''), char(10)) FROM (
-                SELECT h.ttl, min(iif(h.timeout, NULL, h.ip)) AS ip FROM f.traceroute_hops h
+              SELECT json_group_array(json_array(ttl, ip)) FROM (
+                SELECT h.ttl, min(iif(h.timeout OR h.ip IN {SILENCE}, NULL, h.ip)) AS ip FROM f.traceroute_hops h
                 WHERE h.id >= {first_hop("p.id")} AND h.id < {first_hop("(p.id + 1)")} GROUP BY h.ttl
               )
             )
@@ -55,24 +55,24 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
         return not complete
 
     session.over_files(gather, session.files[::-1])
-    rows = session.execute("""
-        SELECT json_group_array(json_array(node, replies, count, first_seen, last_seen, completed, number)) FROM (
-          SELECT node, coalesce(replies, '') AS replies, count(*) AS count, min(at) AS first_seen,
-            max(at) AS last_seen, max(completed) AS completed, max(id) AS number
-          FROM temp.trace GROUP BY 1, 2 ORDER BY number DESC
-        )""").fetchone()[0]  # fmt: skip
+    session.execute("""
+        CREATE TEMP TABLE path AS
+        SELECT node, replies, count(*) AS count, min(at) AS first_seen, max(at) AS last_seen,
+          max(completed) AS completed
+        FROM temp.trace GROUP BY node, replies ORDER BY max(id) DESC
+        """)
+    session.execute("CREATE INDEX temp.path_of ON path(node, replies)")
+    rows = session.value("""
+        SELECT json_group_array(json_array(node, replies, count, first_seen, last_seen, completed)) FROM (
+          SELECT * FROM temp.path ORDER BY rowid
+        )""")
     found = [_Path(*row) for row in msgspec.json.decode(rows)]
-    session.execute("CREATE TEMP TABLE answer (node, hops, count, first_seen, last_seen, completed)")
-    session.execute("CREATE TEMP TABLE place (node, replies, place, PRIMARY KEY (node, replies)) WITHOUT ROWID")
-    session.execute(
-        "INSERT INTO temp.place SELECT value ->> 0, value ->> 1, key FROM json_each(:paths)",
-        {"paths": msgspec.json.encode([(path.node, path.replies) for path in found]).decode()},
-    )
     timeline = session.value(f"""
         SELECT json_group_array(json_array(substr(at, 1, 10) || 'T' || substr(at, 12) || 'Z', node, place)) FROM (
-          SELECT at, t.node AS node, place FROM temp.trace t CROSS JOIN temp.place p
-          WHERE p.node = t.node AND p.replies = coalesce(t.replies, '') ORDER BY id DESC LIMIT {MOST_IN_TIMELINE}
+          SELECT at, t.node AS node, p.rowid - 1 AS place FROM temp.trace t CROSS JOIN temp.path p
+          WHERE p.node = t.node AND p.replies = t.replies ORDER BY id DESC LIMIT {MOST_IN_TIMELINE}
         )""")  # fmt: skip
+    session.execute("CREATE TEMP TABLE answer (node, hops, count, first_seen, last_seen, completed)")
     session.execute(
         "INSERT INTO temp.answer SELECT value ->> 0, value -> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5"
         " FROM json_each(:paths)",
@@ -94,22 +94,21 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
 class _Path(msgspec.Struct, frozen=True):
     node: str
     replies: str
+    """A list in JSON of [TTL, who answered]."""
     count: int
     first_seen: str
     last_seen: str
     completed: int | None
-    newest_id: int
 
     @property
     def hops(self) -> list[str | None]:
         """Who answered at each TTL from 1 on; a long silence (to RIPE Atlas's TTL 255) is cut short."""
         hops: list[str | None] = []
         at = 0
-        for line in self.replies.split("\n") if self.replies else ():
-            ttl, _, ip = line.partition(" ")
-            hops += [None] * min(_MOST_GAP, int(ttl) - at - 1)
-            hops.append(ip or None)
-            at = int(ttl)
+        for ttl, ip in msgspec.json.decode(self.replies):
+            hops += [None] * min(_MOST_GAP, ttl - at - 1)
+            hops.append(ip)
+            at = ttl
         return hops
 
     def printed(self) -> dict[str, Any]:

@@ -50,8 +50,26 @@ def believed(result: str, batch: str) -> str:
 
 
 def is_address(ip: str) -> str:
-    """SQL for whether a hop's text is an address, by its letters: other text is hardly made of these alone."""
-    return f"({ip} NOT GLOB '*[^0-9.]*' OR ({ip} GLOB '*:*' AND {ip} NOT GLOB '*[^0-9a-f:]*'))"
+    """SQL for whether the text of a hop is an address (which is stored in canonical form), and none that is written
+    for silence."""
+    return (
+        f"CASE WHEN instr({ip}, ':') THEN ({ip} GLOB '*::*' OR {ip} GLOB '*:*:*:*:*:*:*:*') AND {_none(ip, _NO_IPV6)}"
+        f" ELSE {ip} GLOB '[0-9]*.[0-9]*.[0-9]*.[0-9]*' AND {_none(ip, _NO_IPV4)} END"
+    )
+
+
+def _none(ip: str, patterns: Sequence[str]) -> str:
+    return " AND ".join(f"{ip} NOT GLOB '{pattern}'" for pattern in patterns)
+
+
+SILENCE = ("0.0.0.0", "::")
+"""Addresses that some tools write for a hop that did not answer."""
+_NO_BYTE = ("0[0-9]*", "25[6-9]*", "2[6-9][0-9]*", "[3-9][0-9][0-9]*", "[0-9][0-9][0-9][0-9]*")
+_NO_IPV4 = (*SILENCE, "*[^0-9.]*", "*.*.*.*.*", *_NO_BYTE, *(f"*.{pattern}" for pattern in _NO_BYTE))
+_NO_IPV6 = (
+    *SILENCE, "*[^0-9a-f:]*", "*:::*", "*::*::*", ":[^:]*", "*[^:]:", "*:*:*:*:*:*:*:*:*",
+    "*[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]*",
+)  # fmt: skip
 
 
 def believable(rtt: str) -> str:

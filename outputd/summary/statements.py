@@ -84,9 +84,14 @@ ON CONFLICT DO UPDATE SET {_COUNTED}
 REPLIES = f"""
 INSERT INTO temp.reply
 SELECT h.traceroute_id, h.ttl, h.ip, min({believable("h.rtt")}) FROM f.traceroute_hops h
-WHERE h.id > :hop_from AND h.id < :hop_to AND NOT h.timeout AND {is_address("h.ip")}
+WHERE h.id > :hop_from AND h.id < :hop_to AND NOT h.timeout AND h.ip IS NOT NULL
 GROUP BY 1, 2, 3
 """
+STRANGERS = f"""
+WITH said(ip) AS MATERIALIZED (SELECT DISTINCT ip FROM temp.reply)
+DELETE FROM temp.reply WHERE ip IN (SELECT ip FROM said WHERE NOT {is_address("ip")})
+"""
+"""Takes out replies that bear no address; each text is judged once."""
 _NODE = "(SELECT ',' || id || ',' FROM name n WHERE n.node = found.node)"
 _NODES = "nodes = nodes || iif(instr(nodes, excluded.nodes), '', substr(excluded.nodes, 2))"
 HOPS_INTO = (

@@ -30,6 +30,7 @@ from outputd.summary.statements import (
     RESULTS,
     SCRATCH,
     SCRATCH_TABLES,
+    STRANGERS,
     UPTO,
 )
 
@@ -229,6 +230,7 @@ class Summary:
         if end is None:
             return mark, received_at, False
         db.execute(REPLIES, {"hop_from": mark.hop_id, "hop_to": end})
+        db.execute(STRANGERS)
         return mark._replace(hop_id=end - 1), received_at, True
 
 

@@ -341,6 +341,26 @@ class Asking(SynchronousTestCase):
         )
         self.assertEqual([place for _, _, place in found["timeline"]], [0, 1, 0, 0])
 
+    def test_a_text_is_no_delimiter(self) -> None:
+        """Whatever a hop's text is, it is one hop, and no other."""
+        for text in ("gw.example\n", "a\n7 203.0.113.7", '"],[2,"203.0.113.7"]', "\x00", " ", "9", "a,b"):
+            self.bench.post(a_trace({"ttl": 1, "ip": text}, {"ttl": 2, "ip": "8.8.8.8"}), node=text.strip() or "a")
+            found = read(outcome(self.queries.paths("8.8.8.8", None, None)))
+            self.assertEqual(found["paths"][0]["hops"], [text, "8.8.8.8"])
+            self.assertEqual(found["timeline"][0][2], 0)
+
+    def test_what_is_written_for_silence_is_silence(self) -> None:
+        hops = [{"ttl": ttl, "ip": ip} for ttl, ip in enumerate(("10.0.0.1", "0.0.0.0", "::", "10.0.0.4"), 1)]
+        self.bench.post(a_trace(*hops))
+        for _ in range(2):  # from the files, then from the summary
+            self.assertIsNone(outcome(self.queries.hop("0.0.0.0", 10)))
+            self.assertIsNone(outcome(self.queries.hop("::", 10)))
+            (known,) = (read(outcome(self.queries.hop(ip, 10))) for ip in ("10.0.0.1",))
+            self.assertEqual((known["seen"], known["after"]), (1, []))
+            self.assertEqual(read(outcome(self.queries.links(Choice(10))))["links"], [])
+        (path,) = read(outcome(self.queries.paths("8.8.8.8", None, None)))["paths"]
+        self.assertEqual(path["hops"], ["10.0.0.1", None, None, "10.0.0.4"])
+
     def test_a_path_was_not_seen_at_a_time_that_cannot_be(self) -> None:
         for at in ("0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"):
             self.bench.post(a_trace({"ttl": 1, "ip": "8.8.8.8"}) | {"timestamp": at})

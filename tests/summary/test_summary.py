@@ -15,11 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.queries.session import NotReady, Session
+from outputd.results.addresses import canonical
 from outputd.store.directory import DataDir
 from outputd.store.file import ours
+from outputd.store.fragments import SILENCE, is_address
 from outputd.summary.summary import APPLICATION_ID, SCHEMA_VERSION, Summary
 from tests.kit.bench import Bench
 from tests.kit.logs import said
@@ -150,6 +154,26 @@ class Counting(SummaryTest):
         self.assertEqual(self.rows("link"), [])
         self.assertEqual(len(self.rows("passage")), 4)
 
+    def test_what_is_no_address_is_no_hop(self) -> None:
+        """Names, and what has but the letters of an address."""
+        texts = (
+            "...", "1.2", "1.2.3", "1.2.3.4.5", "1..2.3", "256.1.1.1", "1.1.1.999", "1.2.3.1234", "01.2.3.4",
+            ".1.2.3.4", "7", ":", ":::", "1:2:3", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "12345::",
+            ":1::2", "1::2:", "fe80::1%eth0", "dead.beef", "_gateway", "*", "0.0.0.0", "::",
+        )  # fmt: skip
+        self.bench.post(*(a_trace({"ttl": 1, "ip": "10.0.0.1"}, {"ttl": 2, "ip": text}) for text in texts))
+        self.catch_up()
+        self.assertEqual(self.rows("link"), [])
+        self.assertEqual(self.rows("passage", "hop, target, count"), [("10.0.0.1", "8.8.8.8", len(texts))])
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.ip_addresses().map(lambda ip: canonical(str(ip))), min_size=20, max_size=20))
+    @example(["255.255.255.255", "0.0.0.1", "10.200.250.199", "::1", "1::", "2001:db8::ffff:0:1", "1:2:3:4:5:6:7:8"])
+    def test_every_address_is_one(self, addresses: list[str]) -> None:
+        with contextlib.closing(sqlite3.connect(":memory:")) as db:
+            for ip in {*addresses} - {*SILENCE}:
+                self.assertEqual(db.execute(f"SELECT {is_address(':ip')}", {"ip": ip}).fetchone(), (1,), ip)
+
     def test_the_order_in_which_a_node_writes_its_hops_does_not_matter(self) -> None:
         self.bench.post(a_trace({"ttl": 2, "ip": "10.0.0.2", "rtt": 9}, {"ttl": 1, "ip": "10.0.0.1", "rtt": 4}))
         self.catch_up()
@@ -187,6 +211,16 @@ class Counting(SummaryTest):
         self.catch_up()
         self.assertEqual(self.rows("node", "clock_offset_s, batches, results, rejected"), [(10.25, 2, 2, 1)])
 
+    def test_a_clock_is_compared_to_the_millisecond_however_wrong_it_is(self) -> None:
+        """SQLite's own dates would round 22:30:44.9996 up to the arrival, and lose digits far from it."""
+        for at, offset_s in (
+            ("2026-01-07T22:30:44.9994Z", -0.001), ("9999-12-31T23:59:59.999Z", 251634475754.999),
+            ("0001-01-01T00:00:00.001Z", -63903421844.999),
+        ):  # fmt: skip
+            self.bench.post(a_result(timestamp=at), node=at)
+            self.catch_up()
+            self.assertIn((at, offset_s, 1), self.rows("node", "node, clock_offset_s, file"))
+
     def test_a_time_that_cannot_be_gives_way_to_the_arrival(self) -> None:
         """Rule 4's bounds; beyond them clocks that were never set would be the first to have seen anything."""
         for ip, at in (
@@ -211,16 +245,6 @@ class Counting(SummaryTest):
         self.summary.close()
         small = self.make(most_links=10)
         self.bench.post(a_trace(*many_hops(40)))
-    def test_a_clock_is_compared_to_the_millisecond_however_wrong_it_is(self) -> None:
-        """SQLite's own dates would round 22:30:44.9996 up to the arrival, and lose digits far from it."""
-        for at, offset_s in (
-            ("2026-01-07T22:30:44.9994Z", -0.001), ("9999-12-31T23:59:59.999Z", 251634475754.999),
-            ("0001-01-01T00:00:00.001Z", -63903421844.999),
-        ):  # fmt: skip
-            self.bench.post(a_result(timestamp=at), node=at)
-            self.catch_up()
-            self.assertIn((at, offset_s, 1), self.rows("node", "node, clock_offset_s, file"))
-
         self.catch_up(small)
         links = len(self.rows("link"))
         self.bench.post(a_trace(*many_hops(80)))
