@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Concatenate
 
@@ -25,8 +25,8 @@ from outputd.process.turns import Turns
 from outputd.results import timestamps
 from outputd.results.addresses import packed, unpacked
 from outputd.sqlite.connections import transaction
-from outputd.sqlite.errors import NewerFile, kind_of
-from outputd.sqlite.files import identity_of, make_empty, set_aside
+from outputd.sqlite.errors import Damaged, NewerFile, kind_of
+from outputd.sqlite.files import COMPANIONS, identity_of, make_empty, set_aside
 from outputd.sqlite.pools import OpenPool, Pool
 from outputd.sqlite.table import Table
 from outputd.store.file import FileInfo, describe
@@ -101,17 +101,20 @@ class Ledger:
         self.trouble.begin("the hop ledger was deleted and is being made anew")
         await self._turns.hold()
         try:
-            now = await in_thread(lambda: [describe(info.path) for info in files])
-            await in_thread(self._take_in, now, feedable, False)
-            ghost = self.pool
+            await in_thread(self._take_in_anew, files, feedable)
+            await self.pool.close()  # before another connection has files beside the new one, which this would delete
             self._attach()
-            await ghost.close()
             self.trouble.end()
         except (sqlite3.Error, OSError) as error:
             self.trouble.begin(f"the hop ledger was deleted and cannot be made anew: {error}", kind_of(error))
             raise
         finally:
             self._turns.release()
+
+    def _take_in_anew(self, files: Sequence[FileInfo], feedable: Callable[[str], bool]) -> None:
+        for ending in COMPANIONS:  # of the file that was deleted; SQLite would take them for the new one's
+            Path(f"{self._path}{ending}").unlink(missing_ok=True)
+        self._take_in(list(_as_they_are(files)), feedable, False)
 
     def _attach(self) -> None:
         self._identity = identity_of(self._path)
@@ -343,6 +346,19 @@ def _say_that_it_works(seconds: float) -> None:
 
 def _told_where_it_happened(_: object) -> None:
     """A turn that failed: see `Ledger._learn`; `Ledger.failure` stops further POSTs."""
+
+
+def _as_they_are(files: Sequence[FileInfo]) -> Iterator[FileInfo]:
+    """What the files that can be read say of themselves now."""
+    for info in files:
+        try:
+            yield describe(info.path)
+        except Damaged as error:
+            _log.error("{file} is damaged, the hop ledger learns nothing of it: {e!s}", file=info.path.name, e=error)
+        except sqlite3.OperationalError:
+            if info.path.exists():
+                raise
+            _log.error("{file} is gone, the hop ledger learns nothing of it", file=info.path.name)
 
 
 def _durably(db: sqlite3.Connection, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args,

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import msgspec
 
+from outputd.process.log import Logger
+from outputd.process.trouble import Kind
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.results.agreement import MOST_ERRORS, answer_of, item_error, key_scopes
 from outputd.sqlite.connections import reading
+from outputd.sqlite.errors import kind_of
 from outputd.store.file import FileInfo
 
+_log = Logger()
 KEYS_LIVE_S = 12 * 3600
+_BOTH_WAYS = (" ORDER BY id", " ORDER BY id DESC")
+_BATCHES = [
+    "SELECT id, node, received_at, digest, key, first_id, accepted, rejected FROM batches WHERE id > ?" + order
+    for order in _BOTH_WAYS
+]
+_ERRORS = ["SELECT item_index, field, reason FROM rejected_results WHERE batch_id = ?" + order for order in _BOTH_WAYS]
+_HOPS = [
+    f"SELECT {ips} FROM traceroute_hops NOT INDEXED WHERE traceroute_id >= ? AND NOT timeout AND ip IS NOT NULL{order}"
+    for ips, order in (("DISTINCT ip", ""), *(("ip", order) for order in _BOTH_WAYS))
+]
 
 
 class UsedKey(msgspec.Struct, frozen=True):
@@ -47,38 +63,58 @@ def key_name(scope: str, key: str) -> bytes:
 
 
 def lessons_of(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_since: float) -> Iterator[Lesson]:
-    """What the batches of a result file above the mark have to tell, the addresses with the last of them."""
+    """What the batches of a result file above the mark have to tell, the addresses with the last of them.
+
+    A damaged file costs only those of its rows that cannot be read; the log names it.
+    """
     with reading(info.path) as db:
-        first_result_id = None
-        last_batch_id = mark
-        rows = db.execute(
-            "SELECT id, node, received_at, digest, key, first_id, accepted, rejected FROM batches WHERE id > ?"
-            " ORDER BY id", (mark,)
-        )  # fmt: skip
-        for batch_id, node, received_at, digest, key, first_id, accepted, rejected in rows:
-            last_batch_id = batch_id
-            if first_result_id is None:
-                first_result_id = first_id
+        file = _Readable(db)
+        first_result_ids = []
+        last_batch_id = max(mark, info.next_ids[1] - 1)
+        for batch_id, node, received_at, digest, key, first_id, accepted, rejected in file.rows(_BATCHES, mark):
+            last_batch_id = max(last_batch_id, batch_id)
+            if first_id is not None:
+                first_result_ids.append(first_id)
             used_at = timestamps.seconds(received_at)
             if key is None or used_at <= keys_since:
                 continue
-            errors = _errors_of(db, batch_id) if rejected else []
+            errors = [item_error(*row) for row in islice(file.rows(_ERRORS, batch_id), MOST_ERRORS if rejected else 0)]
             answer = answer_of(accepted, rejected, errors)
             for scope in key_scopes(node):
                 yield Lesson(batch_id, (), UsedKey(key_name(scope, key), digest, answer, used_at))
-        addresses: list[str] = []
-        if first_result_id is not None:
-            texts = db.execute(
-                "SELECT DISTINCT ip FROM traceroute_hops WHERE traceroute_id >= ? AND NOT timeout AND ip IS NOT NULL",
-                (first_result_id,),
-            )
-            addresses = [text for (text,) in texts if canonical(text) and feedable(text)]
-        yield Lesson(last_batch_id, addresses)
+        addresses: set[str] = set()
+        if first_result_ids or file.damage:
+            first_result_id = 0 if file.damage else min(first_result_ids)  # the first batch may be what cannot be read
+            addresses = {text for (text,) in file.rows(_HOPS, first_result_id) if canonical(text) and feedable(text)}
+        yield Lesson(last_batch_id, sorted(addresses))
+    if file.damage:
+        _log.error(
+            "{file} is damaged: hops and keys of its batches above {mark} that cannot be read are lost ({reason})",
+            file=info.path.name, mark=mark, reason=file.damage,
+        )  # fmt: skip
 
 
-def _errors_of(db: sqlite3.Connection, batch_id: int) -> list[Mapping[str, object]]:
-    rows = db.execute(
-        "SELECT item_index, field, reason FROM rejected_results WHERE batch_id = ? ORDER BY id LIMIT ?",
-        (batch_id, MOST_ERRORS),
-    )
-    return [item_error(index, name, reason) for index, name, reason in rows]
+class _Readable:
+    """A result file that is read as far as it can be."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.damage = ""
+        """What SQLite says of it, if it is damaged."""
+
+    def rows(self, queries: Sequence[str], parameter: int) -> Iterator[Any]:
+        """What the first of the queries finds; where it meets damage, the next ones, each as far as it can read."""
+        for query in queries:
+            try:
+                yield from self._db.execute(query, (parameter,))
+                return
+            except sqlite3.DatabaseError as error:
+                if not _is_of_the_file(error):
+                    raise
+                self.damage = str(error)
+
+
+def _is_of_the_file(error: sqlite3.DatabaseError) -> bool:
+    """Whether it is a page of this file that cannot be read, for SQLite or for the disk."""
+    unread = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
+    return kind_of(error) is Kind.DAMAGED or error.sqlite_errorcode in unread

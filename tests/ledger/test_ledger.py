@@ -15,8 +15,10 @@ from outputd.ledger import ledger
 from outputd.ledger.lessons import Lesson, UsedKey, key_name
 from outputd.sqlite.errors import NewerFile
 from tests.kit.bench import Bench
+from tests.kit.damage import spoil_leaf
+from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, many_hops, rows_of
-from tests.kit.pools import outcome
+from tests.kit.pools import inline, outcome
 
 
 def hop(ip: str, **more: Any) -> dict[str, Any]:
@@ -587,6 +589,84 @@ class MadeAnew(LedgerTest):
         self.bench.start()
         self.assertEqual(self.waiting(), ["10.0.0.1"])
         self.assertEqual(list(self.bench.directory.damaged()), ["hops.sqlite3.damaged"])
+
+
+class DamagedFiles(LedgerTest):
+    """Rule 18: a damaged result file costs its own rows that cannot be read, is named, and stops nothing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bench.post(a_trace(*many_hops(5000)), node="n", key="first")
+        self.damaged = self.bench.store.current.info.path
+        self.bench.outcome(self.bench.store.rotate())
+        self.bench.outcome(self.bench.store.finish_closed())
+        self.bench.post(a_trace(hop("10.9.9.9")), node="n", key="last")
+
+    def spoil(self, text: bytes = b"10.0.9.77") -> None:
+        spoil_leaf(self.damaged, text)
+        self.bench.directory.ledger.unlink()
+
+    def assert_learnt(self, log: list[str], bench: Bench) -> None:
+        known = set(self.waiting(bench, 9999))
+        self.assertTrue({"10.0.0.0", "10.0.19.135", "10.9.9.9"} <= known)
+        self.assertNotIn("10.0.9.77", known)
+        self.assertGreater(len(known), 4500)
+        self.assertEqual(sum(f"{self.damaged.name} is damaged" in line for line in log), 1, log)
+        self.assertEqual([path.name for path in bench.path.glob("*.damaged*")], [])
+        for key, items in (("first", many_hops(5000)), ("last", [hop("10.9.9.9")])):
+            self.assertTrue(bench.post(a_trace(*items), node="n", key=key).json.get("duplicate"), key)
+
+    def test_at_a_start(self) -> None:
+        """Rule 18: with a ledger that was deleted, as in a restore."""
+        self.bench.stop()
+        self.spoil()
+        with said() as log:
+            self.bench.start()
+        self.assert_learnt(log, self.bench)
+        with said() as log:
+            self.restart()
+        self.assertEqual([line for line in log if "damaged" in line], [], "it is read once")
+
+    def test_while_running(self) -> None:
+        """Rule 9: else every POST is 503."""
+        self.spoil()
+        with said() as log:
+            self.bench.outcome(self.bench.ledger.reopen(self.bench.store.files, self.bench.feedable, inline))
+        self.assert_learnt(log, self.bench)
+
+    def test_one_of_which_nothing_can_be_read_while_running(self) -> None:
+        """Rule 9."""
+        self.damaged.write_bytes(b"no database" * 1000)
+        self.bench.directory.ledger.unlink()
+        with said() as log:
+            self.bench.outcome(self.bench.ledger.reopen(self.bench.store.files, self.bench.feedable, inline))
+        self.assertEqual(sum(f"{self.damaged.name} is damaged" in line for line in log), 1, log)
+        self.assertEqual(self.waiting(), ["10.9.9.9"])
+        self.assertEqual(self.bench.post(a_result()).status, 200)
+
+    def test_one_that_is_gone_while_running(self) -> None:
+        """Rule 9: as after the whole directory was removed."""
+        self.damaged.unlink()
+        self.bench.directory.ledger.unlink()
+        with said() as log:
+            self.bench.outcome(self.bench.ledger.reopen(self.bench.store.files, self.bench.feedable, inline))
+        self.assertEqual(sum(f"{self.damaged.name} is gone" in line for line in log), 1, log)
+        self.assertEqual(self.bench.post(a_result()).status, 200)
+
+    def test_after_a_kill_with_a_damaged_newest_file(self) -> None:
+        """Rule 18: what the ledger has not heard yet is read from it as far as it can be."""
+        slow(self.bench)
+        self.damaged = self.bench.store.current.info.path
+        self.bench.posting(a_trace(*many_hops(5000, 10_000)), node="n", key="newest")
+        left = self.crash()
+        left.stop()
+        self.bench = left
+        left.directory.ledger.unlink()
+        spoil_leaf(left.path / self.damaged.name, b"10.0.50.")
+        with said() as log:
+            left.start()
+        self.assertIn("10.0.39.20", self.waiting(left, 99_999))
+        self.assertEqual(sum(f"{self.damaged.name} is damaged" in line for line in log), 1, log)
 
 
 class FailingDelivery(LedgerTest):
