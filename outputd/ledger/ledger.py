@@ -128,13 +128,13 @@ class Ledger:
             make_empty(self._path)
         with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as db:
             self._prepare(db)
-            last = max((info.next_ids[1] for info in files), default=1) - 1
+            last = max((info.next_ids.batch for info in files), default=1) - 1
             db.execute("UPDATE mark SET batch_id = min(batch_id, ?)", (last,))
             mark, self.known = db.execute("SELECT batch_id, known FROM mark").fetchone()
             self._mark = mark
             self._last_batch_id = max(self._last_batch_id, mark)
             for info in files:
-                if info.next_ids[1] - 1 > mark:
+                if info.next_ids.batch - 1 > mark:
                     lessons = list(lessons_of(info, mark, feedable, self._now() - KEYS_LIVE_S))
                     _log.info("reading {file} again from batch {mark} on", file=info.path.name, mark=mark + 1)
                     learnt = self._commit(db, lessons)

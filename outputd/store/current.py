@@ -20,7 +20,7 @@ class Current:
     def __init__(self, info: FileInfo, limits: Limits, open_pool: OpenPool, opened_s: float) -> None:
         self.info = info
         self.opened_s = opened_s
-        self.last_batch_id = info.next_ids[1] - 1
+        self.last_batch_id = info.next_ids.batch - 1
         self.created_s = timestamps.seconds(info.created_at)
         self.size_bytes = size_of(info.path)
         self._identity = identity_of(info.path)

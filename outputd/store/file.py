@@ -13,6 +13,7 @@ from outputd.sqlite.connections import pragma, reading, uri
 from outputd.sqlite.errors import Damaged, NewerFile, kind_of
 from outputd.sqlite.files import journal_of, make_empty
 from outputd.store.directory import DataDir
+from outputd.store.ids import Ids
 
 APPLICATION_ID = 0x6F757470  # "outp"
 SCHEMA_VERSION = 1
@@ -21,12 +22,12 @@ _PAGE_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """What a result file says of itself; ids in the order result, batch, hop."""
+    """What a result file says of itself."""
 
     path: Path
     sequence: int
     created_at: str
-    next_ids: tuple[int, int, int]
+    next_ids: Ids
 
 
 def bears_our_mark(path: Path) -> bool:
@@ -58,8 +59,8 @@ def describe(path: Path) -> FileInfo:
             # locked, or not to be opened: that says nothing of what it holds
             raise sqlite3.OperationalError(f"{path.name}: {error}") from error
         raise Damaged(str(error)) from None
-    result, batch, hop = (max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True))
-    return FileInfo(path, sequence, created_at, (result, batch, hop))
+    ids = Ids(*(max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True)))
+    return FileInfo(path, sequence, created_at, ids)
 
 
 def ours(directory: DataDir) -> tuple[list[FileInfo], dict[Path, str]]:
@@ -87,7 +88,7 @@ def _roll_back(path: Path) -> None:
                 raise Damaged(str(error)) from None
 
 
-def create(directory: DataDir, sequence: int, next_ids: tuple[int, int, int], created_at: str, now_s: float) -> Path:
+def create(directory: DataDir, sequence: int, next_ids: Ids, created_at: str, now_s: float) -> Path:
     """Make an empty result file aside and give it its name when it is whole and on disk."""
     made = directory.temporary("new")
     schema = importlib.resources.files("outputd.store").joinpath("schema/1.sql").read_text()
@@ -105,12 +106,12 @@ def create(directory: DataDir, sequence: int, next_ids: tuple[int, int, int], cr
         made.unlink(missing_ok=True)
 
 
-def begin(db: sqlite3.Connection, next_ids: tuple[int, int, int]) -> None:
+def begin(db: sqlite3.Connection, next_ids: Ids) -> None:
     """Keep in a new file that older files end before these ids: it must hold when the older ones are gone."""
     db.execute("UPDATE result_file SET first_id=?, first_batch_id=?, first_hop_id=?", next_ids)
 
 
-def begin_at(path: Path, next_ids: tuple[int, int, int]) -> None:
+def begin_at(path: Path, next_ids: Ids) -> None:
     """See begin, for a file that no connection has open."""
     with contextlib.closing(sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous=FULL")

@@ -23,6 +23,7 @@ from outputd.store import file as resultfile
 from outputd.store.current import Current
 from outputd.store.directory import DataDir
 from outputd.store.file import FileInfo
+from outputd.store.ids import Ids, furthest
 from outputd.store.limits import Limits
 from outputd.store.rescue import rescue
 from outputd.store.writer import Written
@@ -57,7 +58,7 @@ class Store:
         self._files: list[FileInfo] = []
         self._unfinished: set[Path] = set()
         self._current: Current | None = None
-        self._next_ids = (1, 1, 1)
+        self._next_ids = Ids()
         self._rotating = DeferredLock()
         self._finishing = DeferredLock()
         self._committed_at: float | None = None
@@ -73,9 +74,9 @@ class Store:
     def open(self) -> None:
         """Go on with the newest file, or begin the first one. Blocking, for the start. Raises NewerFile, OSError."""
         self._files, damaged = resultfile.ours(self._directory)
-        self._next_ids = _furthest(self._files)
+        self._next_ids = furthest(info.next_ids for info in self._files)
         for path, reason in damaged.items():
-            self._next_ids = _beyond(self._next_ids, size_of(path))
+            self._next_ids = self._next_ids.beyond(size_of(path))
             set_aside(path, reason)
         self._unfinished = {info.path for info in self._files[:-1]}
         if self._files and self._files[-1].next_ids != self._next_ids:  # a crash came between its making and its use
@@ -168,7 +169,7 @@ class Store:
         """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed."""
         result_id, batch_id, hop_id = self._next_ids
         batch.number(batch_id, result_id)
-        self._next_ids = (result_id + batch.accepted, batch_id + 1, hop_id)
+        self._next_ids = Ids(result_id + batch.accepted, batch_id + 1, hop_id)
         return self._turns.add(batch)
 
     async def prove(self) -> None:
@@ -206,7 +207,7 @@ class Store:
         current.size_bytes = written.size_bytes
         if batches:
             current.last_batch_id = batches[-1].id
-        self._next_ids = (*self._next_ids[:2], written.next_hop_id)  # SQLite counts hops as they are written
+        self._next_ids = self._next_ids._replace(hop=written.next_hop_id)  # SQLite counts hops as they are written
         self._observe(written, len(batches))
         return written
 
@@ -232,7 +233,7 @@ class Store:
                 raise
             self._closing.add(old.info.path)
             self._current = new
-            ended = replace(old.info, next_ids=(self._next_ids[0], old.last_batch_id + 1, self._next_ids[2]))
+            ended = replace(old.info, next_ids=self._next_ids._replace(batch=old.last_batch_id + 1))
             self._files = [*(ended if other is old.info else other for other in self._files), info]
             old.info = ended
             self._turns.release()
@@ -317,7 +318,7 @@ class Store:
         failure: OSError | None = None
         async with self._rotating:
             for info in self.excess:
-                if info.next_ids[1] - 1 > kept:
+                if info.next_ids.batch - 1 > kept:
                     continue
                 try:
                     await self._brief(self._directory.remove, info.path)
@@ -359,14 +360,3 @@ def _say_that_it_works(seconds: float) -> None:
 
 def _weigh(item: Batch | None) -> int:
     return 0 if item is None else item.cells
-
-
-def _beyond(ids: tuple[int, int, int], size_bytes: int) -> tuple[int, int, int]:
-    """Ids that no row of an unreadable file of this size can have: each takes more than 16 bytes."""
-    most = size_bytes // 16
-    return ids[0] + most, ids[1] + most, ids[2] + most
-
-
-def _furthest(files: Sequence[FileInfo]) -> tuple[int, int, int]:
-    ids = [info.next_ids for info in files] or [(1, 1, 1)]
-    return max(i[0] for i in ids), max(i[1] for i in ids), max(i[2] for i in ids)

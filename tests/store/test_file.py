@@ -18,10 +18,12 @@ from outputd.sqlite.files import wal_of
 from outputd.store import file as resultfile
 from outputd.store.directory import DataDir
 from outputd.store.file import create, describe, finish, ours
+from outputd.store.ids import Ids
 from outputd.store.writer import Writer, prepare
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.makers import a_result, a_trace
 
+FIRST = Ids()
 CREATED = "2026-01-07 22:30:45"
 
 
@@ -31,7 +33,7 @@ class FileTest(SynchronousTestCase):
         self.path.mkdir()
         self.directory = DataDir(self.path)
 
-    def create(self, sequence: int = 1, next_ids: tuple[int, int, int] = (1, 1, 1)) -> Path:
+    def create(self, sequence: int = 1, next_ids: Ids = FIRST) -> Path:
         return create(self.directory, sequence, next_ids, CREATED, EPOCH)
 
     def change(self, path: Path, script: str) -> None:
@@ -176,14 +178,14 @@ class Schema(FileTest):
 class Making(FileTest):
     def test_a_file_that_cannot_be_made_leaves_nothing(self) -> None:
         bad: Any = None
-        self.assertRaises(sqlite3.IntegrityError, create, self.directory, bad, (1, 1, 1), CREATED, EPOCH)
+        self.assertRaises(sqlite3.IntegrityError, create, self.directory, bad, FIRST, CREATED, EPOCH)
         self.assertEqual(os.listdir(self.path), [])
 
     def test_a_file_says_its_place_in_the_order_its_creation_and_its_next_ids(self) -> None:
         """Rules 11 and 12: what the name says is not asked."""
-        path = self.create(7, (100, 20, 300))
+        path = self.create(7, Ids(100, 20, 300))
         moved = path.rename(self.path / "results_2099-01-01_00-00-00-copy.db")
-        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, (100, 20, 300)))
+        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, Ids(100, 20, 300)))
 
     def test_files_are_ordered_by_what_they_say_and_never_by_name_or_time(self) -> None:
         """Rule 11."""

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.sqlite.connections import reading
 from outputd.sqlite.table import Table
+from outputd.store.ids import Ids
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace
 from tests.store.test_file import FileTest, _started
@@ -91,7 +92,7 @@ class Writing(FileTest):
 
     def test_ids_of_hops_begin_where_the_file_says(self) -> None:
         """Rule 12."""
-        db, writer = self.writer(self.create(2, (10, 5, 100)))
+        db, writer = self.writer(self.create(2, Ids(10, 5, 100)))
         for number in (5, 6):
             batch = self.bench.batch(a_trace({"ttl": 1}, {"ttl": 2}))
             batch.number(number, number + 5)
