@@ -201,8 +201,8 @@ class Usage:
             proc = Path("/proc") / str(waiting.pop())
             try:
                 usage.cpu_s += _cpu(proc / "stat")
-                usage.peak_rss_bytes += _number(proc / "status", "VmHWM:") * 1024
-                usage.written_bytes += _number(proc / "io", "write_bytes:")
+                usage.peak_rss_bytes += number_of(proc / "status", "VmHWM:") * 1024
+                usage.written_bytes += number_of(proc / "io", "write_bytes:")
                 for task in (proc / "task").iterdir():
                     usage.threads[task.name] = _cpu(task / "stat")
                     waiting += map(int, (task / "children").read_text().split())
@@ -222,7 +222,8 @@ def _cpu(stat: Path) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _number(path: Path, name: str) -> int:
+def number_of(path: Path, name: str) -> int:
+    """The number behind a name in a file of /proc, 0 without it."""
     return next((int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(name)), 0)
 
 

@@ -159,7 +159,7 @@ class Service:
     @property
     def rss_mib(self) -> float:
         """Memory that is resident now."""
-        return load._number(Path(f"/proc/{self.pid}/status"), "VmRSS:") / 1024
+        return load.number_of(Path(f"/proc/{self.pid}/status"), "VmRSS:") / 1024
 
     @property
     def peak_mib(self) -> float:

@@ -68,6 +68,11 @@ class Collector:
             if users > 1:
                 self._locks[name] = lock, users - 1
 
+    @property
+    def keys_in_use(self) -> int:
+        """Idempotency-Keys with which a POST is under way."""
+        return len(self._locks)
+
     async def _store_once(self, body: bytes, sender: Sender, name: bytes) -> Answer:
         used = await self._ledger.used(name)
         if used is None:

@@ -31,7 +31,7 @@ _NEVER_FED: Final = (
 #
 # Where the registry says N/A, False is kept: 6to4 (2002::/16, and its relays) and Teredo (2001::/32) reach whatever
 # IPv4 address lies in them, over tunnels that are no longer run, and ORCHID (2001:10::/28) has been withdrawn.
-_SPECIAL_PURPOSE: Final = {
+SPECIAL_PURPOSE: Final = {
     "0.0.0.0/8": False,  # this network
     "10.0.0.0/8": False,  # private use
     "100.64.0.0/10": False,  # shared address space (CGNAT)
@@ -124,8 +124,8 @@ def _translated(block: str) -> str:
 
 
 _NAT64: Final = "64:ff9b::"
-_SPECIAL: Final = [block for block, reachable in _SPECIAL_PURPOSE.items() if not reachable]
-_REACHABLE: Final = [block for block, reachable in _SPECIAL_PURPOSE.items() if reachable]
+_SPECIAL: Final = [block for block, reachable in SPECIAL_PURPOSE.items() if not reachable]
+_REACHABLE: Final = [block for block, reachable in SPECIAL_PURPOSE.items() if reachable]
 # RFC 6052, 3.1: no IPv4 address that is not global may stand behind the well-known prefix of NAT64. Routers behind a
 # translator show themselves so all the same (64:ff9b::10.0.0.1); the Internet cannot reach them.
 _NOT_BEHIND_NAT64: Final = [_translated(block) for block in (*_NEVER_FED, *_SPECIAL) if ":" not in block]

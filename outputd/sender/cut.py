@@ -151,7 +151,7 @@ def _array(stream: BinaryIO, position: Callable[[], int]) -> Iterator[Body]:
         batch.clear()
         return made
 
-    items = _Items(stream)
+    items = Items(stream)
     while True:
         try:
             item = items.next()
@@ -177,7 +177,7 @@ def _past_space(text: str, at: int) -> int:
     return at
 
 
-class _Items:
+class Items:
     """The items of an array, verbatim: Python's decoder only finds where each one ends."""
 
     def __init__(self, stream: BinaryIO) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 VERSION: Final = 1
-_MOST_LINES: Final = 20_000
+MOST_LINES: Final = 20_000
 
 
 class CannotResume(Exception):
@@ -84,7 +84,8 @@ class Journal:
                 self._resume(head)
             self.was_in_doubt_since = path.stat().st_mtime if self.head.in_doubt else None
             self.head.in_doubt = not self.head.whole
-            self._file = self._begun()
+            self.file = self._begun()
+            """Open, and locked for as long as it is."""
         finally:
             if held is not None:
                 held.close()
@@ -99,22 +100,22 @@ class Journal:
 
     def settle(self, settled: Settled) -> None:
         """Write down what became of a body. A kill after this returns costs nothing, a power cut after `sync`."""
-        self._file.write(msgspec.json.encode(settled) + b"\n")
+        self.file.write(msgspec.json.encode(settled) + b"\n")
         self._count(settled)
         self._lines += 1
-        if self._lines >= _MOST_LINES:
+        if self._lines >= MOST_LINES:
             self._rewrite()
 
     def sync(self) -> None:
         """Make all of it durable."""
-        os.fsync(self._file.fileno())
+        os.fsync(self.file.fileno())
 
     def close(self, in_doubt: bool, whole: bool) -> None:
         """Write the last head; the journal stays, and says whether all was sent."""
         self.head.whole = whole
         self.head.in_doubt = not whole and (in_doubt or self.was_in_doubt_since is not None)
         self._rewrite()
-        self._file.close()
+        self.file.close()
 
     def _resume(self, wanted: Head) -> None:
         content = self._path.read_bytes()
@@ -150,7 +151,7 @@ class Journal:
             head.next += 1
 
     def _rewrite(self) -> None:
-        old, self._file = self._file, self._begun()
+        old, self.file = self.file, self._begun()
         old.close()
 
     def _begun(self) -> FileIO:

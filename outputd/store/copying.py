@@ -49,7 +49,7 @@ def open_closed(path: Path, known: tuple[Stamp, bytes] | None) -> Opened:
     try:
         state = os.fstat(handle)
         stamp = stamp_of(state)
-        digest = known[1] if known is not None and known[0] == stamp else _digest(handle)
+        digest = known[1] if known is not None and known[0] == stamp else digest_of(handle)
     except BaseException:
         os.close(handle)
         raise
@@ -92,7 +92,8 @@ def copy_live(directory: DataDir, path: Path) -> Opened:
         Path(f"{target}-journal").unlink(missing_ok=True)
 
 
-def _digest(handle: int) -> bytes:
+def digest_of(handle: int) -> bytes:
+    """The SHA-256 of an open file."""
     digest = hashlib.sha256()
     at = 0
     while chunk := os.pread(handle, 1 << 20, at):

@@ -66,7 +66,7 @@ class Summary:
         """Take in some results more; whether there may be others. Raises sqlite3.Error and OSError, and can be
         called again whatever it raised."""
         try:
-            return self._step(self._opened())
+            return self._step(self.opened())
         except sqlite3.DatabaseError as error:
             if kind_of(error) is not Kind.DAMAGED:  # that says nothing of the file
                 raise
@@ -91,10 +91,11 @@ class Summary:
         """Close the file without WAL, the one that a crash left and no step has met included."""
         if self._db is None and wal_of(self.path).exists():
             with contextlib.suppress(sqlite3.Error, OSError):
-                self._opened()
+                self.opened()
         self.close()
 
-    def _opened(self) -> sqlite3.Connection:
+    def opened(self) -> sqlite3.Connection:
+        """The one connection, to a file that is made anew when there is none."""
         if self._db is not None and self.is_there:
             return self._db
         self.close()
@@ -121,7 +122,7 @@ class Summary:
                     file=self.path.name, found=marks[1], wanted=SCHEMA_VERSION,
                 )  # fmt: skip
                 self.remove()
-                return self._opened()
+                return self.opened()
             schema = importlib.resources.files("outputd.summary").joinpath(f"schema/{SCHEMA_VERSION}.sql").read_text()
             mark = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}"
             db.executescript(f"BEGIN; {schema}; {mark}; COMMIT;")

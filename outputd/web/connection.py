@@ -195,7 +195,7 @@ class Channel(http.HTTPChannel):
 
     def is_stuck(self, now_s: float) -> bool:
         """Whether nothing has come in for long, a request takes too long, or an answer lies unread too long."""
-        acked = _unread_progress(self)
+        acked = unread_progress(self)
         if acked != self.acked or acked < 0:
             self.acked, self.acked_since = acked, now_s
         request = self.requests[-1] if self.requests else None
@@ -238,7 +238,7 @@ def has_more(channel: Channel) -> bool:
         return False
 
 
-def _unread_progress(channel: Channel) -> int:
+def unread_progress(channel: Channel) -> int:
     """Bytes that the other side has acknowledged while more wait for it; -1 when nothing waits or nobody can tell."""
     handle = socket_of(channel)
     if handle is None or handle.family not in (socket.AF_INET, socket.AF_INET6):

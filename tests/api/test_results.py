@@ -661,7 +661,6 @@ class SlowSenders(SynchronousTestCase):
         self.clock = Clock()
         self.resource = Answering(None)
         self.site = a_site(self.clock, self.resource)
-        self.addCleanup(self.site._sweeping.stop)
         self.channel = self.site.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
         assert self.channel is not None
         self.transport = StringTransport()
@@ -741,7 +740,6 @@ class SlowReaders(TestCase):
         self.site = a_site(self.clock, resource)
         port = REACTOR.listenTCP(0, self.site, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        self.addCleanup(self.site._sweeping.stop)
         # A receive buffer of a fixed size, so that the kernel does not read on for a reader that does not.
         handle = socket.socket()
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)

@@ -510,7 +510,7 @@ class Keys(CollectorTest):
         for number in range(20):
             self.ok(self.body, Sender("n", "n", f"key-{number}"))
             self.refused(400, b"", Sender("n", "n", f"other-{number}"))
-        self.assertEqual(self.it.collector._locks, {})
+        self.assertEqual(self.it.collector.keys_in_use, 0)
 
 
 class Failures(CollectorTest):

@@ -143,9 +143,9 @@ class News(PagesTest):
 
     def test_listening_is_no_silence_that_the_site_ends(self) -> None:
         _, transport = self.listen()
+        self.site.startFactory()
         for _ in range(2000):
             self.bench.clock.advance(1)
-            self.site._sweep()
         self.assertFalse(transport.disconnecting or transport.disconnected)
         self.assertGreater(len(events(transport.value())), 1900)
 

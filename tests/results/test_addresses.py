@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.results.addresses import canonical, packed, unpacked
-from outputd.results.hop_policy import _SPECIAL_PURPOSE
+from outputd.results.hop_policy import SPECIAL_PURPOSE
 
 SAMPLES = 3000
 
@@ -22,7 +22,7 @@ def some_addresses(seed: int) -> list[IPv4Address | IPv6Address]:
         found.append(IPv6Address(source.getrandbits(128)))
         groups = [source.choice((0, 0, 1, 0xFFFF, source.getrandbits(16))) for _ in range(8)]
         found.append(IPv6Address(b"".join(group.to_bytes(2, "big") for group in groups)))
-    for block in _SPECIAL_PURPOSE:
+    for block in SPECIAL_PURPOSE:
         network = ip_network(block)
         first, last = int(network.network_address), int(network.broadcast_address)
         kind = type(network.network_address)

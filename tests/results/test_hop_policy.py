@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.results.addresses import canonical
-from outputd.results.hop_policy import _SPECIAL_PURPOSE, FEED_ALL, FEED_PUBLIC, feedable
+from outputd.results.hop_policy import FEED_ALL, FEED_PUBLIC, SPECIAL_PURPOSE, feedable
 from tests.results.test_addresses import some_addresses
 
 
@@ -101,7 +101,7 @@ class Feeding(SynchronousTestCase):
     def test_public_follows_the_most_specific_block_of_the_registries(self) -> None:
         """Rule 17: RFC 8190; outside of the blocks what is global unicast is fed, and nothing else."""
         may_be_fed = feedable(FEED_PUBLIC)
-        table = [(ip_network(block), reachable) for block, reachable in _SPECIAL_PURPOSE.items()]
+        table = [(ip_network(block), reachable) for block, reachable in SPECIAL_PURPOSE.items()]
         unicast = (
             ip_network("0.0.0.0/1"),
             ip_network("128.0.0.0/2"),

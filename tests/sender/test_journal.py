@@ -20,7 +20,7 @@ class JournalTests(FileTests):
 
     def dropped(self, journal: Journal) -> None:
         """As a kill -9 leaves it: the lock ends with the process."""
-        journal._file.close()
+        journal.file.close()
 
     def test_a_kill_costs_nothing(self) -> None:
         journal = self.journal()
@@ -44,7 +44,7 @@ class JournalTests(FileTests):
             self.dropped(again)
 
     def test_it_stays_small(self) -> None:
-        self.patch(journal_module, "_MOST_LINES", 10)
+        self.patch(journal_module, "MOST_LINES", 10)
         journal = self.journal()
         for number in range(1000):
             journal.settle(Settled(number, 1))

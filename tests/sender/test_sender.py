@@ -274,7 +274,7 @@ class SenderTests(FileTests):
 
     def test_a_disk_that_fails_ends_it(self) -> None:
         def answer(_: bytes) -> Response:
-            self.journal._file.close()
+            self.journal.file.close()
             return Response()
 
         self.service.answer = answer

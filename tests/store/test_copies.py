@@ -301,13 +301,13 @@ class ClosedFile(CopiesTest):
         files = [self.rotated() for _ in range(3)]
         self.bench.outcome(self.bench.store.finish_closed())
         digested: list[int] = []
-        digest = copying._digest
+        digest = copying.digest_of
 
         def counted(handle: int) -> bytes:
             digested.append(handle)
             return digest(handle)
 
-        self.patch(copying, "_digest", counted)
+        self.patch(copying, "digest_of", counted)
         readers = [outcome(self.copies.closed(path)) for _ in range(30) for path in files]
         self.assertEqual((3, 3), (len(digested), len({reader.copy.handle for reader in readers})))
         for reader in readers:

@@ -416,10 +416,18 @@ class Ids(StoreTest):
     def test_hop_ids_outlive_a_kill_between_the_making_of_a_file_and_its_use(self) -> None:
         """Rules 11 and 12: the old file went on meanwhile, so the new one knows only where it began."""
         self.bench.keep(a_trace({"ttl": 1, "ip": "10.0.0.1"}))
-        made = self.bench.store._create(2)
+        names = self.names()
+
+        async def killed_once_it_is_made(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            work(*args, **kwargs)
+            await Deferred[None]()
+
+        self.bench.store_thread = killed_once_it_is_made
+        self.assertNoResult(started(self.bench.store.rotate()))
+        (made,) = {*self.names()} - {*names}
         self.bench.keep(a_trace({"ttl": 1, "ip": "10.0.0.2"}, {"ttl": 1, "ip": "10.0.0.3"}))
         left = self.bench.crashed(Path(self.mktemp()))
-        self.assertEqual(left.store.current.info.path.name, made.path.name)
+        self.assertEqual(left.store.current.info.path.name, made)
         left.keep(a_trace({"ttl": 1, "ip": "10.0.0.4"}))
         self.assertEqual(sorted(rows_of(left.path, "SELECT id FROM traceroute_hops")), [(1,), (2,), (3,), (4,)])
 

@@ -99,7 +99,7 @@ class KeepingUpTests(TestCase):
         step = self.summary.step
 
         def step_on_a_full_disk() -> bool:
-            db = self.summary._opened()
+            db = self.summary.opened()
             db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0]}").fetchone()
             return step()
 

@@ -89,7 +89,7 @@ POINTS: dict[str, Callable[[Passed], None]] = {
     "a file is pruned": lambda passed: _around(DataDir, "remove", after=passed),
     "the summary has taken a step": lambda passed: _around(Summary, "step", after=passed),
     "a dump is copied, not sent": lambda passed: _around(copying, "copy_live", after=passed),
-    "a dump's digest is to be made": lambda passed: _around(copying, "_digest", before=passed),
+    "a dump's digest is to be made": lambda passed: _around(copying, "digest_of", before=passed),
 }
 
 

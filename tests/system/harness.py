@@ -127,7 +127,7 @@ class Outputd:
 
     def ready(self) -> Outputd:
         """Return once it is ready."""
-        wait_until(self._is_ready, f"outputd ready\n{self.log}")
+        wait_until(self.is_ready, f"outputd ready\n{self.log}")
         return self
 
     def refused(self, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -205,7 +205,7 @@ class Outputd:
         stats: dict[str, Any] = self.get("/stats").json
         return stats
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         code = self.process.poll()
         if code is not None:
             raise AssertionError(f"outputd ended with {code} instead of starting:\n{self.log}")

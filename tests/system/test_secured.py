@@ -46,7 +46,7 @@ class Secured(SystemTest):
             f"--input-ca={self.place}/ca.pem", f"--input-token-file={self.written('theirs', self.theirs)}",
         )  # fmt: skip
         self.addCleanup(outputd.kill)
-        outputd._is_ready = lambda: "results go to" in outputd.log  # type: ignore[method-assign]  # it asks in plain HTTP
+        outputd.is_ready = lambda: "results go to" in outputd.log  # type: ignore[method-assign]  # it asks in plain HTTP
         return outputd.start()
 
     def send(self, outputd: Outputd, file: Path, token: str) -> subprocess.CompletedProcess[str]:
@@ -87,7 +87,7 @@ class Secured(SystemTest):
         """Neither when it comes before the first one, nor when the file is broken by turns."""
         good = line_of(Holder("node", "graz"), self.node)
         outputd = self.outputd(f"--tokens-file={self.tokens}")
-        outputd._is_ready = lambda: "results go to" in outputd.log  # type: ignore[method-assign]  # /stats wants a token
+        outputd.is_ready = lambda: "results go to" in outputd.log  # type: ignore[method-assign]  # /stats wants a token
         outputd.start()
         outputd.send(signal.SIGHUP)
         load = Load(HOST, outputd.port, Source(35), 4, headers={"Authorization": f"Bearer {self.node}"})

@@ -23,7 +23,7 @@ from outputd.intake.admission import Admission
 from outputd.security.access import Access
 from outputd.security.certificates import Certificates
 from outputd.web.answers import Answer, as_json
-from outputd.web.connection import Channel, OneTooMany
+from outputd.web.connection import Channel, OneTooMany, unread_progress
 from outputd.web.request import CappedRequest, answered
 from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
@@ -371,12 +371,10 @@ class SlowReaders(TestCase):
 
     async def quiet(self) -> None:
         """Return when the kernel of the other side has taken all it will."""
-        from outputd.web.connection import _unread_progress  # noqa: PLC0415  # the one thing that tells
-
         (channel,) = self.site.channels
         before, same = -2, 0
         while same < 20:
-            now = _unread_progress(channel)
+            now = unread_progress(channel)
             same, before = (same + 1 if now == before and now >= 0 else 0), now
             await eventually(lambda: True)
             await self.tick()
