@@ -16,9 +16,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
-import treq
 from klein import Klein
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
@@ -28,30 +27,25 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater, react
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 from twisted.web.server import Site
 
-from outputd.client.agent import in_words
+from outputd.client.agent import http_client
+from outputd.client.exchange import Poster, content_of, posted
+from outputd.client.reply import Reply, reply_of
 from outputd.client.urls import as_treq_takes_it
+from outputd.client.words import in_words
 from outputd.demo.internet import VANTAGE_POINTS, Result, World
 from outputd.process.loops import Every
 from outputd.process.trouble import Trouble
 
-_ANSWER_S = 10.0
 _START_S = 15.0
 _FIRST_TARGETS = 4
 _A_POST = 8
 _ODD_POST = 12  # one post in so many has an item that is no result
 _SHOWN = 3
 _GREEN, _YELLOW, _RED, _DIM = "32", "33", "31", "2"
-
-
-class Client(Protocol):
-    """What the nodes need of a treq HTTPClient."""
-
-    def post(self, url: Any, /, *, data: bytes, headers: Any, timeout: float) -> Deferred[Any]:
-        """Post `data`."""
 
 
 class Board:
@@ -75,7 +69,7 @@ class Board:
 class Demo:
     """input_service and the nodes: what one is given, the others measure."""
 
-    def __init__(self, world: World, http: Client, url: str, board: Board, now: Callable[[], float]) -> None:
+    def __init__(self, world: World, http: Poster, url: str, board: Board, now: Callable[[], float]) -> None:
         self._world = world
         self._http = http
         self._url = as_treq_takes_it(url)
@@ -126,16 +120,19 @@ class Demo:
         self._posts += 1
         results = self.results(node)
         sent = [*results, {"ip": "no address", "sent": 4}] if self._posts % _ODD_POST == 0 else results
-        headers = {"Content-Type": ["application/json"], "X-Ping-Node": [node]}
+        headers = Headers({"Content-Type": ["application/json"], "X-Ping-Node": [node]})
         try:
             body = json.dumps(sent).encode()
-            response = await self._http.post(self._url, data=body, headers=headers, timeout=_ANSWER_S)
-            answer = json.loads(await treq.content(response))
+            response = await posted(self._http, self._url, body, headers)
+            reply = reply_of(response.code, await content_of(response), len(sent))
         except Exception as error:
             self._away.begin(in_words(error))
             return
+        if response.code >= 500:
+            self._away.begin(f"it answers {response.code}")
+            return
         self._away.end()
-        self._say_answer(node, results, response.code, answer)
+        self._say_answer(node, results, response.code, reply)
 
     def results(self, node: str) -> list[Result]:
         """A few measurements: targets that nobody has measured yet first, then any."""
@@ -144,22 +141,20 @@ class Demo:
         return [self._world.measure(node, target, self._now()) for target in dict.fromkeys(fresh + others)]
 
     def _say_away(self, reason: str) -> None:
-        self._board.line("nodes", f"no answer from {self._url}: {reason}", colour=_RED)
+        self._board.line("nodes", f"{self._url} takes no results: {reason}", colour=_RED)
 
     def _say_back(self, seconds: float) -> None:
-        self._board.line("nodes", f"answered again, after {seconds:.0f} s", colour=_GREEN)
+        self._board.line("nodes", f"results are taken again, after {seconds:.0f} s", colour=_GREEN)
 
-    def _say_answer(self, node: str, results: list[Result], status: int, answer: Any) -> None:
-        received = answer.get("received", 0) if isinstance(answer, dict) else 0
-        rejected = answer.get("rejected", 0) if isinstance(answer, dict) else 0
+    def _say_answer(self, node: str, results: list[Result], status: int, reply: Reply) -> None:
         lost = sum(result["received"] < result["sent"] for result in results)
         hops = sum(len(result["traceroute"]["hops"]) for result in results)
-        self.counts["results"] += received
-        self.counts["rejected"] += rejected
-        what = f"{len(results):>2} results, {lost} with loss, {hops:>3} hops -> {status}, {received} stored"
-        if rejected:
-            what += f", {rejected} rejected"
-        colour = _RED if status != 200 else _YELLOW if rejected else ""
+        self.counts["results"] += reply.received
+        self.counts["rejected"] += reply.rejected
+        what = f"{len(results):>2} results, {lost} with loss, {hops:>3} hops -> {status}, {reply.received} stored"
+        if reply.rejected:
+            what += f", {reply.rejected} rejected"
+        colour = _RED if status != 200 else _YELLOW if reply.rejected else ""
         self._board.line(f"node {node}", what, f"{self.counts['results']:>7,} results", colour)
 
 
@@ -227,7 +222,7 @@ async def _run(reactor: Any, options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: reactor.callFromThread(stop))
     board = Board(sys.stdout)
-    http = HTTPClient(Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False)))
+    http = http_client(reactor)
     demo = Demo(World(options.seed), http, options.url, board, time.time)
     hops = serverFromString(reactor, f"tcp:{options.hops_port}:interface=127.0.0.1")
     try:
@@ -265,7 +260,7 @@ async def _up(reactor: Any, http: HTTPClient, health_port: int, stopped: Deferre
     while not stopped.called and reactor.seconds() < until:
         try:
             response = await http.get(f"http://127.0.0.1:{health_port}/ready", timeout=1)
-            await treq.content(response)
+            await content_of(response)
             if response.code == 200:
                 return
         except Exception:  # not yet

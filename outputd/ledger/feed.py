@@ -15,20 +15,21 @@ import json
 import random
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
-from hyperlink import URL
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from outputd.client.agent import EXCHANGE_S, drained, in_words
+from outputd.client.bounds import EXCHANGE_S
+from outputd.client.exchange import Poster, drained, posted
 from outputd.client.retry import LONGEST_RETRY_AFTER_S, backoff, retry_after
 from outputd.client.urls import as_treq_takes_it
+from outputd.client.words import in_words
 from outputd.process.log import Logger
 from outputd.process.trouble import Trouble
 
@@ -54,23 +55,6 @@ class Owed(Protocol):
 
     async def refused(self, address: str, status: int) -> None:
         """One of the last `waiting` is never to be posted again; durable when it returns."""
-
-
-class Poster(Protocol):
-    """What the feed needs of a treq HTTPClient."""
-
-    def post(
-        self,
-        url: str | URL,
-        /,
-        *,
-        data: bytes,
-        headers: Headers,
-        allow_redirects: bool,
-        unbuffered: bool,
-        reactor: Any,  # treq asks for more than it uses without a time-out of its own
-    ) -> Awaitable[IResponse]:
-        """Post `data` and fire with the answer when its headers are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +209,7 @@ class HopFeed(Service):
         headers = Headers({b"Content-Type": [b"application/json"]})
         if token := self._token():
             headers.setRawHeaders(b"Authorization", [f"Bearer {token}".encode()])
-        response = await self._http.post(
-            as_treq_takes_it(self._url),
-            data=body,
-            headers=headers,
-            allow_redirects=False,  # treq would turn the POST into a GET
-            unbuffered=True,  # or treq keeps the body
-            reactor=self._clock,
-        )
+        response = await posted(self._http, as_treq_takes_it(self._url), body, headers)
         await drained(response)
         return response
 

@@ -23,10 +23,10 @@ class Logger(TwistedLogger):
         super().emit(level, format, **{name: _harmless(value) for name, value in values.items()})
 
 
-def in_one_line(text: str) -> str:
+def in_one_line(text: str, most: int = _MOST) -> str:
     """The text with newlines, control characters and the like as Python would write them, cut when it is long."""
-    if len(text) > _MOST:
-        text = f"{text[:_MOST]}..."
+    if len(text) > most:
+        text = f"{text[:most]}..."
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

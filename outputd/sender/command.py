@@ -8,17 +8,18 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from hyperlink import URL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
-from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.iweb import IPolicyForHTTPS
 
 from outputd import __version__
+from outputd.client.agent import http_client
+from outputd.client.bounds import Bounds
 from outputd.client.urls import as_treq_takes_it
 from outputd.process.loops import Every
 from outputd.process.threads import Threads
@@ -29,15 +30,14 @@ from outputd.security.trust import Policy
 from outputd.sender.cut import Broken, examine
 from outputd.sender.journal import CannotResume, Journal, Refused, Totals
 from outputd.sender.outbox import Delivery, head_of
-from outputd.sender.progress import Screen
+from outputd.sender.progress import Screen, plain
 from outputd.sender.sender import Sender, Stopped, Target, duration
 
 ALL_STORED, NOT_ALL_STORED, CANNOT_START, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 128
 """Exit codes; to INTERRUPTED the number of the signal is added."""
 _KEYS_S = 12 * 3600.0
-_CONNECT_S = 10.0
+_CONNECT_S = 30.0  # its packets wait behind the bodies on a slow line
 _MOST_CONNECTIONS = 100
-_IDLE_CONNECTION_S = 20
 _PLAIN_EVERY_S = 10.0
 _BAR_EVERY_S = 0.2
 _DESCRIPTION = """\
@@ -99,7 +99,7 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--version", action="version", version=f"outputd-send {__version__}")
     options = parser.parse_intermixed_args(arguments, Options())
     if fault := _fault(options):
-        parser.exit(CANNOT_START, f"outputd-send: {fault} (outputd-send --help lists the flags)\n")
+        parser.exit(CANNOT_START, plain(f"outputd-send: {fault} (outputd-send --help lists the flags)") + "\n")
     return options
 
 
@@ -122,15 +122,6 @@ def _fault(options: Options) -> str:
     places = [options.state_of(file) for file in options.files]
     twice = next((place for place in places if places.count(place) > 1), None)
     return "" if twice is None else f"two files would share {twice}: send them one after the other"
-
-
-def http_client(reactor: Any, connections: int, policy: IPolicyForHTTPS) -> HTTPClient:
-    """A client that keeps its connections."""
-    pool = HTTPConnectionPool(reactor)
-    pool.maxPersistentPerHost = connections
-    pool.cachedConnectionTimeout = _IDLE_CONNECTION_S  # the service ends idle ones after 60 s
-    pool.retryAutomatically = False
-    return HTTPClient(Agent(reactor, policy, _CONNECT_S, pool=pool))
 
 
 def target_of(options: Options) -> Target:
@@ -248,7 +239,7 @@ class Command:
         if seconds:
             rate = stored / seconds
             lines.append(f"  {stored:,} results in this run, in {duration(seconds)} ({rate:,.0f} results/s)")
-        print("\n".join(lines), file=self._out, flush=True)
+        print(plain("\n".join(lines)), file=self._out, flush=True)
         return NOT_ALL_STORED if totals.rejected or totals.refused or broken else ALL_STORED
 
 
@@ -257,11 +248,11 @@ async def _run(reactor: Any, options: Options) -> None:
     try:
         target, policy = target_of(options), Policy(options.ca, options.cert, options.key)
     except Unusable as error:
-        print(f"outputd-send: {error}", file=sys.stderr)
+        print(plain(f"outputd-send: {error}"), file=sys.stderr)
         raise SystemExit(CANNOT_START) from None
     screen = Screen(sys.stderr, reactor.seconds)
     threads = Threads(reactor, "outputd-send", 1)
-    http = http_client(reactor, options.connections, policy)
+    http = http_client(reactor, policy, bounds=Bounds(connect_s=_CONNECT_S), keep=options.connections)
     command = Command(options, target, reactor, threads, http, screen, sys.stdout)
     await deferLater(reactor, 0)  # now the reactor has its own handlers, and ours come after
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -275,6 +266,8 @@ async def _run(reactor: Any, options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; ends the process."""
+    for stream in (sys.stdout, sys.stderr):
+        cast(TextIOWrapper, stream).reconfigure(errors="backslashreplace")  # a name may be no text in any encoding
     options = parse(sys.argv[1:] if arguments is None else arguments)
     react(lambda reactor: Deferred.fromCoroutine(_run(reactor, options)))
 

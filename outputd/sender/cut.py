@@ -59,6 +59,8 @@ class Body:
     data: bytes
     position: int
     """Bytes of the file, as it lies on the disk, that were read so far."""
+    items: int
+    """Results in it; its bytes where it is no JSON array, and none can say."""
     fault: str = ""
     """Why it cannot be sent at all; `data` is empty then."""
 
@@ -114,14 +116,23 @@ def _layout(name: str, stream: BinaryIO) -> Layout:
     return "array"
 
 
+def items_of(data: bytes) -> list[msgspec.Raw] | None:
+    """The items of a JSON array, None when it is none."""
+    try:
+        return msgspec.json.decode(data, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 def _lines(stream: BinaryIO, position: Callable[[], int]) -> Iterator[Body]:
     number = 0
     for line_number, (line, is_whole) in enumerate(_bounded_lines(stream), 1):
         where = f"line {line_number}"
         if not is_whole:
-            yield Body(number, where, b"", position(), f"the line is longer than {MOST_BODY_BYTES >> 20} MiB")
+            yield Body(number, where, b"", position(), 0, f"the line is longer than {MOST_BODY_BYTES >> 20} MiB")
         elif line:
-            yield Body(number, where, line, position())
+            items = items_of(line)
+            yield Body(number, where, line, position(), len(line) if items is None else len(items))
         else:
             continue
         number += 1
@@ -146,7 +157,7 @@ def _array(stream: BinaryIO, position: Callable[[], int]) -> Iterator[Body]:
     def body() -> Body:
         nonlocal number, sent, size
         where = f"items {sent} to {sent + len(batch) - 1}"
-        made = Body(number, where, b"[" + b",".join(batch) + b"]", position())
+        made = Body(number, where, b"[" + b",".join(batch) + b"]", position(), len(batch))
         number, sent, size = number + 1, sent + len(batch), 0
         batch.clear()
         return made

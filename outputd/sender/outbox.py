@@ -7,26 +7,14 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
-
-from outputd.sender.cut import CUT_BYTES, CUT_RESULTS, Body, Broken, Source, bodies
+from outputd.client.reply import Reply
+from outputd.process.log import in_one_line
+from outputd.sender.cut import CUT_BYTES, CUT_RESULTS, Body, Broken, Source, bodies, items_of
 from outputd.sender.journal import Head, Journal, Refused, Settled
 
 _SYNC_EVERY_S = 1.0
 _ZIP_LEVEL = 6
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """What an answer says, a problem included; only 2xx answers have a status in words."""
-
-    status: str | int
-    received: int = 0
-    rejected: int = 0
-    duplicate: bool = False
-    errors: list[dict[str, Any]] = []
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +39,7 @@ def head_of(source: Source, url: str, node: str) -> Head:
     """The head of a journal that begins with this file."""
     way = f"{source.digest} {source.layout} {CUT_RESULTS} {CUT_BYTES}"
     digest = hashlib.sha256(way.encode()).hexdigest()
-    return Head(file=source.path.name, digest=digest, url=url, node=node)
+    return Head(file=in_one_line(source.path.name), digest=digest, url=url, node=node)
 
 
 class Delivery:
@@ -110,7 +98,7 @@ class Delivery:
         self._journal.close(in_doubt, whole and not self.broken)
 
     def _keep(self, body: Body, key: str, said: dict[str, object], reply: Reply | None = None) -> None:
-        record = {"file": self._source.path.name, "where": body.where, **said}
+        record = {"file": in_one_line(self._source.path.name), "where": body.where, **said}
         self._refused.write(key, {**record, **_refused_part(body.data, reply)})
 
 
@@ -118,11 +106,10 @@ def _refused_part(data: bytes, reply: Reply | None) -> dict[str, object]:
     """The items that were named, when all were; else the body. As text where it is no JSON."""
     if not data:
         return {}
-    try:
-        items = msgspec.json.decode(data, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
+    items = items_of(data)
+    if items is None:
         return {"text": data.decode(errors="backslashreplace")}
     named = [error.get("index") for error in reply.errors] if reply is not None else []
     if reply is not None and 0 < reply.rejected == len(named):
-        items = [items[index] for index in named if isinstance(index, int) and 0 <= index < len(items)]
+        items = [items[index] for index in named if type(index) is int and 0 <= index < len(items)]
     return {"results": items}

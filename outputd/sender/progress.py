@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from typing import TextIO
 
+from outputd.process.log import in_one_line
 from outputd.sender.journal import Totals
 
 _BAR = 24
@@ -24,13 +25,13 @@ class Screen:
 
     def begin(self, name: str, stored: int) -> None:
         """The sending of a file begins."""
-        self._name = name
+        self._name = in_one_line(name)
         self._began = (self._seconds(), stored)
 
     def say(self, text: str) -> None:
-        """A line."""
+        """A line, or several."""
         self.clear()
-        print(text, file=self._out, flush=True)
+        print(plain(text), file=self._out, flush=True)
         self._draw()
 
     def progress(self, totals: Totals, position: int, size: int) -> None:
@@ -64,3 +65,8 @@ class Screen:
         if self._bar:
             self._out.write(self._bar)
             self._out.flush()
+
+
+def plain(text: str) -> str:
+    """Lines in which a terminal finds no order, whatever the names in them are."""
+    return "\n".join(in_one_line(line) for line in text.split("\n"))

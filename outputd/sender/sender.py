@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-import msgspec
-import treq
-from hyperlink import URL
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -18,12 +15,14 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from outputd import __version__
-from outputd.client.agent import in_words
+from outputd.client.exchange import Poster, content_of, posted
+from outputd.client.reply import Reply, reply_of
 from outputd.client.retry import LONGEST_RETRY_AFTER_S, backoff, retry_after
 from outputd.client.urls import as_treq_takes_it
+from outputd.client.words import in_words, told
 from outputd.process.threads import InThread
 from outputd.process.trouble import Trouble
-from outputd.sender.outbox import Delivery, Outcome, Parcel, Reply
+from outputd.sender.outbox import Delivery, Outcome, Parcel
 
 ANSWER_S: Final = 120.0
 """From the beginning of a POST to the end of its answer; then it is sent again, with its key."""
@@ -31,20 +30,12 @@ STOP_GRACE_S: Final = 10.0
 """What POSTs under way are given when the command is told to stop."""
 _MOST_AHEAD = 20_000  # bodies that are answered while an earlier one is not: the journal keeps their numbers
 _BETWEEN_LINES_S = 60.0  # a busy service answers some POSTs with 503 and others well
-_NAMED = 500  # characters of an answer that are shown
 _BODY_REFUSED = frozenset({400, 413, 422})
 _LATER = frozenset({408, 425, 429})
 
 
 class Stopped(Exception):
     """The sending ended before the file did; the text says why."""
-
-
-class Poster(Protocol):
-    """What the sender needs of a treq HTTPClient."""
-
-    def post(self, url: str | URL, /, *, data: bytes, headers: Headers, allow_redirects: bool) -> Awaitable[IResponse]:
-        """Post `data` and fire with the answer when its headers are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +182,7 @@ class Sender:
         asked_s = retry_after(response, self._now())
         if asked_s is not None:
             asked_s = min(max(asked_s, 1.0), LONGEST_RETRY_AFTER_S)
-        return Outcome(parcel, response.code, _reply(response.code, content)), asked_s
+        return Outcome(parcel, response.code, _believed(response.code, content, parcel)), asked_s
 
     async def _exchange(self, parcel: Parcel) -> tuple[IResponse, bytes]:
         headers = {
@@ -205,9 +196,8 @@ class Sender:
         if self._target.compress:
             headers["Content-Encoding"] = "gzip"
         fields = Headers({name: [value] for name, value in headers.items()})
-        # Not followed: treq would turn the POST into a GET.
-        response = await self._http.post(self._url, data=parcel.content, headers=fields, allow_redirects=False)
-        return response, await treq.content(response)
+        response = await posted(self._http, self._url, parcel.content, fields)
+        return response, await content_of(response)
 
     def _judge(self, outcome: Outcome) -> Outcome | None:
         """An answer for good; None stops all, because no body would fare better."""
@@ -242,14 +232,11 @@ class Sender:
         return rested
 
 
-def _reply(status: int, content: bytes) -> Reply:
+def _believed(status: int, content: bytes, parcel: Parcel) -> Reply:
     """What an answer says. Raises Stopped when a 2xx is none of outputd's."""
-    try:
-        reply = msgspec.json.decode(content, type=Reply)
-    except msgspec.DecodeError:
-        reply = Reply(status, detail=in_one_line(content.decode(errors="replace")))
-    if 200 <= status < 300 and reply.status not in ("ok", "partial"):
-        raise Stopped(f"the URL is not that of outputd: it answers {status} {reply.detail}")
+    reply = reply_of(status, content, parcel.body.items)
+    if 200 <= status < 300 and not reply.is_success:
+        raise Stopped(f"the URL is not that of outputd: it answers {status} {told(reply.detail)}")
     return reply
 
 
@@ -259,13 +246,8 @@ def _why_again(outcome: Outcome) -> str:
 
 
 def _said(outcome: Outcome) -> str:
-    detail = f": {in_one_line(outcome.reply.detail)}" if outcome.reply.detail else ""
+    detail = f": {told(outcome.reply.detail)}" if outcome.reply.detail else ""
     return f"the service answers {outcome.status}{detail}"
-
-
-def in_one_line(text: str) -> str:
-    """The beginning of what a peer has said, for a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text[:_NAMED]).strip()
 
 
 def duration(seconds: float) -> str:

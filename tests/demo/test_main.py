@@ -36,7 +36,7 @@ class DemoTests(SynchronousTestCase):
         self.answer: Any = None
         self.demo = Demo(World(1), self, URL_TEXT, Board(self.out, lambda: EPOCH), lambda: EPOCH)
 
-    def post(self, url: Any, /, *, data: bytes, headers: Any, timeout: float) -> Deferred[Any]:
+    def post(self, url: Any, /, *, data: Any, **options: object) -> Deferred[Any]:
         results = json.loads(data)
         self.bodies.append(results)
         if isinstance(self.answer, Exception):
@@ -86,7 +86,7 @@ class DemoTests(SynchronousTestCase):
         self.answer = None
         outcome(self.demo.post())
         self.assertEqual(3, len(self.lines))
-        self.assertIn("answered again", self.lines[1])
+        self.assertIn("taken again", self.lines[1])
 
     def test_colour_only_on_a_terminal(self) -> None:
         self.demo.take(["198.18.9.9"])

@@ -21,8 +21,9 @@ from twisted.web.client import ResponseDone, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from outputd.client.agent import EXCHANGE_S, in_words
+from outputd.client.bounds import EXCHANGE_S
 from outputd.client.retry import backoff
+from outputd.client.words import in_words
 from outputd.ledger.feed import GATHER_S, FeedState, HopFeed
 
 URL = "http://input-service:8080/hops"

@@ -30,7 +30,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from outputd.client.agent import http_client, in_words
+from outputd.client.agent import http_client
+from outputd.client.words import in_words
 from outputd.process.trouble import Unusable
 from outputd.security.access import Holder, line_of, new_token
 from outputd.security.certificates import Certificates

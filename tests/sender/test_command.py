@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import stat
 from contextlib import redirect_stderr
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from outputd.client.reply import Reply
 from outputd.sender.command import ALL_STORED, CANNOT_START, parse
 from outputd.sender.cut import Body, bodies, examine
+from outputd.sender.journal import Journal, Refused
+from outputd.sender.outbox import Delivery, Outcome, head_of
 
 URL_TEXT = "http://localhost:8081/results"
 OK = b'{"status":"ok","received":1}'
@@ -60,6 +65,24 @@ class ParseTests(SynchronousTestCase):
     def test_an_ipv6_url(self) -> None:
         self.assertEqual("http://[::1]:8081/results", parse(["f", "--url", "http://[::1]:8081/results"]).url)
         self.assertEqual(0, ALL_STORED)
+
+
+class NameTests(FileTests):
+    def test_a_file_whose_name_is_no_text_is_sent_and_resumed(self) -> None:
+        """Issue 14.8: it was a traceback."""
+        path = self.written(b"[1]\nno\n", os.fsdecode(b"bad\xff\x1b.jsonl"))
+        source = examine(path)
+        head = head_of(source, URL_TEXT, "")
+        for _ in range(2):
+            journal = Journal(parse([str(path)]).state_of(path), head)
+            refused = Refused(parse([str(path)]).refused_of(path))
+            refused.open()
+            delivery = Delivery(source, journal, refused)
+            parcel = delivery.turn(None)
+            assert parcel is not None
+            delivery.settle(Outcome(parcel, 400, Reply(400)))
+            delivery.close(False, False)
+        self.assertEqual(r"bad\udcff\x1b.jsonl", json.loads(refused.path.read_bytes().splitlines()[0])["file"])
 
 
 class ModeTests(SynchronousTestCase):

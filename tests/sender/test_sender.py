@@ -52,8 +52,8 @@ class FakeService:
     answer: Callable[[bytes], Any] = lambda _: Response()
     posts: list[tuple[bytes, Headers]] = field(default_factory=list)
 
-    def post(self, url: str | URL, /, *, data: bytes, headers: Headers, allow_redirects: bool) -> Deferred[Any]:
-        assert not allow_redirects
+    def post(self, url: str | URL, /, *, data: Any, headers: Headers, allow_redirects: bool, unbuffered: bool) -> Any:
+        assert not allow_redirects and unbuffered
         self.posts.append((data, headers))
         answer = self.answer(data)
         if isinstance(answer, Exception):
@@ -203,7 +203,7 @@ class SenderTests(FileTests):
         for status in (301, 401, 403, 404, 405, 415):
             self.service.posts.clear()
             self.service.answer = always(Response(status, b'{"status":1,"detail":"no\\nno"}'))
-            self.assertStopped(self.begin(), f"the service answers {status}: no no")
+            self.assertStopped(self.begin(), f"the service answers {status}: no\\nno")
             self.assertEqual((1, []), (len(self.service.posts), self.refused()))
             self.assertFalse(self.sender.in_doubt)
             self.delivery.close(in_doubt=False, whole=False)
