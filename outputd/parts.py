@@ -133,7 +133,7 @@ class Parts:
             directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip
         queries = Queries(lambda: store.files, directory.summary, summary.up_to_date, asking, reactor, now)
-        questions = Questions(queries, asking, now)
+        questions = Questions(queries, asking)
         disk = Disk(directory, brief, reactor, now)
         checks = (
             DatabaseCheck(store, ledger, disk, lambda: queries.unreadable, lambda: summary.failure, now),

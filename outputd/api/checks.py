@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from outputd.api.disk import Disk, Seen
-from outputd.api.shapes import Schema, count, instant, or_null, record, text
 from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
 from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.results import timestamps
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
+from outputd.web.shapes import Schema, count, instant, or_null, record, text
 
 Status = Literal["ok", "warn", "fail"]
 Said = dict[str, Any]

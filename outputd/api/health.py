@@ -15,15 +15,15 @@ from outputd import __version__
 from outputd.api import openapi
 from outputd.api.checks import Check
 from outputd.api.disk import Disk
+from outputd.api.endpoints import HEALTH, METRICS, OPENAPI, READY, STATS
 from outputd.api.metrics import CONTENT_TYPE, Metrics
 from outputd.intake.counters import Stats
 from outputd.ledger.ledger import Ledger
 from outputd.results import timestamps
-from outputd.security.access import OPERATOR
 from outputd.store.store import Store, StoreFailed
 from outputd.web.answers import JSON, SAFE, Answer, as_json, problem
 from outputd.web.request import CappedRequest, answered
-from outputd.web.routes import Route
+from outputd.web.routes import Endpoint, Route
 
 _PROOF_S = 2.0
 _LEARNT_S = 2.0
@@ -48,13 +48,13 @@ class Health:
         self._started = clock.seconds()
 
     def routes(self) -> list[Route]:
-        """The routes. Everybody may ask whether it is well."""
+        """The routes."""
         return [
-            _get("/health", None, self._health),
-            _get("/ready", None, self._ready),
-            _get("/metrics", OPERATOR, self._text),
-            _get("/stats", OPERATOR, self._counts),
-            _get("/openapi.json", OPERATOR, self._openapi),
+            _route(HEALTH, self._health),
+            _route(READY, self._ready),
+            _route(METRICS, self._text),
+            _route(STATS, self._counts),
+            _route(OPENAPI, self._openapi),
         ]
 
     async def report(self) -> dict[str, Any]:
@@ -120,11 +120,11 @@ class Health:
         }
 
 
-def _get(path: str, role: str | None, work: Callable[[CappedRequest], Coroutine[Any, Any, Answer]]) -> Route:
+def _route(endpoint: Endpoint, work: Callable[[CappedRequest], Coroutine[Any, Any, Answer]]) -> Route:
     def handler(request: CappedRequest) -> None:
         answered(request, work(request))
 
-    return Route("GET", path, role, handler)
+    return endpoint.answered_by(handler)
 
 
 def go_duration(seconds: float) -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
+from outputd.api.endpoints import DUMP, RESULTS, ROTATE
 from outputd.api.files import send_part
 from outputd.intake.collector import Collector, Sender
 from outputd.intake.gunzip import BadCoding, TooLarge, gunzip
 from outputd.process.threads import InThread
 from outputd.results.addresses import canonical
 from outputd.results.model import NO_ADDRESS
-from outputd.security.access import NODE, OPERATOR
 from outputd.sqlite.errors import DatabaseFailed
 from outputd.store.copies import Copies, Reader
 from outputd.store.copying import NoRoom
@@ -52,9 +52,9 @@ class Api:
     def routes(self) -> list[Route]:
         """The routes of the site."""
         return [
-            Route("POST", "/results", NODE, self.post_results),
-            Route("POST", "/rotate", OPERATOR, self.post_rotate),
-            Route("GET", "/dump", OPERATOR, self.get_dump),
+            RESULTS.answered_by(self.post_results),
+            ROTATE.answered_by(self.post_rotate),
+            DUMP.answered_by(self.get_dump),
         ]
 
     # -- POST /results -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -16,21 +16,26 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
-from outputd.queries import arrivals, hops, links, nodes, paths, results, series, targets
-from outputd.queries.arrivals import Arrivals
-from outputd.queries.choice import Choice
-from outputd.queries.results import MOST_RECENT, Wanted
-from outputd.queries.series import Span
+from outputd.queries.arrivals import ARRIVALS
+from outputd.queries.hops import HOP
+from outputd.queries.links import LINKS
+from outputd.queries.nodes import NODES
+from outputd.queries.paths import PATHS
+from outputd.queries.question import Found, Question
+from outputd.queries.recent import RECENT
+from outputd.queries.result import RESULT
+from outputd.queries.series import SERIES
 from outputd.queries.session import NotReady, Session, TooLong
-from outputd.queries.tables import Rows, Table
+from outputd.queries.tables import Table
+from outputd.queries.targets import TARGETS
 from outputd.store.file import FileInfo
 from outputd.summary.keeping_up import UpToDate
 
-__all__ = ["MOST_RECENT", "Arrivals", "Choice", "NotReady", "Queries", "Rows", "Span", "Table", "TooLong", "Wanted"]
-
 _log = Logger()
-P = ParamSpec("P")
+A = TypeVar("A")
 T = TypeVar("T")
+QUESTIONS: tuple[Question[Any], ...] = (RECENT, RESULT, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, SERIES)
+"""All that can be asked, in the order of the OpenAPI document."""
 
 LIMIT_S = 10.0
 """What one question may take."""
@@ -73,54 +78,26 @@ class Queries:
         """Questions that are being answered, or wait for it."""
         return len(self._asking)
 
-    # -- questions -----------------------------------------------------------------------------------
-
-    async def recent(self, wanted: Wanted) -> Rows:
-        """The newest results by arrival."""
-        columns = results.COLUMNS
-        return Rows(await self._ask_briefly(results.recent, wanted), columns)
-
-    async def result(self, number: int) -> Rows | None:
-        """One result whole, in CSV its hops; None when there is none of this id."""
-        found = await self._ask_briefly(results.result, number)
-        if found is None:
-            return None
-        traceroute = found["traceroute"]
-        return Rows([] if traceroute is None else traceroute["hops"], results.HOP_COLUMNS, found)
-
-    async def targets(self, choice: Choice) -> Table:
-        """Each target with its counts."""
-        await self._up_to_date(_PATIENCE_S)
-        return await self._ask(targets.targets, choice)
-
-    async def nodes(self, choice: Choice) -> Table:
-        """Each node with what it has sent."""
-        await self._up_to_date(_PATIENCE_S)
-        return await self._ask(nodes.nodes, choice, self._now())
-
-    async def arrivals(self, asked: Arrivals) -> Table:
-        """Results and losses by time of arrival."""
-        await self._up_to_date(_PATIENCE_S)
-        return await self._ask(arrivals.arrivals, asked)
-
-    async def links(self, choice: Choice) -> Table:
-        """The edges of the topology."""
-        await self._up_to_date(_PATIENCE_S)
-        return await self._ask(links.links, choice)
-
-    async def hop(self, ip: str, limit: int) -> Table | None:
-        """All of one hop; None when it was never seen."""
-        return await self._ask(hops.hop, ip, limit)
-
-    async def paths(self, ip: str, node: str | None, since: str | None) -> Table:
-        """The distinct paths to a target."""
-        return await self._ask(paths.paths, ip, node, since)
-
-    async def series(self, span: Span) -> Table:
-        """Round-trip times and losses of a target over time."""
-        return await self._ask(series.series, span)
-
-    # -- how -----------------------------------------------------------------------------------------
+    async def ask(self, question: Question[A], asked: A) -> Found:
+        """The answer to a question. Raises NotReady, TooLong and sqlite3.Error."""
+        if question.is_from_summary:
+            await self._up_to_date(_PATIENCE_S)
+        if self._stopped is not None:
+            raise self._stopped
+        if len(self._asking) >= _MOST_AT_ONCE:
+            raise NotReady("too many questions wait")
+        session = Session(list(self._files()), self._summary)
+        self._asking[session] = self._reactor.callLater(self._limit_s, self._end, session)
+        work = Deferred.fromCoroutine(self._in_thread(_find, session, question, asked, self._now()))
+        work.addBoth(self._left, session)
+        answer: Deferred[Found] = Deferred()
+        work.chainDeferred(answer)
+        try:
+            return await answer
+        except CancelledError:
+            session.end(CancelledError())
+            work.addBoth(lambda _: Deferred.fromCoroutine(self._in_thread(session.close)))
+            raise
 
     async def done(self, table: Table) -> None:
         """The answer is sent, or not wanted any more."""
@@ -134,40 +111,6 @@ class Queries:
         if self._asking:
             self._idle = Deferred()
             await self._idle
-
-    async def _ask_briefly(
-        self, question: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """The answer to a question that needs its session no more."""
-
-        def asked(session: Session) -> T:
-            try:
-                return question(session, *args, **kwargs)
-            finally:
-                session.close()
-
-        return await self._ask(asked)
-
-    async def _ask(self, question: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a question finds, in a session that stays open. Raises NotReady, TooLong and sqlite3.Error."""
-        if self._stopped is not None:
-            raise self._stopped
-        if len(self._asking) >= _MOST_AT_ONCE:
-            raise NotReady("too many questions wait")
-        session = Session(list(self._files()), self._summary)
-        self._asking[session] = self._reactor.callLater(self._limit_s, self._end, session)
-        work = Deferred.fromCoroutine(
-            self._in_thread(lambda: _answered(session, lambda: question(session, *args, **kwargs)))
-        )
-        work.addBoth(self._left, session)
-        answer: Deferred[T] = Deferred()
-        work.chainDeferred(answer)
-        try:
-            return await answer
-        except CancelledError:
-            session.end(CancelledError())
-            work.addBoth(lambda _: Deferred.fromCoroutine(self._in_thread(session.close)))
-            raise
 
     def _left(self, found: T, session: Session) -> T:
         """The thread has left a question, whether it is still asked or not."""
@@ -192,12 +135,12 @@ class Queries:
             self._asking[session] = self._reactor.callLater(_AGAIN_S, self._end, session)
 
 
-def _answered(session: Session, question: Callable[[], T]) -> T:
+def _find(session: Session, question: Question[A], asked: A, now_s: float) -> Found:
+    """What a question finds; the session stays open for a Table alone."""
+    found: Found = None
     try:
-        found = question()
-    except BaseException:
-        session.close()
-        raise
-    if found is None:
-        session.close()
-    return found
+        found = question.find(session, asked, now_s)
+        return found
+    finally:
+        if not isinstance(found, Table):
+            session.close()

@@ -5,20 +5,29 @@ The summary knows most of it. What came in after its marks is read from the file
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import msgspec
 
+from outputd.queries.choice import IN_FILES
+from outputd.queries.columns import NODES, RTT_DIFFERENCE
+from outputd.queries.parameters import address, limit
+from outputd.queries.question import Question
 from outputd.queries.session import NotReady, Session
-from outputd.queries.tables import Column, Table
+from outputd.queries.tables import Column, Table, row_of
 from outputd.results import timestamps
 from outputd.store.file import FileInfo
 from outputd.store.fragments import NODES_OF_CHOSEN, SILENCE, believable, believed, is_address
+from outputd.web import shapes
+from outputd.web.shapes import count, flag, instant, listed, or_null, record, text
 
+MOST_LISTED = 10_000
+"""Length of each list."""
+DEFAULT_LISTED = 100
 MOST_FRESH = 100
 """Rows that are read beyond the summary's marks, the newest."""
 _REACH_ROWS = 48
-_IN_FILES = "file IN (SELECT sequence FROM s.file)"
 _SCRATCH = """
 CREATE TEMP TABLE passage (target, count, first_seen, last_seen);
 CREATE TEMP TABLE seen_by (node PRIMARY KEY) WITHOUT ROWID;
@@ -28,12 +37,25 @@ CREATE TEMP TABLE fresh (id INTEGER PRIMARY KEY, trace, ttl, rtt);
 CREATE INDEX temp.fresh_trace ON fresh(trace);
 """
 COLUMNS = (
-    Column("relation"), Column("ip"), Column("count"), Column("rtt_difference_ns"), Column("last_seen", "time"),
-)  # fmt: skip
+    Column("relation", {"enum": ["before", "after", "target"]}),
+    Column("ip", text("the neighbour or target")),
+    Column("count", count("how often", least=1)),
+    RTT_DIFFERENCE,
+    Column("last_seen", or_null(instant("when last"))),
+)
 
 
-def hop(session: Session, ip: str, limit: int) -> Table | None:
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Which address is asked for."""
+
+    ip: Annotated[str, address("The address, in any spelling.", wrong="a hop is an IPv4 or IPv6 address")]
+    limit: Annotated[int, limit(MOST_LISTED)] = DEFAULT_LISTED
+
+
+def hop(session: Session, asked: Hop, _: float) -> Table | None:
     """All of one hop, each of its lists at most `limit` long; None when it was never seen."""
+    ip = asked.ip
     if ip in SILENCE:
         return None
     session.make_tables(_SCRATCH)
@@ -58,7 +80,7 @@ def hop(session: Session, ip: str, limit: int) -> Table | None:
           FROM temp.passage GROUP BY target
         ) WHERE place <= :limit ORDER BY relation, place
         """,
-        {"limit": limit},
+        {"limit": asked.limit},
     )
     document = {
         "ip": ip,
@@ -97,11 +119,11 @@ def _summed_up(session: Session, ip: str) -> dict[tuple[int, str], int]:
         with session.summary():
             session.execute(
                 "INSERT INTO temp.passage SELECT target, count, first_seen, last_seen FROM s.passage"
-                f" WHERE {_IN_FILES} AND hop = :ip", {"ip": ip},
+                f" WHERE {IN_FILES} AND hop = :ip", {"ip": ip},
             )  # fmt: skip
             session.execute(
                 "INSERT OR IGNORE INTO temp.seen_by SELECT n.node FROM"
-                f" (SELECT DISTINCT nodes FROM s.passage WHERE {_IN_FILES} AND hop = :ip) CROSS JOIN s.name n"
+                f" (SELECT DISTINCT nodes FROM s.passage WHERE {IN_FILES} AND hop = :ip) CROSS JOIN s.name n"
                 " WHERE instr(nodes, ',' || n.id || ',')", {"ip": ip},
             )  # fmt: skip
             for relation, column, key, index in (
@@ -109,7 +131,7 @@ def _summed_up(session: Session, ip: str) -> dict[tuple[int, str], int]:
             ):  # fmt: skip
                 session.execute(
                     f"INSERT INTO temp.beside SELECT '{relation}', {column}, count, difference_ns, differences,"
-                    f" last_seen FROM s.link {index} WHERE {_IN_FILES} AND {key} = :ip", {"ip": ip},
+                    f" last_seen FROM s.link {index} WHERE {IN_FILES} AND {key} = :ip", {"ip": ip},
                 )  # fmt: skip
             marks = session.execute("SELECT sequence, created_at, hop_id FROM s.file").fetchall()
             return {(sequence, created_at): hop_id for sequence, created_at, hop_id in marks}
@@ -161,3 +183,50 @@ def _take_in(session: Session, ip: str) -> None:
               GROUP BY 1, 2, 3
             ) GROUP BY ip
             """, {"ip": ip})  # fmt: skip
+
+
+HOP = Question(
+    "Hop",
+    "/hops/<ip>",
+    Hop,
+    hop,
+    schemas={
+        "Neighbour": record(
+            "An address before or after a hop.",
+            {
+                "ip": text("its address"),
+                "count": count("how often", least=1),
+                RTT_DIFFERENCE.name: RTT_DIFFERENCE.schema,
+            },
+        ),
+        "TargetBehind": record(
+            "A target that was reached through a hop.",
+            {
+                "ip": shapes.address("the target"),
+                "count": count("how often", least=1),
+                "last_seen": instant("when last"),
+            },
+        ),
+        "HopSeen": record(
+            "An address that answered as a hop.",
+            {
+                "ip": shapes.address("its address"),
+                "seen": count("how often it answered: once for each TTL of a traceroute", least=1),
+                "first_seen": instant("when first"),
+                "last_seen": instant("when last"),
+                NODES.name: NODES.schema,
+                "before": listed("Neighbour", "who answered at the TTL before, the most frequent first"),
+                "after": listed("Neighbour", "who answered at the TTL after, the most frequent first"),
+                "targets": listed("TargetBehind", "the targets behind it, the newest first"),
+                "target_count": count("how many targets there are", least=1),
+                "complete": flag("false where only the newest of what is not summed up was read"),
+            },
+        ),
+        "HopRelation": row_of("One line about a hop.", COLUMNS),
+    },
+    whole="HopSeen",
+    row="HopRelation",
+    summary="One address as a hop",
+    description="`limit` is that of each list.",
+    misses="It has never answered as a hop.",
+)

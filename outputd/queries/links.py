@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
-from outputd.queries.choice import IN_FILES, Choice, complete_until
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated
+
+from outputd.queries.choice import IN_FILES, complete_until, where
+from outputd.queries.columns import COMPLETE_UNTIL, NODES, RTT_DIFFERENCE
+from outputd.queries.parameters import DEFAULT_ROWS, Limit, Node, Since, address, whole
+from outputd.queries.question import Question
 from outputd.queries.session import Session
-from outputd.queries.tables import Column, Table
+from outputd.queries.tables import Column, Table, row_of
 from outputd.summary.summary import MOST_LINKS, MOST_PASSAGES
+from outputd.web.shapes import count, flag, instant, listed, record, text
 
-LINK_COLUMNS = (
-    Column("from"), Column("to"), Column("count"), Column("rtt_difference_ns"), Column("first_seen", "time"),
-    Column("last_seen", "time"), Column("nodes", "json"),
-)  # fmt: skip
+COLUMNS = (
+    Column("from", text("the nearer one")),
+    Column("to", text("the farther one")),
+    Column("count", count("how often", least=1)),
+    RTT_DIFFERENCE,
+    Column("first_seen", instant("when first")),
+    Column("last_seen", instant("when last")),
+    NODES,
+)
 
 
-def links(session: Session, choice: Choice) -> Table:
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Which links are asked for."""
+
+    limit: Limit = DEFAULT_ROWS
+    ip: Annotated[str | None, address("Only links of this address.")] = None
+    min_count: Annotated[int, whole("Only links that were seen so often.", most=2**62)] = 1
+    node: Node = None
+    since: Since = None
+
+
+def links(session: Session, asked: Links, _: float) -> Table:
     """Pairs of addresses that answered at consecutive TTLs, the most frequent first."""
     with session.summary():
         session.execute("CREATE TEMP TABLE candidate (near, far)")
         session.execute(
             "CREATE TEMP TABLE found (near, far, nodes, count, difference, differences, first_seen, last_seen)"
         )
-        if choice.ip is not None or choice.since is not None:
-            _gather_links(session, choice, _CANDIDATES.format(
-                condition=choice.where(since="last_seen >= :since", node=_OF_NODE)
-            ) if choice.ip is None else _CANDIDATES_OF_IP)  # fmt: skip
-        elif not _gather_frequent(session, choice):
+        if asked.ip is not None or asked.since is not None:
+            _gather_links(session, asked, _CANDIDATES.format(
+                condition=where(asked, since="last_seen >= :since", node=_OF_NODE)
+            ) if asked.ip is None else _CANDIDATES_OF_IP)  # fmt: skip
+        elif not _gather_frequent(session, asked):
             session.execute("DELETE FROM temp.found")
-            session.execute(_TOTALS.format(links=f"s.link {choice.where(node=_OF_NODE)}"), choice.parameters)
+            session.execute(_TOTALS.format(links=f"s.link {where(asked, node=_OF_NODE)}"), dataclasses.asdict(asked))
         session.execute("""
             CREATE TEMP TABLE answer AS
             SELECT near AS "from", far AS "to", count, first_seen, last_seen,
@@ -35,7 +59,7 @@ def links(session: Session, choice: Choice) -> Table:
                 (SELECT node FROM s.name WHERE instr(f.nodes, ',' || id || ',') ORDER BY node)) AS nodes
             FROM temp.found f ORDER BY f.rowid
             """)  # fmt: skip
-        return Table(session, "links", LINK_COLUMNS, after={**complete_until(session), "complete": not _full(session)})
+        return Table(session, "links", COLUMNS, after={**complete_until(session), "complete": not _full(session)})
 
 
 _FOUND = "near, far, nodes, count, difference, differences, first_seen, last_seen"
@@ -57,15 +81,15 @@ ORDER BY total DESC, near, far LIMIT :limit
 """
 
 
-def _gather_links(session: Session, choice: Choice, candidates: str) -> None:
-    session.execute(candidates, choice.parameters)
+def _gather_links(session: Session, asked: Links, candidates: str) -> None:
+    session.execute(candidates, dataclasses.asdict(asked))
     links = (
         f"(SELECT l.* FROM temp.candidate c CROSS JOIN s.link l WHERE {IN_FILES} AND l.near = c.near AND l.far = c.far)"
     )
-    session.execute(_TOTALS.format(links=f"{links} {choice.where(node=_OF_NODE)}"), choice.parameters)
+    session.execute(_TOTALS.format(links=f"{links} {where(asked, node=_OF_NODE)}"), dataclasses.asdict(asked))
 
 
-def _gather_frequent(session: Session, choice: Choice) -> bool:
+def _gather_frequent(session: Session, asked: Links) -> bool:
     """Find the links by those that some file has often, which are few; whether no other can be among them."""
     rows, files = session.execute("SELECT total(links), count(*) FROM s.file").fetchone()
     if rows < _MANY_ROWS:
@@ -73,12 +97,12 @@ def _gather_frequent(session: Session, choice: Choice) -> bool:
     for often in _OFTEN:
         session.execute("DELETE FROM temp.candidate")
         session.execute("DELETE FROM temp.found")
-        _gather_links(session, choice, _CANDIDATES.format(
-            condition=f"WHERE count >= {often} {'' if choice.node is None else f'AND {_OF_NODE}'}"
+        _gather_links(session, asked, _CANDIDATES.format(
+            condition=f"WHERE count >= {often} {'' if asked.node is None else f'AND {_OF_NODE}'}"
         ))  # fmt: skip
         least, found = session.execute("SELECT min(count), count(*) FROM temp.found").fetchone()
         others = (often - 1) * files
-        if (found == choice.limit and least > others) or choice.min_count > others:
+        if (found == asked.limit and least > others) or asked.min_count > others:
             return True
     return False
 
@@ -91,3 +115,28 @@ def _full(session: Session) -> bool:
             {"links": MOST_LINKS, "passages": MOST_PASSAGES},
         )
     )
+
+
+LINKS = Question(
+    "Links",
+    "/links",
+    Links,
+    links,
+    schemas={
+        "Link": row_of("Two addresses that answered at consecutive TTLs of a traceroute.", COLUMNS),
+        "Links": record(
+            "Links, the most frequent first.",
+            {
+                "links": listed("Link", "the links"),
+                "complete_until": COMPLETE_UNTIL,
+                "complete": flag("false where a file has so many that later ones are not counted"),
+            },
+        ),
+    },
+    whole="Links",
+    row="Link",
+    summary="The links between addresses",
+    description="The most frequent first. A TTL without an answer is no link. `since` chooses links; the counts are"
+    " those of all files.",
+    is_from_summary=True,
+)

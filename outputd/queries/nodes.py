@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from outputd.queries.choice import IN_FILES, Choice, complete_until
+from dataclasses import dataclass
+
+from outputd.queries.choice import IN_FILES, complete_until
+from outputd.queries.columns import COMPLETE_UNTIL
+from outputd.queries.parameters import DEFAULT_ROWS, Limit
+from outputd.queries.question import Question
 from outputd.queries.session import Session
-from outputd.queries.tables import Column, Table
+from outputd.queries.tables import Column, Table, row_of
 from outputd.results import timestamps
+from outputd.web.shapes import count, instant, listed, or_null, record, text
 
 _RATE_S = 300
-NODE_COLUMNS = (
-    Column("node"), Column("batches"), Column("results"), Column("rejected"), Column("first_heard", "time"),
-    Column("last_heard", "time"), Column("results_per_s"), Column("clock_offset_s"),
+COLUMNS = (
+    Column("node", text("its name, or the address of the sender")),
+    Column("batches", count("POSTs that stored or rejected items", least=1)),
+    Column("results", count("results stored")),
+    Column("rejected", count("items that were no results")),
+    Column("first_heard", instant("arrival of the first POST")),
+    Column("last_heard", instant("arrival of the last POST")),
+    Column(
+        "results_per_s", {"type": "number", "minimum": 0, "description": "results a second, of five minutes"}
+    ),
+    Column("clock_offset_s", or_null({
+        "type": "number",
+        "description": "the latest timestamp of its last POST less its arrival, seconds: above 0 its clock is"
+        " ahead, well below 0 it is behind, or the results waited",
+    })),
 )  # fmt: skip
 
 
-def nodes(session: Session, choice: Choice, now_s: float) -> Table:
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """How many nodes are asked for."""
+
+    limit: Limit = DEFAULT_ROWS
+
+
+def nodes(session: Session, asked: Nodes, now_s: float) -> Table:
     """Each node with what it has sent, by name. The rate is that of the last five minutes."""
     begin = now_s - _RATE_S
     begin_of_minute = begin // 60 * 60
@@ -30,6 +55,23 @@ def nodes(session: Session, choice: Choice, now_s: float) -> Table:
               CAST(substr(max(printf('%020d', clock_id) || clock_offset_s), 21) AS REAL) AS clock_offset_s
             FROM s.node n GROUP BY node ORDER BY node LIMIT :limit
             """,
-            {**choice.parameters, "begin": timestamps.at(begin_of_minute)[:16], "seconds": now_s - begin_of_minute},
+            {"limit": asked.limit, "begin": timestamps.at(begin_of_minute)[:16], "seconds": now_s - begin_of_minute},
         )
-        return Table(session, "nodes", NODE_COLUMNS, after=complete_until(session))
+        return Table(session, "nodes", COLUMNS, after=complete_until(session))
+
+
+NODES = Question(
+    "Nodes",
+    "/nodes",
+    Nodes,
+    nodes,
+    schemas={
+        "Node": row_of("What one node has sent.", COLUMNS),
+        "Nodes": record("Nodes by name.", {"nodes": listed("Node", "the nodes"), "complete_until": COMPLETE_UNTIL}),
+    },
+    whole="Nodes",
+    row="Node",
+    summary="All nodes",
+    description="By name.",
+    is_from_summary=True,
+)

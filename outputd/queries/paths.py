@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from outputd.queries.parameters import Node, Since, Target
+from outputd.queries.question import Question
 from outputd.queries.session import Session
-from outputd.queries.tables import Column, Table
+from outputd.queries.tables import Column, Table, row_of
 from outputd.results import timestamps
 from outputd.store.fragments import NODES_OF_CHOSEN, SILENCE, believed, first_hop
 from outputd.store.times import within
+from outputd.web import shapes
+from outputd.web.shapes import count, flag, instant, listed, or_null, record, text
 
 MOST_TRACEROUTES = 5000
 """Traceroutes that are read for one answer, the newest."""
 MOST_IN_TIMELINE = 2000
 _MOST_GAP = 30
 COLUMNS = (
-    Column("node"), Column("hops", "json"), Column("count"), Column("first_seen", "time"), Column("last_seen", "time"),
-    Column("completed", "flag"),
+    Column("node", text("who measured")),
+    Column("hops", {
+        "type": "array", "items": {"type": ["string", "null"]},
+        "description": "who answered at each TTL from 1 on, null for silence; of several the least text",
+    }),
+    Column("count", count("how often", least=1)),
+    Column("first_seen", instant("when first")),
+    Column("last_seen", instant("when last")),
+    Column("completed", or_null(flag("whether it ever reached the target"))),
 )  # fmt: skip
 
 
-def paths(session: Session, ip: str, node: str | None, since: str | None) -> Table:
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Which paths are asked for."""
+
+    ip: Target
+    node: Node = None
+    since: Since = None
+
+
+def paths(session: Session, asked: Paths, _: float) -> Table:
     """The distinct paths of each node, the one that was seen last first."""
-    parameters = {"ip": ip, "node": node, "since": since}
+    parameters = dataclasses.asdict(asked)
     session.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
     session.execute("CREATE TEMP TABLE trace (id INTEGER PRIMARY KEY, node, at, completed, replies)")
 
@@ -36,7 +58,7 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
         session.execute("DELETE FROM temp.chosen")
         session.execute(
             "INSERT INTO temp.chosen SELECT p.id FROM f.ping_results p CROSS JOIN f.traceroute_results t"
-            f" WHERE {' AND '.join(['p.ip = :ip', 't.id = p.id', *within('+p.timestamp', since, None)])}"
+            f" WHERE {' AND '.join(['p.ip = :ip', 't.id = p.id', *within('+p.timestamp', asked.since, None)])}"
             " ORDER BY p.id DESC LIMIT :room",
             {**parameters, "room": room},
         )
@@ -50,7 +72,7 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
               )
             )
             FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p CROSS JOIN f.traceroute_results t
-            WHERE p.id = c.id AND t.id = c.id {"" if node is None else "AND b.node = :node"}
+            WHERE p.id = c.id AND t.id = c.id {"" if asked.node is None else "AND b.node = :node"}
             """, parameters)  # fmt: skip
         return not complete
 
@@ -82,7 +104,7 @@ def paths(session: Session, ip: str, node: str | None, since: str | None) -> Tab
     )  # fmt: skip
     traceroutes = session.value("SELECT count(*) FROM temp.trace")
     document = {
-        "ip": ip,
+        "ip": asked.ip,
         "paths": [path.printed() for path in found],
         "timeline": msgspec.Raw(timeline.encode()),
         "traceroutes": traceroutes,
@@ -118,3 +140,37 @@ class _Path(msgspec.Struct, frozen=True):
             "first_seen": timestamps.printed(self.first_seen), "last_seen": timestamps.printed(self.last_seen),
             "completed": None if self.completed is None else bool(self.completed),
         }  # fmt: skip
+
+
+PATHS = Question(
+    "Paths",
+    "/paths",
+    Paths,
+    paths,
+    schemas={
+        "Path": row_of("A path of one node to a target.", COLUMNS),
+        "Paths": record(
+            "The paths to one target, the one that was seen last first.",
+            {
+                "ip": shapes.address("the target"),
+                "paths": listed("Path", "the distinct paths"),
+                "timeline": {
+                    "type": "array",
+                    "description": "the newest traceroutes, the newest first: time, node, place in `paths` from 0",
+                    "items": {
+                        "type": "array",
+                        "minItems": 3,
+                        "maxItems": 3,
+                        "prefixItems": [instant("when"), text("the node"), count("the place")],
+                    },
+                },
+                "traceroutes": count("traceroutes that were read, the newest"),
+                "complete": flag("whether these are all"),
+            },
+        ),
+    },
+    whole="Paths",
+    row="Path",
+    summary="The paths to a target",
+    description=f"Of the newest {MOST_TRACEROUTES} traceroutes; the timeline has the newest {MOST_IN_TIMELINE}.",
+)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from outputd.queries.session import Session
+from outputd.web.shapes import Schema, record
 
 Format = Literal["json", "ndjson", "csv"]
 _ROWS_A_PAGE = 500
@@ -19,10 +20,24 @@ _PARTED = re.compile('[,;"\t\n\r]').search
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of an answer; its kind says how its value is printed."""
+    """A column of an answer: its name, what its values mean, and whether an object may do without it."""
 
     name: str
-    kind: Literal["value", "time", "flag", "json"] = "value"
+    schema: Schema
+    is_optional: bool = False
+
+    @property
+    def kind(self) -> Literal["value", "time", "flag", "json"]:
+        """How its value is printed."""
+        match self.schema.get("anyOf", [self.schema])[0]:
+            case {"format": "date-time"}:
+                return "time"
+            case {"type": "boolean"}:
+                return "flag"
+            case {"type": "array"}:
+                return "json"
+            case _:
+                return "value"
 
     @property
     def in_json(self) -> str:
@@ -53,6 +68,12 @@ class Column:
         if self.kind == "time":
             return f"""substr("{self.name}", 1, 10) || 'T' || substr("{self.name}", 12) || 'Z'"""
         return f'"{self.name}"'
+
+
+def row_of(what: str, columns: Sequence[Column]) -> Schema:
+    """The schema of an object that has these columns."""
+    required = {column.name: column.schema for column in columns if not column.is_optional}
+    return record(what, required, {column.name: column.schema for column in columns if column.is_optional})
 
 
 @dataclass(slots=True)
@@ -113,6 +134,8 @@ class Rows:
     columns: Sequence[Column]
     document: Any = None
     """The whole answer in JSON, where it is not the list."""
+    following: Mapping[str, str] = field(default_factory=dict)
+    """The parameters that the next page has beside those of this one; none when this is the last."""
 
     def pages(self, format: Format) -> Iterator[bytes]:
         """The answer, in one part."""

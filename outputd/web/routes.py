@@ -19,6 +19,20 @@ Handler = Callable[Concatenate[Any, ...], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A route without what answers it: for those who only tell of it."""
+
+    method: str
+    path: str
+    role: str | None
+    suffixes: tuple[str, ...] = ()
+
+    def answered_by(self, handler: Handler) -> Route:
+        """The route."""
+        return Route(self.method, self.path, self.role, handler, self.suffixes)
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A method and a path with its `<parts>`, the role that it asks for (None: everybody's), and what answers it.
 

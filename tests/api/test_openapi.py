@@ -20,8 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from outputd.api import openapi
 from outputd.api.results import MOST_BODY_BYTES
 from outputd.process.trouble import Kind
-from outputd.queries import NotReady, TooLong
-from outputd.queries.session import Session
+from outputd.queries.session import NotReady, Session, TooLong
 from outputd.results.model import Origin
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch

@@ -102,7 +102,7 @@ class Bench:
 
     def questions(self) -> Questions:
         """The routes that ask them."""
-        return Questions(self.queries(), self.in_thread, self.now)
+        return Questions(self.queries(), self.in_thread)
 
     def health(
         self, directory: DataDir | None = None, unreadable: Callable[[], Mapping[str, Failure]] = dict,

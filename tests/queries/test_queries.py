@@ -9,8 +9,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,21 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.process.threads import Threads
-from outputd.queries import Arrivals, Choice, NotReady, Queries, Rows, Span, Table, TooLong, Wanted
+from outputd.queries import Queries
 from outputd.queries import hops as hops_of
 from outputd.queries import links as links_of
-from outputd.queries import results as recent_results
-from outputd.queries.paths import MOST_TRACEROUTES
-from outputd.queries.session import Session
+from outputd.queries.arrivals import ARRIVALS, Arrivals
+from outputd.queries.hops import HOP, Hop
+from outputd.queries.links import LINKS, Links
+from outputd.queries.nodes import NODES, Nodes
+from outputd.queries.paths import MOST_TRACEROUTES, PATHS, Paths
+from outputd.queries.question import Found, Question
+from outputd.queries.recent import RECENT, Recent
+from outputd.queries.result import RESULT, Result
+from outputd.queries.series import SERIES, Series
+from outputd.queries.session import NotReady, Session, TooLong
+from outputd.queries.tables import Rows, Table
+from outputd.queries.targets import TARGETS, Targets
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.makers import a_result, a_trace, many_hops
 from tests.kit.pools import outcome
@@ -31,7 +39,7 @@ from tests.kit.running import REACTOR, Running, eventually
 from tests.summary.test_summary import wild
 
 
-class Recent(SynchronousTestCase):
+class TheNewest(SynchronousTestCase):
     """Rule 16: `/recent` spans all files, newest first by arrival."""
 
     def setUp(self) -> None:
@@ -39,7 +47,12 @@ class Recent(SynchronousTestCase):
         self.queries = self.bench.queries()
 
     def recent(self, limit: int = 100, ip: str | None = None) -> list[Mapping[str, Any]]:
-        return list(outcome(self.queries.recent(Wanted(limit, ip))).rows)
+        return self.rows(Recent(limit=limit, ip=ip))
+
+    def rows(self, asked: Recent) -> list[Mapping[str, Any]]:
+        found = outcome(self.queries.ask(RECENT, asked))
+        assert isinstance(found, Rows)
+        return list(found.rows)
 
     def rotate(self) -> None:
         self.bench.outcome(self.bench.store.rotate())
@@ -148,7 +161,7 @@ class Recent(SynchronousTestCase):
             self.rotate()
         found: list[int] = []
         before = None
-        while page := outcome(self.queries.recent(Wanted(7, before=before))).rows:
+        while page := self.rows(Recent(limit=7, before=before)):
             found += [row["id"] for row in page]
             before = page[-1]["id"]
         self.assertEqual(found, list(range(30, 0, -1)))
@@ -157,17 +170,17 @@ class Recent(SynchronousTestCase):
         for node in ("a", "b"):
             self.bench.post(a_result(), a_result(received=0, timestamp="2026-01-07T23:00:00Z"), node=node)
             self.rotate()
-        for wanted, ids in (
-            (Wanted(node="a"), [2, 1]), (Wanted(node="b", ip="8.8.8.8"), [4, 3]), (Wanted(failed=True), [4, 2]),
-            (Wanted(failed=False, node="b"), [3]), (Wanted(since="2026-01-07 23:00:00"), [4, 2]),
-            (Wanted(until="2026-01-07 23:00:00", ip="8.8.8.8"), [3, 1]), (Wanted(node="c"), []),
+        for asked, ids in (
+            (Recent(node="a"), [2, 1]), (Recent(node="b", ip="8.8.8.8"), [4, 3]), (Recent(failed=True), [4, 2]),
+            (Recent(failed=False, node="b"), [3]), (Recent(since="2026-01-07 23:00:00"), [4, 2]),
+            (Recent(until="2026-01-07 23:00:00", ip="8.8.8.8"), [3, 1]), (Recent(node="c"), []),
         ):  # fmt: skip
-            self.assertEqual([row["id"] for row in outcome(self.queries.recent(wanted)).rows], ids, wanted)
+            self.assertEqual([row["id"] for row in self.rows(asked)], ids, asked)
 
     def test_a_traceroute_where_it_is_asked_for(self) -> None:
         hops = [{"ttl": 1, "ip": "10.0.0.1", "rtt": 5}, {"ttl": 2, "timeout": True}]
         self.bench.keep(a_trace(*many_hops(3)), a_trace(*hops), a_result())
-        rows = outcome(self.queries.recent(Wanted(traceroute=True))).rows
+        rows = self.rows(Recent(include="traceroute"))
         self.assertIsNone(rows[0]["traceroute"])
         self.assertEqual(
             rows[1]["traceroute"],
@@ -182,13 +195,16 @@ class Recent(SynchronousTestCase):
         self.assertEqual(len(rows[2]["traceroute"]["hops"]), 3)
 
 
-def read(answer: Table | Rows | None) -> Any:
+def read(answer: Found) -> Any:
     """An answer in JSON."""
     assert answer is not None
     text = b"".join(answer.pages("json"))
     if isinstance(answer, Table):
         answer.session.close()
     return json.loads(text)
+
+
+JANUARY = ("2026-01-01 00:00:00", "2026-02-01 00:00:00")
 
 
 class Asking(SynchronousTestCase):
@@ -207,30 +223,30 @@ class Asking(SynchronousTestCase):
         self.fill()
         self.patch(hops_of, "MOST_FRESH", 1000)
         for ip in ("10.0.0.1", "2001:db8::1"):
-            from_files = read(outcome(self.queries.hop(ip, 1000)))
-            read(outcome(self.queries.targets(Choice(1))))  # brings the summary up to date
-            from_summary = read(outcome(self.queries.hop(ip, 1000)))
+            from_files = read(outcome(self.queries.ask(HOP, Hop(ip, 1000))))
+            read(outcome(self.queries.ask(TARGETS, Targets(1))))  # brings the summary up to date
+            from_summary = read(outcome(self.queries.ask(HOP, Hop(ip, 1000))))
             self.assertEqual(from_files, from_summary)
             self.assertTrue(from_files["before"] and from_files["after"] and from_files["targets"])
             self.bench.directory.summary.unlink()
-        self.assertIsNone(outcome(self.queries.hop("192.0.2.200", 10)))
+        self.assertIsNone(outcome(self.queries.ask(HOP, Hop("192.0.2.200", 10))))
 
     def test_the_frequent_links_are_found_the_short_way_as_the_long_way(self) -> None:
         self.fill()
-        long = read(outcome(self.queries.links(Choice(3))))
+        long = read(outcome(self.queries.ask(LINKS, Links(3))))
         self.patch(links_of, "_MANY_ROWS", 0)
-        self.assertEqual(read(outcome(self.queries.links(Choice(3)))), long)
+        self.assertEqual(read(outcome(self.queries.ask(LINKS, Links(3)))), long)
         self.assertEqual(len(long["links"]), 3)
 
     def test_links_that_are_seldom_are_found_the_short_way_too(self) -> None:
         """Where no file has a link often, or there are fewer than are asked for."""
         self.fill()
         limits = (3, 1000)
-        long = [read(outcome(self.queries.links(Choice(limit)))) for limit in limits]
+        long = [read(outcome(self.queries.ask(LINKS, Links(limit)))) for limit in limits]
         self.patch(links_of, "_MANY_ROWS", 0)
         for often in ((10**6, 3), (10**6, 10**6)):
             self.patch(links_of, "_OFTEN", often)
-            self.assertEqual(long, [read(outcome(self.queries.links(Choice(limit)))) for limit in limits])
+            self.assertEqual(long, [read(outcome(self.queries.ask(LINKS, Links(limit)))) for limit in limits])
 
     def test_a_hop_takes_the_newest_rows_that_the_summary_lacks(self) -> None:
         """As many as may be read at once, over all files, and says when there were more."""
@@ -239,7 +255,7 @@ class Asking(SynchronousTestCase):
             self.bench.outcome(self.bench.store.rotate())
         for room, seen, is_whole in ((100, 9, True), (4, 4, False), (9, 9, False)):
             self.patch(hops_of, "MOST_FRESH", room)
-            told = read(outcome(self.queries.hop("10.0.0.1", 10)))
+            told = read(outcome(self.queries.ask(HOP, Hop("10.0.0.1", 10))))
             self.assertEqual((seen, is_whole), (told["seen"], told["complete"]))
 
     def test_quantiles_are_values_that_were_measured(self) -> None:
@@ -249,8 +265,7 @@ class Asking(SynchronousTestCase):
             bench = Bench(Path(self.mktemp()))
             rtts = [rng.randrange(10**9) for _ in range(size)]
             bench.post(*(a_result(avg_rtt=rtt) for rtt in rtts), a_result(received=0, avg_rtt=0), node="a")
-            span = Span("8.8.8.8", 3600, "2026-01-01 00:00:00", "2026-02-01 00:00:00")
-            (bucket,) = read(outcome(bench.queries().series(span)))["buckets"]
+            (bucket,) = read(outcome(bench.queries().ask(SERIES, Series("8.8.8.8", 3600, *JANUARY))))["buckets"]
             rtts.sort()
             for rank in (10, 25, 50, 75, 90):
                 self.assertEqual(bucket[f"rtt_p{rank}_ns"], rtts[math.ceil(rank * size / 100) - 1])
@@ -266,12 +281,11 @@ class Asking(SynchronousTestCase):
         self.bench.outcome(self.bench.store.rotate())
         self.bench.post(whole, node="a")
         self.bench.post(none, node="b")
-        span = Span("8.8.8.8", 3600, "2026-01-01 00:00:00", "2026-02-01 00:00:00")
-        (target,) = read(outcome(self.queries.targets(Choice(10))))["targets"]
-        (arrived,) = read(outcome(self.queries.arrivals(Arrivals(60, span.since, span.until))))["buckets"]
+        (target,) = read(outcome(self.queries.ask(TARGETS, Targets(10))))["targets"]
+        (arrived,) = read(outcome(self.queries.ask(ARRIVALS, Arrivals(3600, *JANUARY))))["buckets"]
         counts = [(row["sent"], row["received"], row["lost"], row["loss_percent"]) for row in (target, arrived)]
         self.assertEqual(counts, [(16, 16, 8, 50.0)] * 2)
-        of_a, of_b = read(outcome(self.queries.series(span)))["buckets"]
+        of_a, of_b = read(outcome(self.queries.ask(SERIES, Series("8.8.8.8", 3600, *JANUARY))))["buckets"]
         self.assertEqual((of_a["lost"], of_a["loss_percent"], of_b["lost"], of_b["loss_percent"]), (4, 33.333, 4, 100))
 
     def test_spans_of_arrival_that_adjoin_have_each_minute_once(self) -> None:
@@ -289,7 +303,7 @@ class Asking(SynchronousTestCase):
 
     def arrived(self, since: str, until: str, minutes: int = 1) -> list[str]:
         """Where buckets with arrivals start."""
-        answer = read(outcome(self.queries.arrivals(Arrivals(minutes, since, until))))
+        answer = read(outcome(self.queries.ask(ARRIVALS, Arrivals(60 * minutes, since, until))))
         return [bucket["start"] for bucket in answer["buckets"]]
 
     def test_a_bucket_holds_its_beginning_and_not_its_end(self) -> None:
@@ -301,12 +315,15 @@ class Asking(SynchronousTestCase):
             "0001-01-01T00:00:00Z",
         ):
             self.bench.post(a_result(timestamp=at))
-        span = Span("8.8.8.8", 3600, "0001-01-01 00:00:00", "9999-12-31 23:59:59")
-        starts = [bucket["start"] for bucket in read(outcome(self.queries.series(span)))["buckets"]]
-        self.assertEqual(
-            starts, ["0001-01-01T00:00:00Z", "1969-12-31T23:00:00Z", "2026-01-07T12:00:00Z", "2026-01-07T13:00:00Z"]
-        )
-        ages = read(outcome(self.queries.series(replace(span, bucket_s=10_000 * 366 * 86_400))))["buckets"]
+        for since, until, starts in (
+            ("0001-01-01 00:00:00", "0001-02-01 00:00:00", ["0001-01-01T00:00:00Z"]),
+            ("1969-12-01 00:00:00", "1970-02-01 00:00:00", ["1969-12-31T23:00:00Z"]),
+            ("2026-01-01 00:00:00", "2026-02-01 00:00:00", ["2026-01-07T12:00:00Z", "2026-01-07T13:00:00Z"]),
+        ):
+            buckets = read(outcome(self.queries.ask(SERIES, Series("8.8.8.8", 3600, since, until))))["buckets"]
+            self.assertEqual(starts, [bucket["start"] for bucket in buckets])
+        all_time = Series("8.8.8.8", 10_000 * 366 * 86_400, "0001-01-01 00:00:00", "9999-12-31 23:59:59")
+        ages = read(outcome(self.queries.ask(SERIES, all_time)))["buckets"]
         self.assertEqual([(age["start"], age["count"]) for age in ages], [
             ("0001-01-01T00:00:00Z", 2), ("1970-01-01T00:00:00Z", 2),
         ])  # fmt: skip
@@ -314,18 +331,17 @@ class Asking(SynchronousTestCase):
     def test_a_clock_of_our_own_that_is_before_1970_has_its_buckets_too(self) -> None:
         self.bench.clock.rightNow = -EPOCH - 90 * 60
         self.bench.post(a_result())
-        self.assertEqual(self.arrived("1960-01-01 00:00:00", "1980-01-01 00:00:00", 60), ["1969-12-31T22:00:00Z"])
+        self.assertEqual(self.arrived("1969-12-01 00:00:00", "1970-02-01 00:00:00", 60), ["1969-12-31T22:00:00Z"])
 
     def test_all_is_lost_where_nothing_was_sent(self) -> None:
         """Rule 2."""
         self.bench.post(a_result(sent=0, received=0))
-        (target,) = read(outcome(self.queries.targets(Choice(10))))["targets"]
+        (target,) = read(outcome(self.queries.ask(TARGETS, Targets(10))))["targets"]
         self.assertEqual((target["lost"], target["loss_percent"]), (0, 100))
 
     def test_extremes_are_those_of_the_packets_where_the_node_gave_them(self) -> None:
         self.bench.post(a_result(avg_rtt=5, min_rtt=1, max_rtt=9), a_result(avg_rtt=4))
-        span = Span("8.8.8.8", 3600, "2026-01-01 00:00:00", "2026-02-01 00:00:00")
-        (bucket,) = read(outcome(self.queries.series(span)))["buckets"]
+        (bucket,) = read(outcome(self.queries.ask(SERIES, Series("8.8.8.8", 3600, *JANUARY))))["buckets"]
         self.assertEqual((bucket["rtt_min_ns"], bucket["rtt_p50_ns"], bucket["rtt_max_ns"]), (1, 4, 9))
 
     def test_paths_are_told_apart_and_their_changes_are_in_the_timeline(self) -> None:
@@ -334,7 +350,7 @@ class Asking(SynchronousTestCase):
         for item in (one, one, other, one):
             self.bench.post(item, node="a")
             self.bench.outcome(self.bench.store.rotate())
-        found = read(outcome(self.queries.paths("8.8.8.8", None, None)))
+        found = read(outcome(self.queries.ask(PATHS, Paths("8.8.8.8"))))
         self.assertEqual(
             [(path["hops"], path["count"]) for path in found["paths"]],
             [(["10.0.0.1", None, "8.8.8.8"], 3), (["10.0.0.2", None, "8.8.8.8"], 1)],
@@ -345,7 +361,7 @@ class Asking(SynchronousTestCase):
         """Whatever a hop's text is, it is one hop, and no other."""
         for text in ("gw.example\n", "a\n7 203.0.113.7", '"],[2,"203.0.113.7"]', "\x00", " ", "9", "a,b"):
             self.bench.post(a_trace({"ttl": 1, "ip": text}, {"ttl": 2, "ip": "8.8.8.8"}), node=text.strip() or "a")
-            found = read(outcome(self.queries.paths("8.8.8.8", None, None)))
+            found = read(outcome(self.queries.ask(PATHS, Paths("8.8.8.8"))))
             self.assertEqual(found["paths"][0]["hops"], [text, "8.8.8.8"])
             self.assertEqual(found["timeline"][0][2], 0)
 
@@ -353,18 +369,18 @@ class Asking(SynchronousTestCase):
         hops = [{"ttl": ttl, "ip": ip} for ttl, ip in enumerate(("10.0.0.1", "0.0.0.0", "::", "10.0.0.4"), 1)]
         self.bench.post(a_trace(*hops))
         for _ in range(2):  # from the files, then from the summary
-            self.assertIsNone(outcome(self.queries.hop("0.0.0.0", 10)))
-            self.assertIsNone(outcome(self.queries.hop("::", 10)))
-            (known,) = (read(outcome(self.queries.hop(ip, 10))) for ip in ("10.0.0.1",))
+            self.assertIsNone(outcome(self.queries.ask(HOP, Hop("0.0.0.0", 10))))
+            self.assertIsNone(outcome(self.queries.ask(HOP, Hop("::", 10))))
+            (known,) = (read(outcome(self.queries.ask(HOP, Hop(ip, 10)))) for ip in ("10.0.0.1",))
             self.assertEqual((known["seen"], known["after"]), (1, []))
-            self.assertEqual(read(outcome(self.queries.links(Choice(10))))["links"], [])
-        (path,) = read(outcome(self.queries.paths("8.8.8.8", None, None)))["paths"]
+            self.assertEqual(read(outcome(self.queries.ask(LINKS, Links(10))))["links"], [])
+        (path,) = read(outcome(self.queries.ask(PATHS, Paths("8.8.8.8"))))["paths"]
         self.assertEqual(path["hops"], ["10.0.0.1", None, None, "10.0.0.4"])
 
     def test_a_path_was_not_seen_at_a_time_that_cannot_be(self) -> None:
         for at in ("0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"):
             self.bench.post(a_trace({"ttl": 1, "ip": "8.8.8.8"}) | {"timestamp": at})
-        found = read(outcome(self.queries.paths("8.8.8.8", None, None)))
+        found = read(outcome(self.queries.ask(PATHS, Paths("8.8.8.8"))))
         ((first, last),) = ((path["first_seen"], path["last_seen"]) for path in found["paths"])
         self.assertEqual((first, last), ("2026-01-07T22:30:45Z",) * 2)
         self.assertEqual({at for at, _, _ in found["timeline"]}, {first})
@@ -373,17 +389,18 @@ class Asking(SynchronousTestCase):
         trace = a_trace({"ttl": 1, "ip": "8.8.8.8"})
         self.bench.post(trace, node="rare")
         for complete in (True, False):
-            self.assertEqual(complete, read(outcome(self.queries.paths("8.8.8.8", "rare", None)))["complete"])
+            self.assertEqual(complete, read(outcome(self.queries.ask(PATHS, Paths("8.8.8.8", "rare"))))["complete"])
             self.bench.post(*[trace] * MOST_TRACEROUTES, node="busy")
 
     def test_hostile_text_comes_back_as_it_was_in_every_form(self) -> None:
         node, error = '=1+1,"a"', 'a "b",\r\n<script>\x00\u2028é'
         self.bench.post(a_result(error=error), node=node)
-        (row,) = outcome(self.queries.recent(Wanted())).rows
+        (row,) = read(outcome(self.queries.ask(RECENT, Recent())))
         self.assertEqual(row["error"], error)
-        table = outcome(self.queries.nodes(Choice(10)))
+        table = outcome(self.queries.ask(NODES, Nodes(10)))
         self.assertEqual(read(table)["nodes"][0]["node"], node)
-        table = outcome(self.queries.nodes(Choice(10)))
+        table = outcome(self.queries.ask(NODES, Nodes(10)))
+        assert isinstance(table, Table)
         (_, line) = csv.reader(b"".join(table.pages("csv")).decode().splitlines())
         self.assertEqual(line[0], f"'{node}")
 
@@ -396,17 +413,18 @@ class Asking(SynchronousTestCase):
         for node in ("=1+1", "+1", "-1", "@SUM(A1)", "a=1", "a;=1", "7"):
             self.bench.clock.advance(-5)
             self.bench.post(a_result(timestamp="2026-01-07T22:30:00Z", error="x"), node=node)
-        rows = self.csv(outcome(self.queries.recent(Wanted(failed=False))))
+        rows = self.csv(outcome(self.queries.ask(RECENT, Recent(failed=False))))
         errors = [row["error"] for row in reversed(rows)]
         self.assertEqual(errors[: len(begun) + len(left)], [*(f"'{text}" for text in begun), *left])
-        nodes = self.csv(outcome(self.queries.nodes(Choice(10, ip=None))))
+        nodes = self.csv(outcome(self.queries.ask(NODES, Nodes(10))))
         self.assertEqual(
             {row["node"] for row in nodes}, {"192.0.2.9", "'=1+1", "'+1", "'-1", "'@SUM(A1)", "a=1", "a;=1", "7"}
         )
         offsets = {row["clock_offset_s"] for row in nodes}
         self.assertTrue(any(offset.startswith("-") for offset in offsets), offsets)
 
-    def csv(self, answer: Table | Rows) -> list[dict[str, str]]:
+    def csv(self, answer: Found) -> list[dict[str, str]]:
+        assert answer is not None
         text = b"".join(answer.pages("csv")).decode()
         self.assertNotIn(";=1,", text.replace('"a;=1"', ""))  # cut at a semicolon it would begin a cell
         return list(csv.DictReader(io.StringIO(text, newline="")))
@@ -415,11 +433,11 @@ class Asking(SynchronousTestCase):
         self.bench.post(a_result(), {"ip": 1}, node="a")
         self.bench.outcome(self.bench.store.rotate())
         self.bench.post(a_trace(*many_hops(2), ip="1.1.1.1") | {"min_rtt": 5}, node="b")
-        found = read(outcome(self.queries.result(2)))
+        found = read(outcome(self.queries.ask(RESULT, Result(2))))
         self.assertEqual((found["node"], found["min_rtt"], len(found["traceroute"]["hops"])), ("b", 5, 2))
-        found = read(outcome(self.queries.result(1)))
+        found = read(outcome(self.queries.ask(RESULT, Result(1))))
         self.assertEqual((found["node"], found["batch"]), ("a", {"id": 1, "accepted": 1, "rejected": 1}))
-        self.assertIsNone(outcome(self.queries.result(3)))
+        self.assertIsNone(outcome(self.queries.ask(RESULT, Result(3))))
 
 
 class Late(dict[str, int]):
@@ -441,6 +459,13 @@ class Ended(SynchronousTestCase):
         long = "WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n LIMIT :last) SELECT count(*) FROM n"
         with self.assertRaises(NotReady):
             session.value(long, Late(session))
+
+
+def a_question(work: Callable[[Session], object]) -> Question[Nodes]:
+    def find(session: Session, _: Nodes, __: float) -> None:
+        work(session)
+
+    return Question("Anything", "/anything", Nodes, find, schemas={}, whole="", row="", summary="Anything")
 
 
 _FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -466,7 +491,7 @@ class Ending(TestCase):
     async def test_a_question_ends_with_its_time(self) -> None:
         began = time.monotonic()
         with self.assertRaises(TooLong):
-            await self.queries(0.2)._ask(lambda session: session.value(_FOR_EVER))
+            await self.queries(0.2).ask(a_question(lambda session: session.value(_FOR_EVER)), Nodes())
         self.assertLess(time.monotonic() - began, 30)
 
     async def test_a_stop_ends_all_questions_and_returns_when_no_file_is_open(self) -> None:
@@ -484,14 +509,14 @@ class Ending(TestCase):
             finally:
                 left.set()
 
-        asked = Deferred.fromCoroutine(queries._ask(ask))
+        asked = Deferred.fromCoroutine(queries.ask(a_question(ask), Nodes()))
         await self.threads(begun.wait)
         await queries.stop()
         self.assertTrue(left.is_set())
         with self.assertRaises(NotReady):
             await asked
         with self.assertRaises(NotReady):
-            await queries.recent(Wanted())
+            await queries.ask(RECENT, Recent())
 
 
 class HungUp(TestCase):
@@ -500,7 +525,7 @@ class HungUp(TestCase):
     async def test_who_hangs_up_asks_no_more_and_keeps_no_other_waiting(self) -> None:
         it = Running(Path(self.mktemp())).start()
         self.addCleanup(it.stop)
-        self.patch(recent_results, "recent", lambda session, _: session.value(_FOR_EVER))
+        endless = self.patch(Session, "over_files", lambda session, *_: session.value(_FOR_EVER))
         wires = [await it.connect("health-port") for _ in range(20)]
         for wire in wires:
             wire.write(b"GET /recent HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -508,5 +533,6 @@ class HungUp(TestCase):
         for wire in wires:
             wire.hang_up()
         await eventually(lambda: not it.parts.queries.under_way)
+        endless.restore()
         self.assertEqual((await it.ask("GET", "/results/1", port="health-port")).status, 404)
         self.assertEqual(it.parts.health_site.in_flight, 0)

@@ -35,6 +35,11 @@ def record(what: str, required: Mapping[str, Schema], optional: Mapping[str, Sch
     }  # fmt: skip
 
 
+def address(what: str) -> Schema:
+    """An address, in canonical text."""
+    return {**ADDRESS, "description": what}
+
+
 def count(what: str, least: int = 0) -> Schema:
     """A whole number."""
     return {"type": "integer", "minimum": least, "description": what}
@@ -48,6 +53,11 @@ def text(what: str) -> Schema:
 def instant(what: str) -> Schema:
     """A time as it is printed."""
     return {"type": "string", "format": "date-time", "pattern": _PRINTED_AT, "description": what}
+
+
+def flag(what: str) -> Schema:
+    """true or false."""
+    return {"type": "boolean", "description": what}
 
 
 def or_null(schema: Schema) -> Schema:

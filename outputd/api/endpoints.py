@@ -1,0 +1,24 @@
+"""What there is to ask of either port, and who may: the routes of the API, without what answers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outputd.api.formats import MEDIA
+from outputd.queries.question import Question
+from outputd.security.access import NODE, OPERATOR
+from outputd.web.routes import Endpoint
+
+RESULTS = Endpoint("POST", "/results", NODE)
+ROTATE = Endpoint("POST", "/rotate", OPERATOR)
+DUMP = Endpoint("GET", "/dump", OPERATOR)
+HEALTH = Endpoint("GET", "/health", None)
+READY = Endpoint("GET", "/ready", None)
+METRICS = Endpoint("GET", "/metrics", OPERATOR)
+STATS = Endpoint("GET", "/stats", OPERATOR)
+OPENAPI = Endpoint("GET", "/openapi.json", OPERATOR)
+
+
+def endpoint_of(question: Question[Any]) -> Endpoint:
+    """Where a question is asked."""
+    return Endpoint("GET", question.path, OPERATOR, tuple(MEDIA))

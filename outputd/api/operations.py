@@ -1,0 +1,162 @@
+"""The parts of the OpenAPI document: answers, headers, parameters, and the operations that are made of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from outputd.api.endpoints import endpoint_of
+from outputd.api.formats import MEDIA
+from outputd.queries.parameters import Parameter, parameters_of
+from outputd.queries.question import Question
+from outputd.web.routes import Endpoint
+from outputd.web.shapes import ref
+
+Part = dict[str, Any]
+JSON = "application/json"
+_PROBLEM = "application/problem+json"
+
+
+def _header(what: str, schema: Part, required: bool = True) -> Part:
+    return {"description": what, "required": required, "schema": schema}
+
+
+def _matching(pattern: str) -> Part:
+    return {"type": "string", "pattern": pattern}
+
+
+_ALWAYS = ("X-Content-Type-Options", "Cache-Control")
+HEADERS = {
+    "Vary": _header("The answer depends on it.", {"const": "Accept"}),
+    "Link": _header('The next page, with `rel="next"`.', _matching(r'^<\?.*>; rel="next"$'), required=False),
+    "Unreadable-Files": _header(
+        "Damaged result files that the answer does without.", _matching(r"^[^,]+\.db(, [^,]+\.db)*$"), required=False
+    ),
+    "X-Content-Type-Options": _header("The Content-Type is right.", {"const": "nosniff"}),
+    "Cache-Control": _header("The next answer may be another.", {"const": "no-store"}),
+    "Retry-After": _header("Seconds after which to come again.", {"type": "integer", "minimum": 1, "maximum": 60}),
+    "Allow": _header("The methods of this path.", _matching(r"^[A-Z]+(, [A-Z]+)*$")),
+    "WWW-Authenticate": _header("How a token is sent.", _matching("^Basic realm=.*, Bearer realm=")),
+    "Accept-Encoding": _header("The content coding that is taken.", {"const": "gzip"}),
+    "Accept-Ranges": _header("Parts can be asked for; with a closed file.", {"const": "bytes"}, required=False),
+    "Content-Length": _header("Bytes of this answer.", {"type": "integer", "minimum": 0}),
+    "Content-Range": _header("The part, and the size of the file.", _matching(r"^bytes (\d+-\d+|\*)/\d+$")),
+    "Content-Disposition": _header(
+        "The name of the file.", _matching(r'^attachment; filename="results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db"$')
+    ),
+    "Repr-Digest": _header("SHA-256 of the whole file (RFC 9530).", _matching(r"^sha-256=:[A-Za-z0-9+/]{43}=:$")),
+}
+
+
+def answer(what: str, schema: Part, media: str = JSON, headers: Sequence[str] = ()) -> Part:
+    """An answer of this media type, which always has these headers."""
+    named = {name: {"$ref": f"#/components/headers/{name}"} for name in (*_ALWAYS, *headers)}
+    return {"description": what, "headers": named, "content": {media: {"schema": schema}}}
+
+
+def problem(what: str, *headers: str, schema: Part | None = None) -> Part:
+    """An answer that is an error."""
+    return answer(what, schema or ref("Problem"), _PROBLEM, headers)
+
+
+_EVERYWHERE = {"500": problem("An error in outputd; its log tells more.")}
+_REFUSED = {
+    "401": problem("A token is needed, and none that is known came with the request.", "WWW-Authenticate"),
+    "403": problem("The token is for another role, or a page of another site has sent this."),
+}
+_TOKENS: list[Part] = [{}, {"token": []}, {"password": []}]
+SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer", "description": "Where there is a `--tokens-file`."},
+    "password": {"type": "http", "scheme": "basic", "description": "The token as password, for browsers."},
+}
+_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/vnd.sqlite3"}
+_FILE_HEADERS = ("Content-Length", "Content-Disposition", "Repr-Digest")
+
+
+def file(what: str, *headers: str) -> Part:
+    """An answer that is a result file, or a part of one."""
+    return answer(what, _FILE, "application/vnd.sqlite3", (*_FILE_HEADERS, *headers))
+
+
+def operation(
+    endpoint: Endpoint, name: str, summary: str, answers: Part, parameters: Sequence[Part] = (), **more: Any
+) -> Part:  # fmt: skip
+    """What is done at an endpoint. One that asks for a role may refuse."""
+    return _operation(endpoint.method, endpoint.role, name, summary, answers, parameters, more)
+
+
+def reading(
+    endpoint: Endpoint, name: str, summary: str, answers: Part, parameters: Sequence[Part] = (), **more: Any
+) -> Part:  # fmt: skip
+    """GET, and HEAD, which is answered without a body, and whole."""
+    bare = {
+        status: answer for status, answer in _bare({**_EVERYWHERE, **answers}).items() if status not in ("206", "416")
+    }
+    whole = [parameter for parameter in parameters if parameter["name"] != "Range"]
+    return {
+        "get": operation(endpoint, name, summary, answers, parameters, **more),
+        "head": _operation("HEAD", endpoint.role, name, f"{summary}: the headers", bare, whole, {}),
+    }
+
+
+def _operation(
+    method: str, role: str | None, name: str, summary: str, answers: Part, parameters: Sequence[Part],
+    more: Mapping[str, Any],
+) -> Part:  # fmt: skip
+    made: Part = {"operationId": f"{method.lower()}{name}", "summary": summary, **more}
+    if parameters:
+        made["parameters"] = list(parameters)
+    refused: Part = {}
+    if role is not None:
+        made["security"] = _TOKENS
+        refused = _bare(_REFUSED) if method == "HEAD" else _REFUSED
+    made["responses"] = dict(sorted({**_EVERYWHERE, **refused, **answers}.items()))
+    return made
+
+
+def _bare(answers: Part) -> Part:
+    """The same answers without their bodies."""
+    return {
+        status: {key: value for key, value in answer.items() if key != "content"} for status, answer in answers.items()
+    }
+
+
+def query(name: str, what: str, schema: Part) -> Part:
+    """A parameter of the query string."""
+    return {"name": name, "in": "query", "description": what, "schema": schema}
+
+
+def sent_header(name: str, what: str, schema: Part) -> Part:
+    """A header of the request."""
+    return {"name": name, "in": "header", "description": what, "schema": schema}
+
+
+def asking(question: Question[Any]) -> Part:
+    """A question to the files."""
+    paged = ("Link",) if question.is_paged else ()
+    found = answer(question.summary, ref(question.whole), headers=("Vary", "Unreadable-Files", *paged))
+    found["content"][MEDIA["ndjson"]] = {"schema": ref(question.row)}
+    found["content"][MEDIA["csv"]] = {"schema": {"type": "string"}}
+    answers = {
+        "200": found,
+        "400": problem("A parameter is not what it must be."),
+        "503": problem("It cannot be answered now.", "Retry-After"),
+        "504": problem("It was not answered within its time, and was ended: ask for less."),
+    }
+    if question.misses:
+        answers["404"] = problem(question.misses)
+    parameters = [_parameter(question, parameter) for parameter in parameters_of(question)]
+    return reading(
+        endpoint_of(question), question.name, question.summary, answers, parameters, description=question.description
+    )
+
+
+def _parameter(question: Question[Any], parameter: Parameter) -> Part:
+    kind = parameter.kind
+    if f"<{parameter.name}>" in question.path:
+        return {
+            "name": parameter.name, "in": "path", "required": True, "description": kind.meaning, "schema": kind.schema
+        }  # fmt: skip
+    default = {} if parameter.is_needed or parameter.default is None else {"default": parameter.default}
+    needed = {"required": True} if parameter.is_needed else {}
+    return {**query(parameter.name, kind.meaning, {**kind.schema, **default}), **needed}

@@ -1,0 +1,45 @@
+"""A question, declared once: what may be asked, what is answered, and by what.
+
+Its route, the meaning of its query string, its part of the OpenAPI document and its CSV follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Generic, TypeVar
+
+from outputd.queries.session import Session
+from outputd.queries.tables import Rows, Table
+from outputd.web.shapes import Schema
+
+A = TypeVar("A")
+Found = Rows | Table | None
+"""An answer; None when there is nothing of this name. A Table needs its session still."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question(Generic[A]):
+    """Something that may be asked of the files."""
+
+    name: str
+    """That of its operation, which is `getTargets` for Targets."""
+    path: str
+    asked: type[A]
+    """A dataclass whose fields are its parameters; those that are in the path are `<parts>` of it."""
+    find: Callable[[Session, A, float], Found]
+    """Finds the answer in a thread, with what is asked and the time now in seconds since 1970."""
+    _: KW_ONLY
+    schemas: Mapping[str, Schema]
+    """What is answered, by name."""
+    whole: str
+    """The schema of the answer in JSON."""
+    row: str
+    """The schema of a line of NDJSON."""
+    summary: str
+    description: str = ""
+    misses: str = ""
+    """What it means when there is nothing of this name, where that can be."""
+    is_paged: bool = False
+    is_from_summary: bool = False
+    """Whether it waits a little for the summary of the files to be brought up to date."""

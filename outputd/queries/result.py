@@ -1,0 +1,117 @@
+"""One result, with all that is stored of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+
+from outputd.queries.parameters import result_id
+from outputd.queries.question import Question
+from outputd.queries.results import PACKET_LOSS, ROW, TRACEROUTE, printed
+from outputd.queries.session import Session
+from outputd.queries.tables import Column, Rows, row_of
+from outputd.store.file import FileInfo
+from outputd.store.fragments import batch_of
+from outputd.web import shapes
+from outputd.web.shapes import FILE_NAME, count, flag, instant, listed, or_null, record, ref, text
+
+COLUMNS = (
+    Column("ttl", {"type": "integer", "minimum": 0, "maximum": 255, "description": "time to live of the probe"}),
+    Column("ip", or_null(text("who answered; no address where the node gave none"))),
+    Column("rtt", or_null(count("round-trip time, nanoseconds"))),
+    Column("timeout", flag("nobody answered")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Which result is asked for."""
+
+    id: Annotated[int, result_id("Its id.")]
+
+
+def result(session: Session, asked: Result, _: float) -> Rows | None:
+    """One result whole, with its traceroute, its batch and its node, in CSV its hops; None when no file has it."""
+    found: dict[str, Any] | None = None
+
+    def gather(info: FileInfo) -> bool:
+        nonlocal found
+        text = session.value(
+            f"SELECT json_array({ROW}, json_object({_MORE}), {TRACEROUTE}, {_BATCH})"
+            " FROM f.ping_results p LEFT JOIN f.rtt_spread s ON s.ping_result_id = p.id"
+            f" LEFT JOIN f.batches b ON b.id = {batch_of('p.id')} WHERE p.id = :id",
+            {"id": asked.id, "most_hops": -1},
+        )
+        if text is None:
+            return False
+        *row, more, traceroute, batch = msgspec.json.decode(text)
+        found = {**printed(*row), **more, "traceroute": traceroute, "batch": batch, "file": info.path.name}
+        return True
+
+    session.over_files(gather, session.files[::-1])
+    if found is None:
+        return None
+    traceroute = found["traceroute"]
+    return Rows([] if traceroute is None else traceroute["hops"], COLUMNS, found)
+
+
+_MORE = """
+'min_rtt', s.min_rtt, 'max_rtt', s.max_rtt, 'stddev_rtt', s.stddev_rtt, 'node', b.node,
+'received_at', substr(p.created_at, 1, 10) || 'T' || substr(p.created_at, 12) || 'Z'
+"""
+_BATCH = "json_object('id', b.id, 'accepted', b.accepted, 'rejected', b.rejected)"
+
+
+RESULT = Question(
+    "Result",
+    "/results/<id>",
+    Result,
+    result,
+    schemas={
+        "StoredTraceroute": record(
+            "A traceroute as it is stored.",
+            {
+                "method": or_null(text("icmp, tcp or another")),
+                "completed": or_null(flag("whether the target was reached")),
+                "error": or_null(text("why it failed")),
+                "hops": listed("StoredHop", "in the order in which the node wrote them"),
+            },
+        ),
+        "StoredHop": row_of("One reply, or silence.", COLUMNS),
+        "WholeResult": record(
+            "All that is stored of one result.",
+            {
+                "id": count("names this result in all files of the instance", least=1),
+                "ip": shapes.address("the target"),
+                "sent": count("packets sent"),
+                "received": count("packets received"),
+                "packet_loss": PACKET_LOSS,
+                "avg_rtt": or_null(count("mean round-trip time, nanoseconds")),
+                "timestamp": instant("when it was measured"),
+                "min_rtt": or_null(count("shortest round-trip time, nanoseconds")),
+                "max_rtt": or_null(count("longest round-trip time, nanoseconds")),
+                "stddev_rtt": or_null(count("standard deviation of the round-trip times, nanoseconds")),
+                "node": or_null(text("who measured")),
+                "received_at": instant("when it arrived"),
+                "traceroute": {"anyOf": [ref("StoredTraceroute"), {"type": "null"}]},
+                "batch": record(
+                    "The POST it came in.",
+                    {
+                        "id": or_null(count("its number", least=1)),
+                        "accepted": or_null(count("results of it that were stored")),
+                        "rejected": or_null(count("items of it that were not")),
+                    },
+                ),
+                "file": {**FILE_NAME, "description": "the file that has it"},
+            },
+            {"error": text("why it failed, if the node said so")},
+        ),
+    },
+    whole="WholeResult",
+    row="WholeResult",
+    summary="One result whole",
+    description="In CSV the hops of its traceroute.",
+    misses="No file has a result of this id.",
+)
