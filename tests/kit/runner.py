@@ -82,7 +82,7 @@ def _run_here(name: str, wanted: set[bool]) -> Ended:
     chosen = [test for test in _each(found) if _is_long(test) in wanted]
     ended.left_out = sum(1 for _ in _each(found)) - len(chosen)
     said = io.StringIO()
-    with tempfile.TemporaryDirectory(prefix="outputd-test-") as place:
+    with tempfile.TemporaryDirectory(prefix="outputd-test-", ignore_cleanup_errors=True) as place:
         os.chmod(place, 0o755)  # for tests that give up root
         os.environ["TMPDIR"] = tempfile.tempdir = place
         runner = TrialRunner(VerboseTextReporter, stream=said, workingDirectory=f"{place}/trial")

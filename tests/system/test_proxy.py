@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from urllib.parse import urljoin
-
-from twisted.trial.unittest import SkipTest
 
 from tests.kit.depth import long
 from tests.kit.makers import a_result
 from tests.system.browser import LIVE, Browser
-from tests.system.harness import HOST, Outputd, SystemTest, call, free_port, is_open
-from tests.system.waiting import wait_until
-
-_CONFIG = """
-daemon off; error_log stderr; pid {place}/nginx.pid; worker_processes 1; user root;
-events {{ }}
-http {{
-  access_log off;
-  client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;
-  uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
-  server {{
-    listen {host}:{port};
-    location /outputd/ {{ proxy_pass http://{host}:{health}/; proxy_http_version 1.1; }}
-  }}
-}}
-"""
+from tests.system.harness import HOST, Outputd, SystemTest, call
+from tests.system.proxies import nginx
 
 
 class ProxyTest(SystemTest):
-    """Issue: `location /outputd/` of nginx, with nothing rewritten but the path."""
+    """`location /outputd/` of nginx, with nothing rewritten but the path."""
 
     def behind_nginx(self, outputd: Outputd) -> int:
         """The port of an nginx in front of the health port."""
-        nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-        if nginx is None:
-            raise SkipTest("nginx is not here; on Debian it is in the package nginx-light")
-        place, port = Path(self.mktemp()).absolute(), free_port()
-        place.mkdir()
-        config = place / "nginx.conf"
-        config.write_text(_CONFIG.format(place=place, host=HOST, port=port, health=outputd.health_port))
-        said = (place / "said").open("wb")
-        self.addCleanup(said.close)
-        server = subprocess.Popen([nginx, "-p", place, "-c", config], stdin=subprocess.DEVNULL, stderr=said)
-        self.addCleanup(server.wait)
-        self.addCleanup(server.terminate)
-        wait_until(lambda: is_open(port), "nginx listens")
-        return port
+        return nginx(Path(self.mktemp()).absolute(), outputd.health_port, self.addCleanup, "/outputd/")
 
 
 class Answers(ProxyTest):
