@@ -175,9 +175,7 @@ class Cut:
 
     @property
     def _source(self) -> Source:
-        source = Source(0)
-        source._made = 1 << 40  # beyond those of the run
-        return source
+        return Source(0, made=1 << 40)  # beyond those of the run
 
     def _keys_forgotten(self, outputd: Outputd, posts: Sequence[Post]) -> Iterator[str]:
         chance = random.Random(self.seed)

@@ -52,9 +52,10 @@ class Post:
 class Source:
     """Makes results like real ones from a seed; the target is a result's identity, so all can be found again."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, made: int = 0) -> None:
+        """`made` results were made before: their targets are not made again."""
         self._random = random.Random(seed)
-        self._made = 0
+        self._made = made
         self._lock = threading.Lock()
 
     def post(self, size: int = 10, bad: int = 0) -> Post:

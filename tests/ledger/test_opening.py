@@ -1,0 +1,66 @@
+"""What `outputd.ledger.opening` promises; a number is that of a rule of the contract."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from outputd.ledger.opening import open_files
+from outputd.process.trouble import Unusable
+from outputd.store.store import Store
+from tests.kit.bench import Bench
+from tests.kit.logs import said
+from tests.kit.makers import a_result
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+class Opening(SynchronousTestCase):
+    """A start on a directory with three files."""
+
+    def setUp(self) -> None:
+        self.bench = Bench(Path(self.mktemp()))
+        for _ in range(2):
+            self.bench.keep(a_result())
+            self.bench.outcome(self.bench.rotation.rotate("asked for"))
+        self.bench.stop()
+
+    def start(self, keep_files: int, *failures: OSError) -> list[str]:
+        """Open as a start does whose first tries fail so; what it logs."""
+        bench, left, inner = self.bench, [*failures], Store.open
+        bench.store.limits = dataclasses.replace(bench.store.limits, keep_files=keep_files)
+
+        def opened(store: Store) -> None:
+            if left:
+                raise left.pop(0)
+            inner(store)
+
+        self.patch(Store, "open", opened)
+        with said() as log:
+            open_files(bench.store, bench.ledger, bench.feedable, False, bench.path)
+        self.addCleanup(bench.stop)
+        return log
+
+    def test_a_start_opens_both(self) -> None:
+        self.start(5)
+        self.assertEqual((len(self.bench.store.files), self.bench.ledger.is_gone()), (3, False))
+
+    def test_on_a_full_disk_files_beyond_the_limit_make_room(self) -> None:
+        """Rule 11: a full disk must not keep its own relief from coming."""
+        oldest = self.bench.store.files[0].path.name
+        log = self.start(2, FULL)
+        self.assertEqual(len(self.bench.store.files), 2)
+        self.assertEqual(sum("pruned before the start" in line and oldest in line for line in log), 1, log)
+
+    def test_a_full_disk_without_any_is_one_line(self) -> None:
+        """Rule 23."""
+        error = self.assertRaises(Unusable, self.start, 5, FULL)
+        self.assertIn(f"cannot use {self.bench.path}: ", str(error))
+
+    def test_what_is_no_full_disk_costs_no_file(self) -> None:
+        """Rule 13."""
+        self.assertRaises(Unusable, self.start, 1, OSError(errno.EIO, "Input/output error"))
+        self.assertEqual(len(list(self.bench.path.glob("results_*.db"))), 3)
