@@ -58,10 +58,13 @@ LEANINGS = (
     Leaning("process.threads", ThreadPool, ("start", "stop")),
     Leaning("sqlite.pools", adbapi.ConnectionPool, ("threadpool", "threadID", "connections", "disconnect"),
             ("openfun",)),
-    Leaning("web.connection", http.HTTPChannel, ("requests", "persistent", "registerProducer", "unregisterProducer"), (
-        "_respondToBadRequestAndDisconnect", "_send100Continue", "headerReceived", "writeHeaders", "requestDone",
+    Leaning("web.connection", http.HTTPChannel, (
+        "requests", "persistent", "registerProducer", "unregisterProducer", "_command", "_path", "_version",
+    ), (
+        "_respondToBadRequestAndDisconnect", "_send100Continue", "headerReceived", "allHeadersReceived", "writeHeaders",
+        "requestDone", "loseConnection",
     )),
-    Leaning("web.connection", LineReceiver, calls=("lineLengthExceeded",)),
+    Leaning("web.connection", LineReceiver, ("clearLineBuffer", "paused"), ("lineLengthExceeded", "rawDataReceived")),
     Leaning("web.request", http.Request, ("startedWriting", "content"), ("gotLength", "handleContentChunk", "process")),
     Leaning("web.request", server.Request, ("render",), ("processingFailed",)),
     Leaning("web.outlet", FileDescriptor, ("writeSomeData", "producer"), ("producer.resumeProducing",)),

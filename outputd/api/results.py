@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -62,26 +62,16 @@ class Api:
     def post_results(self, request: CappedRequest) -> None:
         """Store a body of results."""
         started = self._seconds()
-        if request.refusal == 413:
-            return send(request, *problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most"))
-        if request.refusal:
-            return send(request, *request.site.admission.turn_away())
         try:
             sender = _sender(request)
         except BadHeader as error:
             return send(request, *problem(400, str(error)))
-        coding = request.requestHeaders.getRawHeaders(b"Content-Encoding")
-        if coding is None:
+        if request.coding in (b"", b"identity"):
             answered(request, self._collect(request.take_body(), sender, started))
         else:
-            answered(request, self._decode(request, coding, sender, started))
+            answered(request, self._gunzip(request, sender, started))
 
-    async def _decode(self, request: CappedRequest, coding: Sequence[bytes], sender: Sender, started: float) -> Answer:
-        names = [name.strip().lower() for name in b",".join(coding).split(b",")]
-        if names == [b"identity"]:
-            return await self._collect(request.take_body(), sender, started)
-        if names not in ([b"gzip"], [b"x-gzip"]):
-            return problem(415, "the only content coding is gzip", {b"Accept-Encoding": b"gzip"})
+    async def _gunzip(self, request: CappedRequest, sender: Sender, started: float) -> Answer:
         data = request.take_body()
         try:
             if len(data) < _LARGE_BYTES:

@@ -57,6 +57,7 @@ class Access:
         self._path = path
         self._by_certificate = by_certificate
         self._holders: Holders = {}
+        self.changes = 0
 
     @property
     def is_open(self) -> bool:
@@ -92,6 +93,7 @@ class Access:
     def take(self, holders: Holders) -> None:
         """Let these in from now on, and nobody else."""
         self._holders = holders
+        self.changes += 1
 
     def holder(self, authorization: bytes | None) -> Holder | None:
         """Whose token the Authorization header bears: as Bearer, or as the password of Basic, for browsers."""

@@ -9,7 +9,7 @@ import termios
 from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
-from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IAddress, IConsumer, IDelayedCall, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -20,12 +20,14 @@ from twisted.web.http_headers import Headers
 from outputd.security.access import Holder
 from outputd.security.certificates import node_of
 from outputd.web import request
-from outputd.web.answers import problem
+from outputd.web.answers import Answer, problem
 from outputd.web.outlet import Account, Outlet, wire_of
-from outputd.web.request import CappedRequest
+from outputd.web.request import SAFE_METHODS, BodyRefused, CappedRequest
 
 _SILENT_S = 60
 _WHOLE_BODY_S = 300
+_READ_ON_S = 5.0
+_READ_ON_BYTES = 32 << 20  # many a client does not look before it has sent all
 _SEND_BUFFER_BYTES = 128 * 1024
 _BYTES_ACKED_AT = 120  # tcpi_bytes_acked in struct tcp_info, linux/tcp.h
 _UNASKED = Holder("", "")
@@ -35,6 +37,7 @@ class Place(request.Place, Account, Protocol):
     """What a connection needs of its site."""
 
     channels: set[Channel]
+    draining: bool
     seconds: Callable[[], float]
 
     def channel_closed(self, channel: Channel) -> None:
@@ -43,6 +46,9 @@ class Place(request.Place, Account, Protocol):
 
 class Channel(http.HTTPChannel):
     """One connection; what the sweep remembers of it.
+
+    A request is judged when its headers are there. One that is refused is answered then, and the connection closed; but
+    a little more is read and thrown away, since unread data would make it a reset, which could overtake the answer.
 
     An answer leaves in one piece and at once, where the socket takes it: by twisted.web's own way it would be thirty
     small writes, and wait until all other answers of the same commit are made. The next request is not begun before it
@@ -63,6 +69,9 @@ class Channel(http.HTTPChannel):
     _outlet: Outlet
     _producer: IPushProducer | None = None
     _leaving: CappedRequest | None = None
+    is_deaf = False
+    _read_on_bytes: int | None = None
+    _patience: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Keep the send buffer small, so that what the other side has acknowledged shows its progress."""
@@ -81,6 +90,9 @@ class Channel(http.HTTPChannel):
         if self._producer is not None:
             self._producer.stopProducing()
         self._outlet.forget()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         self.site.channel_closed(self)
 
     def getHost(self) -> IAddress:
@@ -105,7 +117,63 @@ class Channel(http.HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """See HTTPChannel."""
         self.heard_s = self.site.seconds()
-        super().dataReceived(data)
+        if self.is_deaf:
+            self._throw_away(len(data))
+        else:
+            super().dataReceived(data)
+
+    @property
+    def first_line(self) -> tuple[bytes, bytes, bytes]:
+        """Method, target and version of the request that is coming in."""
+        return self._command, self._path, self._version
+
+    def allHeadersReceived(self) -> None:
+        """See HTTPChannel."""
+        super().allHeadersReceived()
+        request = self.requests[-1]
+        if request.refused is not None and self.length != 0:
+            self._turn_away(request, request.refused)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """See HTTPChannel."""
+        try:
+            super().rawDataReceived(data)
+        except BodyRefused:
+            request = self.requests[-1]
+            self._turn_away(request, request.refused)
+
+    def judge_again(self) -> None:
+        """Answer, or cut off, a request that may not go on by what is known now; what is being changed is changed."""
+        request = self.requests[-1] if self.requests else None
+        if request is None or request.found is None:
+            return
+        refused = request.judge()
+        if refused is None:
+            return
+        if request.startedWriting:
+            self.abort()
+        elif not request.under_way:
+            self._turn_away(request, refused)
+        elif request.method in SAFE_METHODS:
+            request.withdraw(refused)
+
+    def _turn_away(self, request: CappedRequest, answer: Answer) -> None:
+        self._hear_no_more()
+        request.turn_away(answer)
+
+    def _hear_no_more(self) -> None:
+        """Take nothing for a request any more, whatever comes."""
+        self.is_deaf = True
+        for unread in self.requests:
+            unread.drop_body()
+        self.paused = True  # so that LineReceiver leaves what it has
+        self.clearLineBuffer()
+
+    def _throw_away(self, size_bytes: int) -> None:
+        if self._read_on_bytes is not None:
+            self._read_on_bytes -= size_bytes
+            if self._read_on_bytes < 0:
+                self.abort()
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Keep the head until the first of the body comes, or the end."""
@@ -141,6 +209,8 @@ class Channel(http.HTTPChannel):
         leaving, self._leaving = self._leaving, None
         if leaving is not None:
             super().requestDone(leaving)
+        elif self._read_on_bytes is not None:
+            self._say_no_more()
 
     @property
     def unread_since_s(self) -> float | None:
@@ -176,13 +246,37 @@ class Channel(http.HTTPChannel):
         self._outlet.write(
             b"HTTP/1.1 400 Bad Request\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
         )
+        self._hear_no_more()
         self.loseConnection()
 
     def _send100Continue(self) -> None:
-        self._outlet.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.requests[-1].refused is None:
+            self._outlet.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def loseConnection(self) -> None:
-        """See HTTPChannel; TLS would wait for the other side's farewell, and one that sleeps would hold up a stop."""
+        """See HTTPChannel; one that may still be sending is read on for a while, but not at a stop."""
+        if self.is_deaf and self._read_on_bytes is None and not self.site.draining and wire_of(self.transport):
+            self._read_on_bytes = _READ_ON_BYTES
+            self._patience = self.callLater(_READ_ON_S, self._lose_patience)
+            if not self._outlet.unsent_bytes:
+                self._say_no_more()
+        else:
+            self._close()
+
+    def _say_no_more(self) -> None:
+        """Tell the other side that nothing more comes."""
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self.transport.loseConnection()
+        wire = wire_of(self.transport)
+        assert wire is not None, "nothing else is read on"
+        wire.loseWriteConnection()
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        self.abort()
+
+    def _close(self) -> None:
+        """Close it; TLS would wait for the other side's farewell, and one that sleeps would hold up a stop."""
         cast(ITCPTransport, self.transport).loseConnection()
         if isinstance(self.transport, TLSMemoryBIOProtocol):
             cast(ITCPTransport, self.transport.transport).loseConnection()

@@ -20,6 +20,8 @@ from outputd.web.answers import Answer, problem
 from outputd.web.routes import Found, Miss, Routes
 
 _log = Logger()
+SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
+_CODINGS = (b"identity", b"gzip", b"x-gzip")
 
 
 class Room(Protocol):
@@ -52,8 +54,16 @@ class Line(Protocol):
     def certified(self) -> Holder | None:
         """The node whose certificate the client has shown."""
 
+    @property
+    def first_line(self) -> tuple[bytes, bytes, bytes]:
+        """Method, target and version of the request that is coming in."""
+
     def abort(self) -> None:
         """End the connection now, whatever is unsent."""
+
+
+class BodyRefused(Exception):
+    """No more of this body is taken."""
 
 
 class Place(Protocol):
@@ -74,9 +84,9 @@ class Place(Protocol):
 
 
 class CappedRequest(server.Request):
-    """A request whose body is kept in memory within the site's limits; beyond them it is read and thrown away.
+    """A request that is judged by its headers, and again when its work begins; its body is kept within limits.
 
-    `refusal` is the status that such a body gets, 0 for a good one; `found` is what its path and method lead to.
+    `refused` is the answer to one that is not taken, None for a good one; `found` is what its path and method lead to.
     Whoever takes the body keeps the request under way, and its memory held, until it calls `end`: what is being stored
     is stored even when the client hangs up.
     """
@@ -84,54 +94,65 @@ class CappedRequest(server.Request):
     channel: Line  # type: ignore[assignment]  # what is left of HTTPChannel: the rest is for Twisted itself
     site: Place  # type: ignore[assignment]  # as above
     content: BytesIO
-    refusal = 0
-    found: Found | Miss
+    refused: Answer | None = None
+    found: Found | Miss | None = None
+    coding = b""
     gone = False
     under_way = False
     holder: Holder | None = None
+    _tokens_known = 0
     _held = 0
     _received = 0
     _taken = False
 
     def gotLength(self, length: int | None) -> None:
-        """The headers are in; room for the body, if its length is known, is reserved before it is read."""
+        """The headers are in: judge it, and reserve room for a body of known length before it is read."""
         site = self.site = self.channel.site
         self.content = BytesIO()
-        if not site.access.is_open:
-            self.identify()
-            if self.holder is None:
-                self.refusal = 401  # whoever sends it, nothing of the body is kept
-                return
-        if not length:
-            return
-        if length > site.most_body_bytes:
-            self.refusal = 413
-        elif not site.admission.has_room_for_body(length):
-            self.refusal = 503
-        else:
+        self.method, self.uri, self.clientproto = self.channel.first_line
+        self.found = site.resource.find(self.method, self.uri)
+        self.refused = self.judge() or self._judge_body(length)
+        if length and self.refused is None:
             self._hold(length)
 
-    def identify(self) -> None:
-        """Find out, by what is known now, from whom it comes."""
-        self.holder = self.site.access.holder(self.first_header(b"Authorization")) or self.channel.certified
+    def judge(self) -> Answer | None:
+        """What is answered to it, by what is known now of who sends it, None for a good one."""
+        site = self.site
+        if not site.access.is_open:
+            self.holder = site.access.holder(self.first_header(b"Authorization")) or self.channel.certified
+            self._tokens_known = site.access.changes
+        return site.refusal(self)
+
+    def _judge_body(self, length: int | None) -> Answer | None:
+        codings = self.requestHeaders.getRawHeaders(b"Content-Encoding")
+        if codings is not None and (length != 0 or self.method == b"POST"):
+            self.coding = b",".join(codings).strip().lower()
+            if self.coding not in _CODINGS:
+                return problem(415, "the only content coding is gzip", {b"Accept-Encoding": b"gzip"})
+        if length == 0:
+            return None
+        if length is not None and length > self.site.most_body_bytes:
+            return self._too_long()
+        admission = self.site.admission
+        return None if admission.has_room_for_body(length or 1) else admission.turn_away()
+
+    def _too_long(self) -> Answer:
+        return problem(413, f"a body may have {_size(self.site.most_body_bytes)} at most")
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Keep a part of the body while there is room."""
-        if self.refusal:
-            return
+        """Keep a part of the body while there is room. Raises BodyRefused where it ends."""
         self._received += len(data)
         more = self._received - self._held
         if self._received > self.site.most_body_bytes:
-            self.refusal = 413
+            self.refused = self._too_long()
         elif more > 0 and not self.site.admission.has_room(more):
-            self.refusal = 503
+            self.refused = self.site.admission.turn_away()
         else:
             if more > 0:
                 self._hold(more)
             self.content.write(data)
             return
-        self.content = BytesIO()
-        self._let_go()
+        raise BodyRefused
 
     def loosen(self) -> None:
         """Hold only what has come in: a slow sender must not keep room from others."""
@@ -141,7 +162,33 @@ class CappedRequest(server.Request):
             self._held = self._received
 
     def process(self) -> None:
-        """All is in: answer."""
+        """All is in: answer, if it still may be asked for."""
+        self._begin()
+        if self.refused is None and self._tokens_known != self.site.access.changes:
+            self.refused = self.judge()
+        if self.refused is not None:
+            send(self, *self.refused)
+            return
+        try:
+            self.render(self.site.resource)
+        except Exception:
+            self.processingFailed(Failure())
+
+    def turn_away(self, answer: Answer) -> None:
+        """Answer before all is in, and close."""
+        self._begin()
+        self.close_after()
+        send(self, *answer)
+
+    def withdraw(self, answer: Answer) -> None:
+        """Answer this instead of what is being made; whoever makes it finds the client gone."""
+        if self.producer is not None:
+            self.unregisterProducer()
+        self.close_after()
+        send(self, *answer)
+        self.gone = True
+
+    def _begin(self) -> None:
         site = self.site
         self.under_way = True
         self.channel.served += 1
@@ -149,15 +196,6 @@ class CappedRequest(server.Request):
         if site.draining:
             self.close_after()
         self.responseHeaders.setRawHeaders(b"Date", (_date(int(time.time())),))
-        self.found = site.resource.find(self.method, self.path)
-        refusal = site.refusal(self)
-        if refusal is not None:
-            send(self, *refusal)
-            return
-        try:
-            self.render(site.resource)
-        except Exception:
-            self.processingFailed(Failure())
 
     def header_text(self, name: bytes) -> str:
         """All values of a header as the one list that they are (RFC 9110, 5.3); empty without any.
@@ -199,6 +237,11 @@ class CappedRequest(server.Request):
         self._taken = True
         return body
 
+    def drop_body(self) -> None:
+        """Keep nothing of what has come in."""
+        self.content = BytesIO()
+        self._let_go()
+
     def end(self) -> None:
         """The work for this request is over, and its memory free."""
         self._let_go()
@@ -227,6 +270,10 @@ class CappedRequest(server.Request):
         if self._held:
             self.site.admission.let_go(self._held)
             self._held = 0
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes >> 20} MiB" if size_bytes >= 1 << 20 else f"{size_bytes >> 10} KiB"
 
 
 @lru_cache(maxsize=1)

@@ -10,13 +10,12 @@ from outputd.process.loops import Every
 from outputd.security.access import Access
 from outputd.web.answers import Answer, problem
 from outputd.web.connection import Channel, OneTooMany, has_more
-from outputd.web.request import CappedRequest, Room
+from outputd.web.request import SAFE_METHODS, CappedRequest, Room
 from outputd.web.routes import Miss, Routes
 
 _IDLE_S = 1.0
 _SWEEP_S = 5.0
 _MOST_UNSENT_BYTES = 16 << 20
-_SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 _CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
 
 
@@ -82,9 +81,10 @@ class Site(server.Site):
 
     def refusal(self, request: CappedRequest) -> Answer | None:
         """The answer to a request that may not be answered otherwise: from whom it comes, and what for."""
-        if request.method not in _SAFE_METHODS and _is_from_another_site(request):
+        if request.method not in SAFE_METHODS and _is_from_another_site(request):
             return problem(403, "a page of another site may not ask for this")
         found, holder = request.found, request.holder
+        assert found is not None, "it is sought before it is judged"
         if found.role is not None and self.access.asks_for(found.role):
             if holder is None:
                 return problem(401, f"needed: {self.access.wanted}", _CHALLENGE)
@@ -94,21 +94,17 @@ class Site(server.Site):
         return found.answer if isinstance(found, Miss) else None
 
     def judge_again(self) -> None:
-        """Cut off who is being sent something and may not have it any more: a stream of events would never end."""
+        """Ask of each request that is not over whether it may go on: its token may be known no more."""
         for channel in list(self.channels):
-            request = channel.requests[0] if channel.requests else None
-            if request is not None and request.startedWriting:
-                request.identify()
-                if self.refusal(request) is not None:
-                    channel.abort()
+            channel.judge_again()
 
     async def drain(self, deadline_s: float) -> None:
         """Answer what is in flight, end idle connections, and after the deadline all connections."""
         self.draining = True
         for channel in list(self.channels):
-            if channel.requests:
+            if channel.requests and not channel.is_deaf:
                 channel.persistent = False
-            elif not has_more(channel):  # what has come in and was not read yet is in flight, too
+            elif channel.is_deaf or not has_more(channel):  # what has come in and was not read yet is in flight, too
                 channel.loseConnection()
         if self._is_busy():
             self._drained = Deferred()

@@ -120,6 +120,7 @@ class Narrow(FileDescriptor):
         self.sent = b""
         self.is_reading = True
         self.is_aborted = False
+        self.is_half_closed = False
 
     def writeSomeData(self, data: bytes) -> int:
         taken = bytes(data[: self.room])
@@ -141,6 +142,9 @@ class Narrow(FileDescriptor):
 
     def abortConnection(self) -> None:
         self.is_aborted = True
+
+    def _closeWriteConnection(self) -> None:
+        self.is_half_closed = True
 
     def getPeer(self) -> IPv4Address:
         return IPv4Address("TCP", "192.0.2.9", 4000)

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -215,24 +216,73 @@ class Sites(TestCase):
         self.assertEqual((await self.ask("POST", "/results", new)).status, 200)
 
     async def test_who_is_taken_off_the_file_hears_no_more(self) -> None:
-        """Of the events, which have no end; who is still in it goes on, and so does a POST that is under way."""
+        """Of the events, which have no end; who is still in it goes on."""
         await self.begin()
         other = new_token()
         both = f"{line_of(OPERATOR, other)}\n{line_of(OPERATOR, self.operator)}\n{line_of(NODE, self.node)}\n"
         self.file.write_text(both)
         await self.it.parts.reload.again()
         first, second = [await self.listen(token) for token in (self.operator, other)]
-        post = await self.it.connect()
-        head = f"POST /results HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.node}\r\nContent-Length: 2\r\n\r\n["
-        post.write(head.encode())
-        await eventually(lambda: any(channel.requests for channel in self.it.site.channels))
         self.file.write_text(f"{line_of(OPERATOR, self.operator)}\n")
         await self.it.parts.reload.again()
         await second.closed
         first.data = b""
         await first.until(b"data: ")
-        post.write(b"]")
-        await post.until(b'{"status":"ok","received":0}')
+
+    async def test_nor_has_a_request_that_was_begun_before(self) -> None:
+        """Rule 25: one byte short of its end at the time, it is answered at once, and nothing of it is done."""
+        await self.begin()
+        for method, path, token in (("POST", "/results", self.node), ("POST", "/rotate", self.operator),
+                                    ("GET", "/dump", self.operator)):  # fmt: skip
+            with self.subTest(path=path):
+                await self.let_in(self.node, self.operator)
+                wire = await self.begun(method, path, token)
+                await self.let_in(new_token(), new_token())
+                await wire.closed
+                self.assertEqual(401, parsed(wire.data).status)
+        self.assertEqual(1, len(self.it.parts.store.files))
+
+    async def test_nor_a_body_that_comes_in_after_the_change(self) -> None:
+        """Whatever was said of its headers: it is asked again when the work begins."""
+        await self.begin()
+        wire = await self.begun("POST", "/results", self.node)
+        (site,) = {channel.site for channel in self.it.site.channels}
+        self.patch(site, "judge_again", lambda: None)
+        await self.let_in(new_token(), self.operator)
+        wire.write(b"]")
+        await wire.until(b"401 Unauthorized")
+
+    async def test_nor_a_dump_that_waits_for_its_copy(self) -> None:
+        """It is answered at once, and sent nothing of the copy."""
+        await self.begin()
+        waiting: Deferred[None] = Deferred()
+
+        async def later(work: Callable[..., Any], *args: Any) -> Any:
+            await waiting
+            return work(*args)
+
+        self.patch(self.it.parts.copies, "_in_thread", later)
+        dump = await self.begun("GET", "/dump", self.operator, b"")
+        await eventually(lambda: self.it.site.in_flight == 1)
+        await self.let_in(new_token(), new_token())
+        await dump.closed
+        self.assertEqual(401, parsed(dump.data).status)
+        waiting.callback(None)
+        await eventually(lambda: not self.it.site.in_flight)
+        self.assertNotIn(b"SQLite format", dump.data)
+
+    async def let_in(self, node: str, operator: str) -> None:
+        self.file.write_text(f"{line_of(OPERATOR, operator)}\n{line_of(NODE, node)}\n")
+        await self.it.parts.reload.again()
+
+    async def begun(self, method: str, path: str, token: str, body: bytes | None = None) -> Wire:
+        """A connection that has sent a request, all but the last byte when no body is given."""
+        wire = await self.it.connect()
+        rest, size = (b"[", 2) if body is None else (body, len(body))
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {size}\r\n\r\n"
+        wire.write(head.encode() + rest)
+        await eventually(lambda: any(each.requests and each.requests[0].found for each in self.it.site.channels))
+        return wire
 
     async def listen(self, token: str) -> Wire:
         """A connection that is told the events."""

@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.intake.admission import Admission
-from outputd.security.access import Access
+from outputd.intake.counters import Stats
+from outputd.security.access import NODE, OPERATOR, Access, Holder, line_of, new_token
 from outputd.security.certificates import Certificates
 from outputd.web.answers import Answer, as_json
 from outputd.web.connection import Channel, OneTooMany, unread_progress
@@ -30,7 +31,7 @@ from outputd.web.site import Site
 from tests.kit.certificates import write_certificate
 from tests.kit.makers import a_result, body_of
 from tests.kit.running import REACTOR, Running, eventually
-from tests.kit.wire import Reply, Wire, over_the_wire, parsed
+from tests.kit.wire import Narrow, Reply, Wire, over_a_narrow_wire, over_the_wire, parsed
 
 GET = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -46,12 +47,12 @@ class Work:
             Route("GET", "/slow", None, self.slow),
             Route("GET", "/large", None, self.large),
             Route("GET", "/bug", None, self.bug),
+            Route("GET", "/secret", OPERATOR, self.slow),
+            Route("POST", "/change", NODE, self.slow),
         ])  # fmt: skip
 
     def echo(self, request: CappedRequest) -> None:
-        if request.refusal:
-            return answered(request, self.say(as_json({}, request.refusal)))
-        return answered(request, self.say(as_json(request.take_body().decode())))
+        answered(request, self.say(as_json(request.take_body().decode())))
 
     async def say(self, answer: Answer) -> Answer:
         return answer
@@ -83,7 +84,8 @@ class SiteTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.work = Work()
-        self.admission = Admission(1000, self.clock.seconds)
+        self.stats = Stats()
+        self.admission = Admission(1000, self.clock.seconds, self.stats)
         self.site = Site(self.work.routes, self.clock, self.admission, 100, 3, Access())
         self.site.startFactory()
 
@@ -146,6 +148,167 @@ class Bodies(SiteTest):
         channel, _ = self.say(POST % 100, b"x" * 60)
         self.hang_up(channel)
         self.assertEqual((self.admission.held_bytes, self.site.in_flight, len(self.site.channels)), (0, 0, 0))
+
+
+class AtTheHeaders(SiteTest):
+    """Rule 8: what the headers say is answered when they are there, and the connection closed."""
+
+    REFUSED = (
+        (413, b"POST /echo", b"Content-Length: 1000000000000000"),
+        (413, b"POST /echo", b"Content-Length: 101"),
+        (404, b"POST /nothing", b"Content-Length: 5"),
+        (404, b"POST /nothing", b"Transfer-Encoding: chunked"),
+        (405, b"DELETE /slow", b"Content-Length: 5"),
+        (405, b"GET /echo", b"Content-Length: 5"),
+        (415, b"POST /echo", b"Content-Length: 5\r\nContent-Encoding: br"),
+        (415, b"POST /echo", b"Transfer-Encoding: chunked\r\nContent-Encoding: gzip, gzip"),
+        (403, b"POST /echo", b"Content-Length: 5\r\nSec-Fetch-Site: cross-site"),
+    )
+
+    def test_nobody_waits_for_a_body_that_will_not_be_taken(self) -> None:
+        """Rule 8: and with `Expect: 100-continue` the final status comes instead of the 100."""
+        for more in (b"", b"\r\nExpect: 100-continue"):
+            for status, line, headers in self.REFUSED:
+                with self.subTest(line=line, headers=headers + more):
+                    self.assert_refused(status, b"%s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n" % (line, headers + more))
+
+    def test_nor_for_one_for_which_there_is_no_room(self) -> None:
+        """Rule 9."""
+        self.admission.hold(1000)
+        self.assert_refused(503, POST % 60)
+        self.assert_refused(503, b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.assertEqual((1000, 2), (self.admission.held_bytes, self.stats.refused_posts))
+
+    def test_one_in_chunks_is_refused_at_the_byte_that_is_too_much(self) -> None:
+        head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n" + b"x" * 100
+        channel, transport = self.say(head)
+        self.assertEqual((b"", 100), (transport.value(), self.admission.held_bytes))
+        channel.dataReceived(b"x")
+        self.assertEqual((413, True), (parsed(transport.value()).status, transport.disconnecting))
+        self.assertEqual((0, 0), (self.admission.held_bytes, self.site.in_flight))
+
+    def test_what_follows_is_no_request(self) -> None:
+        """However it looks: it is the rest of the body."""
+        channel, transport = self.say(POST % 101 + GET, GET)
+        channel.dataReceived(GET)
+        self.assertEqual((1, []), (transport.value().count(b"HTTP/1.1"), self.work.under_way))
+
+    def test_without_a_body_the_connection_stays(self) -> None:
+        _, transport = self.say(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        self.assertEqual((2, False), (transport.value().count(b" 404 "), transport.disconnecting))
+
+    def assert_refused(self, status: int, head: bytes) -> None:
+        channel, transport = self.say(head)
+        reply = parsed(transport.value())
+        self.assertEqual(
+            (status, "close", 1), (reply.status, reply.header("Connection"), transport.value().count(b"HTTP/"))
+        )
+        self.assertTrue(transport.disconnecting)
+        self.assertEqual(0, self.site.in_flight)
+        self.hang_up(channel)
+
+
+class ReadingOn(SiteTest):
+    """A connection that is refused is closed so that its answer arrives: unread data would make the end a reset."""
+
+    def refused(self, request: bytes = POST % 101) -> tuple[Any, Narrow]:
+        channel, transport = over_a_narrow_wire(self.site, 10_000, request)
+        self.assertFalse(transport.disconnecting)
+        transport.doWrite()
+        self.assertIn(b"Connection: close", transport.sent)
+        return channel, transport
+
+    def test_the_end_is_told_and_what_still_comes_is_thrown_away(self) -> None:
+        for request in (POST % 101, b"no HTTP\r\n\r\n"):
+            channel, transport = self.refused(request)
+            self.assertTrue(transport.is_half_closed)
+            for _ in range(10):
+                channel.dataReceived(b"x" * 100_000)
+            self.assertFalse(transport.disconnecting or transport.is_aborted)
+            self.hang_up(channel)
+            self.assertEqual([], self.clock.getDelayedCalls()[1:])
+
+    def test_no_more_than_32_mib(self) -> None:
+        channel, transport = self.refused()
+        for _ in range(33):
+            channel.dataReceived(bytes(1 << 20))
+        self.assertTrue(transport.is_aborted)
+
+    def test_no_longer_than_five_seconds(self) -> None:
+        _, transport = self.refused()
+        self.clock.advance(4.9)
+        self.assertFalse(transport.is_aborted)
+        self.clock.advance(0.2)
+        self.assertTrue(transport.is_aborted)
+
+    def test_it_begins_when_the_answer_has_left(self) -> None:
+        _, transport = over_a_narrow_wire(self.site, 10, POST % 101)
+        transport.doWrite()
+        self.assertFalse(transport.is_half_closed)
+        transport.read(10_000)
+        transport.doWrite()
+        self.assertTrue(transport.is_half_closed)
+
+    def test_it_holds_up_no_stop(self) -> None:
+        _, transport = self.refused()
+        self.drain()
+        self.assertTrue(transport.disconnected)
+
+
+class NotAnyMore(SiteTest):
+    """Rule 25: who may not have something any more gets none of it, however far it has come."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = Path(self.mktemp())
+        self.site.access = Access(self.path)
+        self.tokens = {role: new_token() for role in (NODE, OPERATOR)}
+        self.let_in(*self.tokens)
+
+    def let_in(self, *roles: str) -> None:
+        self.path.write_text("".join(f"{line_of(Holder(role, 'anna'), self.tokens[role])}\n" for role in roles))
+        self.site.access.take(self.site.access.read())
+        self.site.judge_again()
+
+    def ask(self, method: str, path: str, role: str, more: str = "\r\n") -> tuple[Any, StringTransport]:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.tokens[role]}\r\n{more}"
+        return self.say(head.encode())
+
+    def test_a_question_is_answered_so_and_not_otherwise(self) -> None:
+        _, transport = self.ask("GET", "/secret", OPERATOR)
+        self.let_in(NODE)
+        self.assertEqual(401, parsed(transport.value()).status)
+        self.assertTrue(transport.disconnecting)
+        said = transport.value()
+        self.assertEqual(1, self.site.in_flight)
+        self.work.under_way[0].callback(as_json("secret"))
+        self.assertEqual((said, 0), (transport.value(), self.site.in_flight))
+
+    def test_what_is_being_changed_is_changed_and_answered(self) -> None:
+        """The answer is the truth."""
+        _, transport = self.ask("POST", "/change", NODE, "Content-Length: 0\r\n\r\n")
+        self.let_in(OPERATOR)
+        self.assertEqual(b"", transport.value())
+        self.work.under_way[0].callback(as_json("changed"))
+        self.assertEqual("changed", parsed(transport.value()).json)
+
+    def test_what_is_still_coming_in_is_not_waited_for(self) -> None:
+        channel, transport = self.ask("POST", "/change", NODE, "Content-Length: 2\r\n\r\n1")
+        self.let_in(OPERATOR)
+        self.assertEqual((401, True), (parsed(transport.value()).status, transport.disconnecting))
+        channel.dataReceived(b"2")
+        self.assertEqual(([], 0), (self.work.under_way, self.admission.held_bytes))
+
+    def test_a_role_that_was_changed_counts(self) -> None:
+        _, transport = self.ask("GET", "/secret", OPERATOR)
+        self.tokens[NODE] = self.tokens[OPERATOR]
+        self.let_in(NODE)
+        self.assertEqual(403, parsed(transport.value()).status)
+
+    def test_others_hear_nothing_of_it(self) -> None:
+        transports = [self.ask("GET", "/secret", OPERATOR)[1], self.say(b"GET /se")[1], self.say()[1]]
+        self.let_in(OPERATOR)
+        self.assertEqual([(b"", False)] * 3, [(each.value(), each.disconnecting) for each in transports])
 
 
 class Connections(SiteTest):
@@ -350,6 +513,9 @@ class SlowReaders(TestCase):
     def ask(self) -> None:
         self.client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
 
+    def wrap(self) -> None:
+        """Begin TLS."""
+
     async def connected(self) -> None:
         self.client.connect(("127.0.0.1", self.port.getHost().port))
         await deferToThread(self.ask)
@@ -404,6 +570,20 @@ class SlowReaders(TestCase):
         open_now = [each for each in REACTOR.getReaders() if getattr(each, "server", None) is self.port]
         self.assertEqual(1, len(open_now))
 
+    async def test_who_is_refused_has_the_answer_while_it_is_still_sending(self) -> None:
+        """Rule 8: no reset eats it, though the sender does not look before it has sent all."""
+
+        def work() -> bytes:
+            self.client.connect(("127.0.0.1", self.port.getHost().port))
+            self.wrap()
+            self.client.sendall(POST % (1 << 50))
+            for _ in range(10):
+                self.client.sendall(b"x" * 100_000)
+            return b"".join(iter(lambda: self.client.recv(65_536), b""))
+
+        answer = parsed(await deferToThread(work))
+        self.assertEqual((413, "close"), (answer.status, answer.header("Connection")))
+
     async def test_a_reader_who_stops_is_dropped_after_60_seconds(self) -> None:
         """Rule 8: progress is what its side acknowledged."""
         await self.connected()
@@ -455,6 +635,9 @@ class SlowReadersBehindTls(SlowReaders):
         wrapped = tls_client().wrap_socket(self.client)
         wrapped.sendall(request)
         self.client = socket.socket(fileno=wrapped.detach())
+
+    def wrap(self) -> None:
+        self.client = tls_client().wrap_socket(self.client)
 
     async def test_the_last_answer_of_a_connection_arrives_whole(self) -> None:
         """However slowly it is read, the connection ends after it, not in it."""

@@ -41,7 +41,7 @@ def echoing() -> Routes:
 
     def echo(request: CappedRequest) -> None:
         async def answer() -> Answer:
-            return as_json({"body": request.take_body().hex()}, request.refusal or 200)
+            return as_json({"body": request.take_body().hex()})
 
         answered(request, answer())
 
