@@ -169,7 +169,7 @@ class Parts:
         notifier = Notifier(environ)
         pulse = Pulse(
             notifier, reactor, lambda: f"{rate():,.0f} results/s, {ledger.backlog:,} hops wait for input_service",
-            lambda: store.turn_s > notifier.watchdog_s,
+            lambda: store.stalled_s > notifier.watchdog_s,
         )  # fmt: skip
         files = _reloadable(settings, access, (results_site, health_site), certificates, input_token)
         return cls(

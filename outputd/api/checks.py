@@ -15,6 +15,8 @@ from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.web.shapes import Schema, count, instant, or_null, record, text
 
+SLOW_S = 5.0
+HANGING_S = 15.0
 Status = Literal["ok", "warn", "fail"]
 Said = dict[str, Any]
 """What a check says, as the API prints it."""
@@ -102,6 +104,10 @@ class DatabaseCheck:
             return _said("fail", failure, **figures)
         if self._ledger.failure is not None:
             return _said("fail", self._ledger.failure, **figures)
+        stalled_s = max(self._store.stalled_s, self._ledger.stalled_s)
+        if stalled_s > SLOW_S:
+            slow = Failure(f"the disk has not answered a write for {stalled_s:.0f} s", self._now() - stalled_s)
+            return _said("fail" if stalled_s > HANGING_S else "warn", slow, **figures)
         worry = self._worry(await self._disk.look())
         return _said("ok" if worry is None else "warn", worry, **figures)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from outputd.api.checks import HANGING_S
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import HopFeed
 from outputd.ledger.ledger import Ledger
@@ -18,7 +19,7 @@ def gauges(store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admiss
     """The gauges; `site` is that of the port for results."""
 
     def is_storing() -> bool:
-        return store.failure is None and ledger.failure is None
+        return store.failure is None and ledger.failure is None and store.stalled_s <= HANGING_S
 
     def feed_is_up() -> bool:
         return feed is not None and feed.state.status == "ok"

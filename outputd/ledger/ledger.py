@@ -75,6 +75,11 @@ class Ledger:
         """Why the ledger cannot be written, or None."""
         return self.trouble.failure
 
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which nothing has been written although something waits, 0 when nothing does."""
+        return self._turns.stalled_s
+
     # -- life ----------------------------------------------------------------------------------------
 
     def open(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> None:

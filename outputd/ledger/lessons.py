@@ -117,4 +117,4 @@ class _Readable:
 def _is_of_the_file(error: sqlite3.DatabaseError) -> bool:
     """Whether it is a page of this file that cannot be read, for SQLite or for the disk."""
     unread = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
-    return kind_of(error) is Kind.DAMAGED or error.sqlite_errorcode in unread
+    return kind_of(error) is Kind.DAMAGED or getattr(error, "sqlite_errorcode", None) in unread

@@ -49,11 +49,14 @@ class Turns(Generic[Item, Result]):
         self._busy = False
         self._scheduled = False
         self._held = False
+        self._moved_s = 0.0
         self._when_still: list[Deferred[None]] = []
 
     def add(self, item: Item) -> Deferred[Result]:
         """Let the item wait for a turn; the Deferred fires with that turn's outcome."""
         done: Deferred[Result] = Deferred()
+        if not (self._busy or self._waiting):
+            self._moved_s = self._reactor.seconds()
         self._waiting.append((item, done))
         self._wake()
         return done
@@ -62,6 +65,11 @@ class Turns(Generic[Item, Result]):
     def waiting(self) -> int:
         """Items that no turn has taken yet."""
         return len(self._waiting)
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds since a turn has ended, or the first item came, while there is something to do; else 0."""
+        return self._reactor.seconds() - self._moved_s if self._busy or self._waiting else 0.0
 
     async def settle(self) -> None:
         """Return when nothing waits and no turn is under way."""
@@ -108,6 +116,7 @@ class Turns(Generic[Item, Result]):
 
     def _ended(self, outcome: Result | Failure, group: Sequence[Deferred[Result]]) -> None:
         self._busy = False
+        self._moved_s = self._reactor.seconds()
         is_telling = bool(self._untold)
         self._untold += ((outcome, done) for done in group)  # told in the order of the turns
         still, self._when_still = self._when_still, []

@@ -62,7 +62,6 @@ class Store:
         self._rotating = DeferredLock()
         self._finishing = DeferredLock()
         self._committed_at: float | None = None
-        self._turn_began_s: float | None = None
         self._is_damaged = False
         self._closing: set[Path] = set()
         self._lost: list[Current] = []
@@ -127,9 +126,9 @@ class Store:
         return not self._unfinished
 
     @property
-    def turn_s(self) -> float:
-        """Seconds that the writer's turn has taken so far, 0 when none is under way."""
-        return 0.0 if self._turn_began_s is None else self._reactor.seconds() - self._turn_began_s
+    def stalled_s(self) -> float:
+        """Seconds for which nothing has been written although something waits, 0 when nothing does."""
+        return self._turns.stalled_s
 
     @property
     def age_s(self) -> float:
@@ -189,7 +188,6 @@ class Store:
     async def _write(self, items: Sequence[Batch | None]) -> Written:
         current = self.current
         batches = [item for item in items if item is not None]
-        self._turn_began_s = self._reactor.seconds()
         try:
             written = await current.pool.run(current.write, batches)
         except Exception as error:  # every failure is the group's, and each POST of it is told
@@ -199,8 +197,6 @@ class Store:
             if not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("storing {count} batches failed", count=len(batches))
             raise StoreFailed(str(error)) from error
-        finally:
-            self._turn_began_s = None
         self.trouble.end()
         self._committed_at = self._reactor.seconds()
         self.stored_batches += len(batches)

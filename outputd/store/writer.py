@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from outputd.results import timestamps
 from outputd.results.rows import Batch, Rejected
 from outputd.sqlite.connections import pragma, transaction
 from outputd.sqlite.table import Table
@@ -51,7 +52,8 @@ class Writer:
     def write(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Written:
         """Commit the batches in one transaction, on disk when it returns; all of them or none.
 
-        Without a batch it proves that the file can be written.
+        Without a batch it proves that the file can be written, by a value that is new: SQLite writes and fsyncs nothing
+        where none is.
         """
         started = time.perf_counter()
         pings, traceroutes, hops, spreads, rows = (_joined(batches, name) for name in _PARTS)
@@ -70,7 +72,7 @@ class Writer:
             self._batches.insert(db, rows)
             self._rejects.insert(db, rejects)
             if not batches:
-                db.execute("UPDATE result_file SET probed_at = datetime('now')")
+                db.execute("UPDATE result_file SET probed_at = ?", (timestamps.at(time.time()),))
             inserted = time.perf_counter()
         committed = time.perf_counter()
         self._rejected_bytes += octets

@@ -27,7 +27,7 @@ from outputd.web.routes import Routes
 from outputd.web.site import Site
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.document import Document
-from tests.kit.makers import a_result
+from tests.kit.makers import a_result, a_trace
 from tests.kit.pools import FULL, P, T, sqlite_error
 from tests.kit.wire import Reply, over_the_wire, parsed
 
@@ -130,6 +130,38 @@ class Reasons(ChecksTest):
     def test_a_full_disk_is_the_disk_s_whoever_tells_of_it(self) -> None:
         for error in (OSError(errno.ENOSPC, "!"), OSError(errno.EDQUOT, "!"), sqlite_error("!", FULL[1])):
             self.assertEqual(["ok", "fail"], self.statuses(error))
+
+
+class Hanging(ChecksTest):
+    """Rule 20: a disk that does not answer a write looks like no failure, and is one all the same."""
+
+    def database(self, seconds: float) -> Any:
+        self.bench.clock.advance(seconds)
+        return self.health()["database"]
+
+    def test_a_commit_that_takes_long_warns_and_then_fails(self) -> None:
+        self.bench.pools.gates["store"] = gate = Deferred[None]()
+        self.bench.posting(a_result())
+        self.assertEqual("ok", self.database(4)["status"])
+        slow = self.database(2)
+        self.assertEqual(("warn", NOW), (slow["status"], slow["since"]))
+        self.assertEqual("warn", self.database(8.9)["status"])
+        hanging = self.database(1)
+        self.assertEqual("fail", hanging["status"])
+        self.assertIn("has not answered a write for 16 s", hanging["reason"])
+        gate.callback(None)
+        self.assertEqual("ok", self.database(0)["status"])
+
+    def test_so_does_the_ledger_s(self) -> None:
+        self.bench.pools.gates["ledger"] = gate = Deferred[None]()
+        self.bench.posting(a_trace({"ttl": 1, "ip": "10.0.0.1"}))
+        self.bench.clock.advance(5)
+        answer = self.ask()
+        self.bench.clock.advance(3)  # it waits for the ledger, so that every count is up to date, but not for long
+        reply = answer()
+        assert reply is not None, "it waits"
+        self.assertEqual("warn", reply.json["checks"]["database"]["status"])
+        gate.callback(None)
 
 
 class Disks(ChecksTest):

@@ -36,13 +36,15 @@ def started(work: Callable[[], Coroutine[Any, Any, None]]) -> Deferred[None]:
     return Deferred.fromCoroutine(work())
 
 
-class GroupCommit(SynchronousTestCase):
-    """Rule 1 is paid once for all that waits."""
-
+class TurnsTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.disk = Disk()
         self.turns = Turns(self.clock, self.disk.work, lambda item: item, 100, 4)
+
+
+class GroupCommit(TurnsTest):
+    """Rule 1 is paid once for all that waits."""
 
     def test_many_answers_leave_the_reactor_its_time(self) -> None:
         """Rule 9: when answering takes long, what the reactor has to do besides comes between."""
@@ -229,3 +231,36 @@ class GroupCommit(SynchronousTestCase):
         self.assertNoResult(settled)
         self.disk.end()
         self.successResultOf(settled)
+
+
+class Stalled(TurnsTest):
+    """Rule 20: how long nothing has been written although something waits."""
+
+    def test_while_a_turn_takes_long(self) -> None:
+        self.clock.advance(100)
+        self.turns.add(1)
+        self.clock.advance(0)
+        self.clock.advance(7)
+        self.assertEqual(self.turns.stalled_s, 7)
+        self.disk.end()
+        self.assertEqual(self.turns.stalled_s, 0)
+
+    def test_not_while_turns_end_and_others_wait(self) -> None:
+        for _ in range(9):
+            self.turns.add(1)
+        self.clock.advance(0)
+        for _ in range(2):
+            self.clock.advance(4)
+            self.disk.end()
+            self.assertEqual(self.turns.stalled_s, 0)
+        self.clock.advance(3)
+        self.assertEqual(self.turns.stalled_s, 3)
+
+    def test_while_they_are_held_and_something_waits(self) -> None:
+        """A rotation that hangs keeps results from being stored, too."""
+        started(self.turns.hold)
+        self.clock.advance(50)
+        self.assertEqual(self.turns.stalled_s, 0)
+        self.turns.add(1)
+        self.clock.advance(6)
+        self.assertEqual(self.turns.stalled_s, 6)

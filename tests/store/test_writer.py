@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.sqlite.connections import reading
+from outputd.sqlite.files import wal_of
 from outputd.sqlite.table import Table
 from outputd.store.ids import Ids
 from tests.kit.bench import Bench
@@ -45,6 +46,16 @@ class Writing(FileTest):
     def setUp(self) -> None:
         super().setUp()
         self.bench = Bench(self.path / "bench")
+
+    def test_each_proof_writes_and_fsyncs(self) -> None:
+        """Rule 21: SQLite writes nothing where a value stays as it is, and a disk that takes nothing looks well."""
+        path = self.create()
+        db, writer = self.writer(path)
+        sizes = []
+        for _ in range(5):
+            writer.write(db, [])
+            sizes.append(wal_of(path).stat().st_size)
+        self.assertEqual(sorted(set(sizes)), sizes)
 
     def test_a_group_is_written_whole_or_not_at_all(self) -> None:
         """Rules 1 and 9: nothing is half taken, and the next group goes in."""
