@@ -51,3 +51,24 @@ class DamagedSummary(SynchronousTestCase):
         self.assertRaises(NotReady, ask)
         self.assertTrue(self.summary.path.exists())
         self.ask()
+
+
+class Late(dict[str, int]):
+    """Parameters that end the question when they are bound: nothing runs yet that could be interrupted."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(last=3_000_000)
+        self.session = session
+
+    def __missing__(self, name: str) -> int:
+        self.session.end(NotReady("ended"))
+        return 0
+
+
+class Ended(SynchronousTestCase):
+    def test_a_question_that_is_ended_as_it_begins_ends(self) -> None:
+        session = Session([], Path("none"))
+        self.addCleanup(session.close)
+        long = "WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n LIMIT :last) SELECT count(*) FROM n"
+        with self.assertRaises(NotReady):
+            session.value(long, Late(session))
