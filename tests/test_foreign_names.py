@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import pkgutil
@@ -141,14 +140,3 @@ class ForeignNames(SynchronousTestCase):
             {("outputd.process.lane", "_poller"), ("outputd.web.connection", "_send100Continue")}, found
         )
         self.assertEqual({each for each in found if each[1] not in listed}, set())
-
-    def test_no_private_name_of_another_object_is_used(self) -> None:
-        documented = {"_replace", "_asdict", "_fields", "_exit"}  # of named tuples, and of os
-        found = [
-            (module.__name__, node.attr)
-            for module in modules()
-            for node in ast.walk(ast.parse(source_of(module)))
-            if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in documented
-            and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
-        ]  # fmt: skip
-        self.assertEqual(found, [])

@@ -142,7 +142,7 @@ class Ledger:
                 if info.next_ids.batch - 1 > mark:
                     lessons = list(lessons_of(info, mark, feedable, self._now() - KEYS_LIVE_S))
                     _log.info("reading {file} again from batch {mark} on", file=info.path.name, mark=mark + 1)
-                    learnt = self._commit(db, lessons)
+                    learnt = self.commit(db, lessons)
                     new, over_limit = new + learnt.new, over_limit + learnt.over_limit
             if refeed:
                 with transaction(db):
@@ -262,13 +262,14 @@ class Ledger:
 
     def _write(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
         self._see_that_it_is_there()
-        return self._commit(db, lessons)
+        return self.commit(db, lessons)
 
     def _see_that_it_is_there(self) -> None:
         if self.is_gone():
             raise FileNotFoundError(f"{self._path.name} was deleted or moved away")
 
-    def _commit(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
+    def commit(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:
+        """Write down what these batches teach, in one transaction."""
         # A turn takes all that waits, and batches come in order: none before the last of these is still to come.
         mark = max(self._mark, *(lesson.batch_id for lesson in lessons))
         addresses = sorted({packed(address) for lesson in lessons for address in lesson.addresses})
@@ -327,7 +328,7 @@ class Ledger:
     async def delivered(self, addresses: Sequence[str]) -> None:
         """They have arrived; on disk when it returns."""
         numbers = [self._handed[address] for address in addresses if address in self._handed]
-        await self.pool.run(_durably, _delete_waiting, numbers)
+        await self.pool.run(_durably, delete_waiting, numbers)
         self.backlog -= len(numbers)
 
     async def refused(self, address: str, status: int) -> None:
@@ -389,7 +390,8 @@ def _waiting(db: sqlite3.Connection, most: int) -> list[tuple[int, bytes]]:
     return db.execute("SELECT id, address FROM waiting ORDER BY id LIMIT ?", (most,)).fetchall()
 
 
-def _delete_waiting(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
+def delete_waiting(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Owe these no more."""
     marks = ",".join("?" * len(numbers))
     db.execute(f"DELETE FROM waiting WHERE id IN ({marks})", numbers)
 

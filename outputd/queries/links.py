@@ -64,8 +64,8 @@ def links(session: Session, asked: Links, _: float) -> Table:
 
 _FOUND = "near, far, nodes, count, difference, differences, first_seen, last_seen"
 _OF_NODE = "instr(nodes, (SELECT ',' || id || ',' FROM s.name WHERE name.node = :node))"
-_OFTEN = (8, 3)
-_MANY_ROWS = 100_000
+OFTEN = (8, 3)
+MANY_ROWS = 100_000
 _CANDIDATES = "INSERT INTO temp.candidate SELECT DISTINCT near, far FROM s.link {condition}"
 _CANDIDATES_OF_IP = f"""
 INSERT INTO temp.candidate SELECT near, far FROM s.link WHERE {IN_FILES} AND near = :ip
@@ -92,9 +92,9 @@ def _gather_links(session: Session, asked: Links, candidates: str) -> None:
 def _gather_frequent(session: Session, asked: Links) -> bool:
     """Find the links by those that some file has often, which are few; whether no other can be among them."""
     rows, files = session.execute("SELECT total(links), count(*) FROM s.file").fetchone()
-    if rows < _MANY_ROWS:
+    if rows < MANY_ROWS:
         return False
-    for often in _OFTEN:
+    for often in OFTEN:
         session.execute("DELETE FROM temp.candidate")
         session.execute("DELETE FROM temp.found")
         _gather_links(session, asked, _CANDIDATES.format(

@@ -20,6 +20,7 @@ class Table:
     """
 
     def __init__(self, name: str, columns: str, most_variables: int, verb: str = "INSERT OR ROLLBACK") -> None:
+        self.name = name
         self._width = columns.count(",") + 1
         self._into = f"{verb} INTO {name} ({columns})"
         self._filler = [None, *[0] * (self._width - 1)]

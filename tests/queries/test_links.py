@@ -12,7 +12,7 @@ class TheLinks(Asking):
     def test_the_frequent_links_are_found_the_short_way_as_the_long_way(self) -> None:
         self.fill(wild)
         long = self.ask(LINKS, Links(3))
-        self.patch(links_of, "_MANY_ROWS", 0)
+        self.patch(links_of, "MANY_ROWS", 0)
         self.assertEqual(self.ask(LINKS, Links(3)), long)
         self.assertEqual(len(long["links"]), 3)
 
@@ -21,7 +21,7 @@ class TheLinks(Asking):
         self.fill(wild)
         limits = (3, 1000)
         long = [self.ask(LINKS, Links(limit)) for limit in limits]
-        self.patch(links_of, "_MANY_ROWS", 0)
+        self.patch(links_of, "MANY_ROWS", 0)
         for often in ((10**6, 3), (10**6, 10**6)):
-            self.patch(links_of, "_OFTEN", often)
+            self.patch(links_of, "OFTEN", often)
             self.assertEqual(long, [self.ask(LINKS, Links(limit)) for limit in limits])

@@ -46,7 +46,7 @@ def _inside_insert(into: str) -> Callable[[Passed], None]:
 
         def insert(self: Table, db: sqlite3.Connection, flat: list[Any]) -> int:
             inserted = inner(self, db, flat)
-            if f"INTO {into} " in self._into and flat:
+            if self.name == into and flat:
                 passed()
             return inserted
 
@@ -72,13 +72,13 @@ POINTS: dict[str, Callable[[Passed], None]] = {
     "results are inserted, their batch is not": _inside_insert("traceroute_hops"),
     "all is inserted, not committed": _inside_insert("batches"),
     "results are committed, not answered": lambda passed: _around(Writer, "write", after=passed),
-    "results are answered, the ledger has not heard": lambda passed: _around(ledger.Ledger, "_commit", before=passed),
+    "results are answered, the ledger has not heard": lambda passed: _around(ledger.Ledger, "commit", before=passed),
     "hops are inserted into the ledger, not committed": _inside_insert("known"),
-    "the ledger has committed": lambda passed: _around(ledger.Ledger, "_commit", after=passed),
+    "the ledger has committed": lambda passed: _around(ledger.Ledger, "commit", after=passed),
     "input_service has answered, the ledger does not know": lambda passed: _around(
-        ledger, "_delete_waiting", before=passed
+        ledger, "delete_waiting", before=passed
     ),
-    "a delivery is committed": lambda passed: _around(ledger, "_delete_waiting", after=passed),
+    "a delivery is committed": lambda passed: _around(ledger, "delete_waiting", after=passed),
     "a new file is made, without a name": lambda passed: _around(DataDir, "publish", before=passed),
     "a new file has its name and is not used": lambda passed: _around(DataDir, "publish", after=passed),
     "a new file is opened, the old one written": lambda passed: _around(resultfile, "begin", after=passed),
