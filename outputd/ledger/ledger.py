@@ -9,9 +9,9 @@ twice.
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files as files_of
 from pathlib import Path
 from typing import Concatenate
 
@@ -24,18 +24,18 @@ from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.process.turns import Turns
 from outputd.results import timestamps
 from outputd.results.addresses import packed, unpacked
-from outputd.sqlite.connections import transaction
-from outputd.sqlite.errors import Damaged, NewerFile, kind_of
+from outputd.sqlite.connections import BUSY_MS, transaction, write_ahead, writing
+from outputd.sqlite.errors import Damaged, kind_of
 from outputd.sqlite.files import COMPANIONS, identity_of, make_empty, set_aside
 from outputd.sqlite.pools import OpenPool, Pool
+from outputd.sqlite.schema import Schema
 from outputd.sqlite.table import Table
 from outputd.store.file import FileInfo, describe
 
 _log = Logger()
-_SCHEMA_VERSION = 1
+SCHEMA = Schema(files_of("outputd.ledger") / "schema", 1)
 _CACHE_KIB = 8 * 1024
-_CHECKPOINT_PAGES = 4000
-_BUSY_MS = 5000
+_WAL_BYTES = 4000 * 4096
 MOST_KEYS = 1_000_000
 _MOST_VALUES = 500
 _MOST_UNWRITTEN = 100_000
@@ -131,7 +131,7 @@ class Ledger:
         new = over_limit = 0
         with contextlib.suppress(FileExistsError):
             make_empty(self._path)
-        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as db:
+        with writing(self._path) as db:
             self._prepare(db)
             last = max((info.next_ids.batch for info in files), default=1) - 1
             db.execute("UPDATE mark SET batch_id = min(batch_id, ?)", (last,))
@@ -155,18 +155,9 @@ class Ledger:
         return Learnt(new, over_limit)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > _SCHEMA_VERSION:
-            raise NewerFile(f"{self._path} has schema version {version}, this outputd knows {_SCHEMA_VERSION}")
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        db.execute(f"PRAGMA journal_size_limit={2 * _CHECKPOINT_PAGES * 4096}")
-        db.execute("PRAGMA synchronous=NORMAL")
-        if version == 0:
-            schema = importlib.resources.files("outputd.ledger").joinpath("schema/1.sql").read_text()
-            db.executescript(f"BEGIN; {schema}; PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
+        SCHEMA.version_of(db)  # before a newer file is touched
+        write_ahead(db, "NORMAL", _CACHE_KIB, checkpoint_bytes=_WAL_BYTES, keep_bytes=2 * _WAL_BYTES)
+        SCHEMA.bring_up(db)
         limit = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         self._statements = Table("known", "address", limit, "INSERT OR IGNORE")
 
@@ -221,7 +212,7 @@ class Ledger:
         try:
             busy, frames, done = db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
         finally:
-            db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
         if busy or frames != done:
             raise sqlite3.OperationalError(f"another program reads {self._path.name}")
 

@@ -13,7 +13,7 @@ from outputd.sqlite.connections import uri
 from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import delete_database, identity_of
 from outputd.store.file import FileInfo
-from outputd.summary.summary import SCHEMA_VERSION
+from outputd.summary.summary import SCHEMA
 
 _CACHE_KIB = 8 * 1024
 _LOOK_EVERY = 1_000_000
@@ -89,7 +89,7 @@ class Session:
         identity = identity_of(self._summary)
         try:
             with self._attached(self._summary, "s"):
-                if self.value("PRAGMA s.user_version") != SCHEMA_VERSION:
+                if self.value("PRAGMA s.user_version") != SCHEMA.version:
                     raise NotReady("the summary of the files is being made")
                 yield
         except sqlite3.DatabaseError as error:

@@ -1,4 +1,4 @@
-"""Connections as this house uses them: by URI, in one transaction, never making a file."""
+"""Connections as this house uses them: by URI, never making a file, one transaction at a time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import sqlite3
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 VERSION = sqlite3.sqlite_version
 """SQLite's."""
+BUSY_MS = 5000
+"""So long a connection waits for a lock."""
+_LEAST_CHECKPOINT_PAGES = 64
 
 # sqlite3 asks Python for an adapter of each None, at ten times the price of an int, until one is registered.
 sqlite3.register_adapter(type(None), cast(Callable[[None], None], {}.get))
@@ -21,21 +24,49 @@ def uri(path: Path, mode: str) -> str:
     return f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
 
 
+def connect(path: Path, mode: str = "rw", busy_ms: int = BUSY_MS) -> sqlite3.Connection:
+    """A connection to a file that is there, for one thread at a time; a statement outside a transaction is one."""
+    return sqlite3.connect(
+        uri(path, mode), uri=True, isolation_level=None, check_same_thread=False, timeout=busy_ms / 1000
+    )
+
+
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection that never checkpoints, closed at the end."""
-    db = sqlite3.connect(uri(path, "ro"), uri=True, isolation_level=None, timeout=5, check_same_thread=False)
-    try:
+    with contextlib.closing(connect(path, "ro")) as db:
         db.execute("PRAGMA wal_autocheckpoint=0")
         yield db
-    finally:
-        db.close()
 
 
 @contextlib.contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
+def writing(path: Path, busy_ms: int = BUSY_MS) -> Iterator[sqlite3.Connection]:
+    """A connection to a file that no other connection of ours writes, closed at the end."""
+    with contextlib.closing(connect(path, busy_ms=busy_ms)) as db:
+        yield db
+
+
+def write_ahead(
+    db: sqlite3.Connection, synchronous: Literal["FULL", "NORMAL"], cache_kib: int, checkpoint_bytes: int,
+    keep_bytes: int,
+) -> None:  # fmt: skip
+    """Make a connection the writer of its file by a WAL: FULL fsyncs each commit, NORMAL each checkpoint alone.
+
+    A checkpoint comes when the WAL has `checkpoint_bytes`, and cuts it back to `keep_bytes` at most.
+    """
+    db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    db.execute(f"PRAGMA cache_size=-{cache_kib}")
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute(f"PRAGMA synchronous={synchronous}")
+    pages = max(_LEAST_CHECKPOINT_PAGES, checkpoint_bytes // pragma(db, "page_size"))
+    db.execute(f"PRAGMA wal_autocheckpoint={pages}")
+    db.execute(f"PRAGMA journal_size_limit={keep_bytes}")
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
     """Commit what is done within, or roll all of it back."""
-    db.execute("BEGIN IMMEDIATE")
+    db.execute(begin)
     try:
         yield
         db.execute("COMMIT")

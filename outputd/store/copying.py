@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import sqlite3
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from outputd.process.trouble import Kind
-from outputd.sqlite.connections import pragma, reading
+from outputd.sqlite.connections import pragma, reading, writing
 from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import make_empty
 from outputd.store.directory import DataDir
@@ -71,7 +70,7 @@ def copy_live(directory: DataDir, path: Path) -> Opened:
     target = directory.temporary("dump")
     try:
         make_empty(target)
-        with reading(path) as source, contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
+        with reading(path) as source, writing(target) as copy:
             copy.execute("PRAGMA synchronous=OFF")
             copy.execute("PRAGMA journal_mode=OFF")
             copy.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")  # each page is written once and never read

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.resources
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.resources import files as files_of
 from pathlib import Path
 
 from outputd.process.trouble import Kind
-from outputd.sqlite.connections import pragma, reading, uri
-from outputd.sqlite.errors import Damaged, NewerFile, kind_of
+from outputd.sqlite.connections import reading, writing
+from outputd.sqlite.errors import Damaged, kind_of
 from outputd.sqlite.files import journal_of, make_empty
+from outputd.sqlite.schema import Schema
 from outputd.store.directory import DataDir
 from outputd.store.ids import Ids
 
-APPLICATION_ID = 0x6F757470  # "outp"
-SCHEMA_VERSION = 1
+SCHEMA = Schema(files_of("outputd.store") / "schema", 1, application_id=0x6F757470)  # "outp"
 _PAGE_BYTES = 8192
 
 
@@ -28,6 +27,7 @@ class FileInfo:
     sequence: int
     created_at: str
     next_ids: Ids
+    version: int
 
 
 def bears_our_mark(path: Path) -> bool:
@@ -37,16 +37,14 @@ def bears_our_mark(path: Path) -> bool:
             header = file.read(72)
     except OSError:
         return False
-    return header[:16] == b"SQLite format 3\0" and header[68:72] == APPLICATION_ID.to_bytes(4)
+    return header[:16] == b"SQLite format 3\0" and header[68:72] == SCHEMA.application_id.to_bytes(4)
 
 
 def describe(path: Path) -> FileInfo:
     """What a file under our mark says of itself. Raises NewerFile, Damaged."""
     try:
         with reading(path) as db:
-            version = pragma(db, "user_version")
-            if version > SCHEMA_VERSION:
-                raise NewerFile(f"{path} has schema version {version}, this outputd knows {SCHEMA_VERSION}: upgrade it")
+            version = SCHEMA.version_of(db)
             sequence, created_at, *first = db.execute(
                 "SELECT sequence, created_at, first_id, first_batch_id, first_hop_id FROM result_file"
             ).fetchone()
@@ -60,7 +58,7 @@ def describe(path: Path) -> FileInfo:
             raise sqlite3.OperationalError(f"{path.name}: {error}") from error
         raise Damaged(str(error)) from None
     ids = Ids(*(max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True)))
-    return FileInfo(path, sequence, created_at, ids)
+    return FileInfo(path, sequence, created_at, ids, version)
 
 
 def ours(directory: DataDir) -> tuple[list[FileInfo], dict[Path, str]]:
@@ -79,7 +77,7 @@ def ours(directory: DataDir) -> tuple[list[FileInfo], dict[Path, str]]:
 def _roll_back(path: Path) -> None:
     """Take back what a crash interrupted while the file had no WAL: who only reads cannot, and would fail."""
     if journal_of(path).exists():
-        with contextlib.closing(sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None)) as db:
+        with writing(path) as db:
             try:
                 db.execute("SELECT 1 FROM sqlite_schema").fetchone()
             except sqlite3.DatabaseError as error:
@@ -91,15 +89,12 @@ def _roll_back(path: Path) -> None:
 def create(directory: DataDir, sequence: int, next_ids: Ids, created_at: str, now_s: float) -> Path:
     """Make an empty result file aside and give it its name when it is whole and on disk."""
     made = directory.temporary("new")
-    schema = importlib.resources.files("outputd.store").joinpath("schema/1.sql").read_text()
     try:
         make_empty(made)
-        with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as db:
-            db.executescript(
-                f"PRAGMA page_size={_PAGE_BYTES}; PRAGMA application_id={APPLICATION_ID};"
-                f"PRAGMA user_version={SCHEMA_VERSION};"
-                f"PRAGMA synchronous=FULL; BEGIN; {schema}; COMMIT;"
-            )
+        with writing(made) as db:
+            db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+            db.execute("PRAGMA synchronous=FULL")
+            SCHEMA.bring_up(db)
             db.execute("INSERT INTO result_file VALUES (?,?,?,?,?,NULL)", (sequence, created_at, *next_ids))
         return directory.publish(made, now_s)
     finally:
@@ -113,9 +108,24 @@ def begin(db: sqlite3.Connection, next_ids: Ids) -> None:
 
 def begin_at(path: Path, next_ids: Ids) -> None:
     """See begin, for a file that no connection has open."""
-    with contextlib.closing(sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None)) as db:
+    with writing(path) as db:
         db.execute("PRAGMA synchronous=FULL")
         begin(db, next_ids)
+
+
+def bring_up(info: FileInfo) -> FileInfo:
+    """Take a file that goes on being written to the newest version. Raises Damaged, sqlite3.Error.
+
+    Those that are closed never change: they are read as they are.
+    """
+    try:
+        with writing(info.path) as db:
+            SCHEMA.bring_up(db)
+    except sqlite3.DatabaseError as error:
+        if kind_of(error) is Kind.DAMAGED:
+            raise Damaged(str(error)) from None
+        raise
+    return replace(info, version=SCHEMA.version)
 
 
 def finish(path: Path, analyse: bool = True) -> bool:
@@ -124,7 +134,7 @@ def finish(path: Path, analyse: bool = True) -> bool:
     False while somebody still reads it.
     """
     try:
-        with contextlib.closing(sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None, timeout=0)) as db:
+        with writing(path, busy_ms=0) as db:
             if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
                 return True
             db.execute("PRAGMA wal_autocheckpoint=0")

@@ -16,7 +16,7 @@ from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.process.turns import Turns
 from outputd.results import timestamps
 from outputd.results.rows import Batch
-from outputd.sqlite.errors import kind_of
+from outputd.sqlite.errors import Damaged, kind_of
 from outputd.sqlite.files import set_aside, size_of, wal_of
 from outputd.sqlite.pools import OpenPool
 from outputd.store import file as resultfile
@@ -73,16 +73,35 @@ class Store:
     def open(self) -> None:
         """Go on with the newest file, or begin the first one. Blocking, for the start. Raises NewerFile, OSError."""
         self._files, damaged = resultfile.ours(self._directory)
+        damaged |= self._bring_newest_up()
         self._next_ids = furthest(info.next_ids for info in self._files)
         for path, reason in damaged.items():
             self._next_ids = self._next_ids.beyond(size_of(path))
             set_aside(path, reason)
-        self._unfinished = {info.path for info in self._files[:-1]}
-        if self._files and self._files[-1].next_ids != self._next_ids:  # a crash came between its making and its use
+        if not self._files or self._files[-1].version < resultfile.SCHEMA.version:
+            self._files.append(self._create(self._files[-1].sequence + 1 if self._files else 1))
+        elif self._files[-1].next_ids != self._next_ids:  # a crash came between its making and its use
             resultfile.begin_at(self._files[-1].path, self._next_ids)
-        if not self._files:
-            self._files.append(self._create(1))
+        self._unfinished = {info.path for info in self._files[:-1]}
         self._current = Current(self._files[-1], self.limits, self._open_pool, self._reactor.seconds())
+
+    def _bring_newest_up(self) -> dict[Path, str]:
+        """Take the file that goes on being written to the newest version; if it turns out damaged, why.
+
+        A closed file never changes: one of an older version is read as it is, and the newest of all is followed by a
+        new one when it cannot be brought up.
+        """
+        if self._files and self._files[-1].version < resultfile.SCHEMA.version:
+            newest = self._files.pop()
+            try:
+                self._files.append(resultfile.bring_up(newest))
+            except Damaged as error:
+                return {newest.path: str(error)}
+            _log.info(
+                "{name} is brought from version {old} of its schema to {new}",
+                name=newest.path.name, old=newest.version, new=resultfile.SCHEMA.version,
+            )  # fmt: skip
+        return {}
 
     async def close(self) -> None:
         """Close the current file and those closed last, without WAL where nobody else reads them."""
@@ -292,7 +311,7 @@ class Store:
         created_at = timestamps.at(now)
         self._directory.restore()
         path = resultfile.create(self._directory, sequence, self._next_ids, created_at, now)
-        return FileInfo(path, sequence, created_at, self._next_ids)
+        return FileInfo(path, sequence, created_at, self._next_ids, resultfile.SCHEMA.version)
 
     def make_room(self) -> list[str]:
         """Delete the oldest files beyond keep_files before a start that found no room; returns their names. Blocking.

@@ -10,7 +10,7 @@ from typing import Any
 
 from outputd.results import timestamps
 from outputd.results.rows import Batch, Rejected
-from outputd.sqlite.connections import pragma, transaction
+from outputd.sqlite.connections import pragma, transaction, write_ahead
 from outputd.sqlite.table import Table
 
 _CACHE_KIB = 16 * 1024
@@ -114,9 +114,4 @@ def _text(reject: Rejected) -> str:
 
 def prepare(db: sqlite3.Connection, wal_limit_bytes: int) -> None:
     """Make a connection the writer's: WAL, an fsync at each commit, checkpoints at wal_limit_bytes."""
-    db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=FULL")
-    db.execute(f"PRAGMA wal_autocheckpoint={max(64, wal_limit_bytes // pragma(db, 'page_size'))}")
-    db.execute(f"PRAGMA journal_size_limit={wal_limit_bytes}")
-    db.execute("PRAGMA busy_timeout=5000")
+    write_ahead(db, "FULL", _CACHE_KIB, checkpoint_bytes=wal_limit_bytes, keep_bytes=wal_limit_bytes)

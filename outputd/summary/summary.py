@@ -9,17 +9,18 @@ so that neither checkpoints nor the closing of files wait long for it.
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from importlib.resources import files as files_of
 from pathlib import Path
 from typing import NamedTuple
 
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind
-from outputd.sqlite.connections import uri
+from outputd.sqlite.connections import connect, pragma, transaction, uri, write_ahead
 from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import delete_database, identity_of, make_empty, size_of, wal_of
+from outputd.sqlite.schema import Schema
 from outputd.store.file import FileInfo
 from outputd.summary.statements import (
     BATCHES,
@@ -35,14 +36,14 @@ from outputd.summary.statements import (
 )
 
 _log = Logger()
-APPLICATION_ID = 0x6F757473  # "outs"
-SCHEMA_VERSION = 2
+SCHEMA = Schema(files_of("outputd.summary") / "schema", 2, application_id=0x6F757473)  # "outs"
 MOST_LINKS = 100_000
 """Rows of links that are kept for a result file; beyond them, or beyond MOST_PASSAGES, its later hops are left out."""
 MOST_PASSAGES = 200_000
 _CACHE_KIB = 8 * 1024
-_PAGE_BYTES = 4096
 _WAL_BYTES = 32 << 20
+_BEGIN = "BEGIN"
+"""Not IMMEDIATE, which would ask an attached file that is only read for its write lock."""
 _TABLES = ("target", "node", "minute", "link", "passage", "file")
 
 
@@ -102,30 +103,19 @@ class Summary:
         self._whole.clear()
         with contextlib.suppress(FileExistsError):
             make_empty(self.path)
-        db = sqlite3.connect(
-            uri(self.path, "rw"), uri=True, isolation_level=None, check_same_thread=False, cached_statements=64
-        )  # fmt: skip
-        self._db = db
+        db = self._db = connect(self.path)
         self._identity = identity_of(self.path)
-        db.execute("PRAGMA busy_timeout=5000")
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        db.execute(f"PRAGMA wal_autocheckpoint={max(64, self._wal_bytes // _PAGE_BYTES)}")
-        db.execute(f"PRAGMA journal_size_limit={2 * self._wal_bytes}")
+        write_ahead(db, "NORMAL", _CACHE_KIB, checkpoint_bytes=self._wal_bytes, keep_bytes=2 * self._wal_bytes)
         db.execute("PRAGMA temp_store=MEMORY")
-        marks = tuple(db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-        if marks != (APPLICATION_ID, SCHEMA_VERSION):
+        if not SCHEMA.is_newest(db):
             if db.execute("SELECT 1 FROM sqlite_schema").fetchone():
                 _log.info(
                     "{file} is made anew from the result files: it is of version {found}, and {wanted} is wanted",
-                    file=self.path.name, found=marks[1], wanted=SCHEMA_VERSION,
+                    file=self.path.name, found=pragma(db, "user_version"), wanted=SCHEMA.version,
                 )  # fmt: skip
                 self.remove()
                 return self.opened()
-            schema = importlib.resources.files("outputd.summary").joinpath(f"schema/{SCHEMA_VERSION}.sql").read_text()
-            mark = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}"
-            db.executescript(f"BEGIN; {schema}; {mark}; COMMIT;")
+            SCHEMA.bring_up(db)
         db.executescript(SCRATCH)
         return db
 
@@ -176,7 +166,7 @@ class Summary:
                 self._drop(db, sequence)
 
     def _drop(self, db: sqlite3.Connection, sequence: int) -> None:
-        with _transaction(db):
+        with transaction(db, _BEGIN):
             _delete(db, sequence)
             db.execute("DELETE FROM name WHERE node NOT IN (SELECT node FROM node)")
 
@@ -187,7 +177,7 @@ class Summary:
         try:
             db.execute("ATTACH ? AS f", (uri(info.path, "ro"),))
             try:
-                with _transaction(db):
+                with transaction(db, _BEGIN):
                     read = self._read(db, mark)
             finally:
                 db.execute("DETACH f")
@@ -199,7 +189,7 @@ class Summary:
         if read is None:
             return False
         mark, received_at, has_hops = read
-        with _transaction(db):
+        with transaction(db, _BEGIN):
             if not mark.batch_id:
                 _delete(db, info.sequence)
             for statement in (*INTO, *(HOPS_INTO if has_hops else ())):
@@ -251,15 +241,3 @@ class _Unreadable(Exception):
 def _delete(db: sqlite3.Connection, sequence: int) -> None:
     for table in _TABLES:
         db.execute(f"DELETE FROM {table} WHERE {'sequence' if table == 'file' else 'file'} = ?", (sequence,))
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN")  # not IMMEDIATE, which would ask an attached file that is only read for its write lock
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise

@@ -171,8 +171,8 @@ class Schema(FileTest):
     def test_a_new_file_bears_our_mark_and_version(self) -> None:
         """Rule 13."""
         with reading(self.create()) as db:
-            self.assertEqual(db.execute("PRAGMA application_id").fetchone(), (resultfile.APPLICATION_ID,))
-            self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (resultfile.SCHEMA_VERSION,))
+            self.assertEqual(db.execute("PRAGMA application_id").fetchone(), (resultfile.SCHEMA.application_id,))
+            self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (resultfile.SCHEMA.version,))
 
 
 class Making(FileTest):
@@ -185,7 +185,7 @@ class Making(FileTest):
         """Rules 11 and 12: what the name says is not asked."""
         path = self.create(7, Ids(100, 20, 300))
         moved = path.rename(self.path / "results_2099-01-01_00-00-00-copy.db")
-        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, Ids(100, 20, 300)))
+        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, Ids(100, 20, 300), 1))
 
     def test_files_are_ordered_by_what_they_say_and_never_by_name_or_time(self) -> None:
         """Rule 11."""
@@ -243,15 +243,15 @@ class OtherPeoplesFiles(FileTest):
     def test_a_newer_version_under_our_mark_is_one_clear_line(self) -> None:
         """Rules 13 and 23."""
         path = self.create()
-        self.change(path, f"PRAGMA user_version={resultfile.SCHEMA_VERSION + 1}")
+        self.change(path, f"PRAGMA user_version={resultfile.SCHEMA.version + 1}")
         error = str(self.assertRaises(NewerFile, ours, self.directory))
         self.assertIn(path.name, error)
-        self.assertIn(str(resultfile.SCHEMA_VERSION + 1), error)
+        self.assertIn(str(resultfile.SCHEMA.version + 1), error)
         self.assertNotIn("\n", error)
 
     def test_a_newer_version_is_noticed_in_a_closed_file_too(self) -> None:
         """Rule 13."""
-        self.change(self.create(1), f"PRAGMA user_version={resultfile.SCHEMA_VERSION + 1}")
+        self.change(self.create(1), f"PRAGMA user_version={resultfile.SCHEMA.version + 1}")
         self.create(2)
         self.assertRaises(NewerFile, ours, self.directory)
 

@@ -302,7 +302,7 @@ class GoingOn(StoreTest):
         path = self.bench.store.current.info.path
         self.bench.stop()
         with sqlite3.connect(path) as db:
-            db.execute(f"PRAGMA user_version={resultfile.SCHEMA_VERSION + 1}")
+            db.execute(f"PRAGMA user_version={resultfile.SCHEMA.version + 1}")
         db.close()
         self.assertRaises(NewerFile, self.bench.start)
 

@@ -24,7 +24,7 @@ from outputd.results.addresses import canonical
 from outputd.store.directory import DataDir
 from outputd.store.file import ours
 from outputd.store.fragments import SILENCE, is_address
-from outputd.summary.summary import APPLICATION_ID, SCHEMA_VERSION, Summary
+from outputd.summary.summary import SCHEMA, Summary
 from tests.kit.bench import Bench
 from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, many_hops
@@ -309,7 +309,7 @@ class Enduring(SummaryTest):
             with said() as texts:
                 self.catch_up()
             self.assertEqual(len(texts), 1, texts)
-            self.assertIn(f"it is of version {version}, and {SCHEMA_VERSION} is wanted", texts[0])
+            self.assertIn(f"it is of version {version}, and {SCHEMA.version} is wanted", texts[0])
             self.assertEqual(self.everything(), self.anew())
 
     def test_one_that_is_deleted_under_our_feet_is_made_anew(self) -> None:
@@ -326,7 +326,7 @@ class Enduring(SummaryTest):
         self.catch_up()
         self.assertEqual(len(ours(DataDir(self.bench.path))[0]), 3)
         with contextlib.closing(sqlite3.connect(self.bench.directory.summary)) as db:
-            self.assertEqual(db.execute("PRAGMA application_id").fetchone(), (APPLICATION_ID,))
+            self.assertEqual(db.execute("PRAGMA application_id").fetchone(), (SCHEMA.application_id,))
 
     def test_it_leaves_the_result_files_as_they_are(self) -> None:
         """Rule 11: readers neither write nor checkpoint."""
