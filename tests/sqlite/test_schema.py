@@ -20,6 +20,7 @@ from outputd.sqlite.errors import NewerFile, kind_of
 from outputd.sqlite.files import make_empty
 from outputd.sqlite.schema import Schema
 from outputd.store.file import SCHEMA as RESULTS
+from tests.kit.layout import layout
 from tests.sqlite.killed import SCHEMA
 from tests.system.disk import CannotMount, Disk
 
@@ -27,16 +28,6 @@ _TOP = Path(__file__).resolve().parents[2]
 _ROWS = [(number, f"{'abc'[number % 3]}{number}", bytes(600)) for number in range(1, 201)]
 _WAL = "wal"
 _ROLLBACK = "delete"
-
-
-def layout(db: sqlite3.Connection) -> list[Any]:
-    """What tables, columns, indexes and triggers there are, however they came to be."""
-    found: list[Any] = []
-    names = db.execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name").fetchall()
-    for kind, name, table in names:
-        what = {"table": ("table_xinfo", "foreign_key_list"), "index": ("index_xinfo",)}.get(kind, ())
-        found.append((kind, name, table, [db.execute(f"PRAGMA {each}({name})").fetchall() for each in what]))
-    return found
 
 
 class SchemaTest(SynchronousTestCase):

@@ -1,0 +1,83 @@
+-- What the result files' own indexes cannot answer cheaply, counted for each file (by its sequence). Nothing here is
+-- known here alone: a summary that is missing or damaged is made again from the result files.
+CREATE TABLE file (
+  sequence INTEGER PRIMARY KEY,
+  created_at DATETIME NOT NULL,       -- of the result file: with its sequence it tells which file is meant
+  batch_id INTEGER NOT NULL,          -- batches up to this one are in `target`, `node` and `minute`
+  received_at DATETIME,               -- when that batch arrived
+  hop_id INTEGER NOT NULL,            -- hops up to this one are in `link` and `passage`
+  links INTEGER NOT NULL,             -- rows of `link`
+  passages INTEGER NOT NULL           -- rows of `passage`
+);
+
+CREATE TABLE target (
+  file INTEGER NOT NULL,
+  ip TEXT NOT NULL,
+  node TEXT NOT NULL,
+  results INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  sent INTEGER NOT NULL,
+  received INTEGER NOT NULL,
+  first_seen DATETIME NOT NULL,
+  last_seen DATETIME NOT NULL,
+  last_id INTEGER,                    -- the newest result that has a round-trip time
+  last_rtt_ns INTEGER,                -- and that time
+  PRIMARY KEY (file, ip, node)
+) WITHOUT ROWID;
+
+CREATE TABLE node (
+  file INTEGER NOT NULL,
+  node TEXT NOT NULL,
+  batches INTEGER NOT NULL,
+  results INTEGER NOT NULL,
+  rejected INTEGER NOT NULL,
+  first_heard DATETIME NOT NULL,
+  last_heard DATETIME NOT NULL,
+  clock_id INTEGER,                   -- the newest batch with results
+  clock_offset_s REAL,                -- its latest timestamp less its arrival
+  PRIMARY KEY (file, node)
+) WITHOUT ROWID;
+
+CREATE TABLE minute (
+  file INTEGER NOT NULL,
+  node TEXT NOT NULL,
+  minute TEXT NOT NULL,               -- of arrival: 2026-01-07 22:30
+  results INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  sent INTEGER NOT NULL,
+  received INTEGER NOT NULL,
+  PRIMARY KEY (file, minute, node)
+) WITHOUT ROWID;
+
+-- Numbers of nodes, for the two tables below: ',1,12,' are the nodes 1 and 12.
+CREATE TABLE name (
+  id INTEGER PRIMARY KEY,
+  node TEXT NOT NULL UNIQUE
+);
+
+-- Two addresses that answered at consecutive TTLs of one traceroute.
+CREATE TABLE link (
+  file INTEGER NOT NULL,
+  near TEXT NOT NULL,
+  far TEXT NOT NULL,
+  nodes TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  difference_ns REAL NOT NULL,        -- sum of the differences of round-trip time
+  differences INTEGER NOT NULL,       -- how many
+  first_seen DATETIME NOT NULL,
+  last_seen DATETIME NOT NULL,
+  PRIMARY KEY (file, near, far)
+) WITHOUT ROWID;
+CREATE INDEX link_far ON link(file, far);
+
+-- A hop that answered on the way to a target.
+CREATE TABLE passage (
+  file INTEGER NOT NULL,
+  hop TEXT NOT NULL,
+  target TEXT NOT NULL,
+  nodes TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  first_seen DATETIME NOT NULL,
+  last_seen DATETIME NOT NULL,
+  PRIMARY KEY (file, hop, target)
+) WITHOUT ROWID;
