@@ -224,6 +224,54 @@ class TargetTests(PagesTest):
         self.assertIn(first, marked[0])
         self.assertIn(second, marked[0])
 
+    def test_a_question_that_fails_empties_no_part_but_its_own(self) -> None:
+        ip = "203.0.113.9"
+        self.post(*[traced(ip, ["10.0.0.1", ip], 60 * ago) for ago in range(3)])
+        pictures = {
+            "/series": "#smoke svg",
+            "/paths": "#strips svg",
+            "/recent": "#recent tbody",
+            "/targets": "#tiles .tile",
+        }
+        for path, own in pictures.items():
+            with self.browser.failing(path):
+                self.open(f"/targets/{ip}")
+                for other in {*pictures.values()} - {own}:
+                    self.browser.wait("return document.querySelector(arguments[0])", other)
+                self.browser.wait_text(".failed", "a test has broken it")
+                self.assertEqual(1, self.browser.count(".failed"))
+                self.assertEqual(0, self.browser.count(own))
+        pictures = {"/arrivals": "#arrivals svg", "/nodes": "#nodes tbody", "/targets": "#targets tbody"}
+        for path, own in pictures.items():
+            with self.browser.failing(path):
+                self.open()
+                for other in {*pictures.values()} - {own}:
+                    self.browser.wait("return document.querySelector(arguments[0])", other)
+                self.browser.wait_text(".failed", "a test has broken it")
+                self.assertEqual((1, 0), (self.browser.count(".failed"), self.browser.count(own)))
+
+    def test_a_part_that_answers_again_says_nothing_more(self) -> None:
+        self.post(result("203.0.113.9"))
+        with self.browser.failing("/recent"):
+            browser = self.open("/targets/203.0.113.9")
+            browser.wait_text(".failed", "a test has broken it")
+            browser.run("window.mended = true")
+            browser.wait("return !document.querySelector('.failed')")
+            browser.wait("return document.querySelector('#recent tbody')")
+
+    def test_a_week_with_a_change_of_summer_time_names_each_day_once(self) -> None:
+        ip = "203.0.113.9"
+        times = [f"2026-{day}T10:00:00Z" for day in ("03-26", "04-01")]  # before and after 29 March in Berlin
+        self.post(*({**result(ip), "timestamp": at} for at in times))
+        browser = self.open(f"/targets/{ip}")
+        browser.wait("return document.querySelector('#smoke svg')")
+        labels = browser.run(
+            "return [...document.querySelectorAll('#smoke .axis text')].map(e => e.lastChild.textContent)"
+        )
+        days = [label for label in labels if " " in label and not label.endswith("s")]
+        self.assertEqual(["27 Mar", "28 Mar", "29 Mar", "30 Mar", "31 Mar", "1 Apr"], [*dict.fromkeys(days)])
+        self.assertEqual(len({*days}), len(days))
+
     def test_it_grows_when_a_result_about_it_comes(self) -> None:
         self.post(result("203.0.113.9", 60))
         browser = self.open("/targets/203.0.113.9")

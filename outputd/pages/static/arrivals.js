@@ -1,8 +1,9 @@
 /** Results per second over time, and under it the loss as a strip of colour. */
 
-import { lossClass, scale, ticks, timeAxis, valueAxis } from "./axes.js";
+import { lossClass, scale, timeAxis, valueAxis } from "./axes.js";
 import { cursor } from "./cursor.js";
 import { put, s } from "./dom.js";
+import { ticks } from "./ticks.js";
 import { at, count, local, percent, rate } from "./units.js";
 
 /** Draw the answer of /arrivals into an element of this width. */

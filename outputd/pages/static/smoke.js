@@ -1,8 +1,9 @@
 /** Round-trip times of one target by one node: the spread as smoke, the median as a line whose colour is the loss. */
 
-import { LOSSES, lossClass, scale, ticks, timeAxis, valueAxis } from "./axes.js";
+import { LOSSES, lossClass, scale, timeAxis, valueAxis } from "./axes.js";
 import { cursor } from "./cursor.js";
 import { h, put, s } from "./dom.js";
+import { ticks } from "./ticks.js";
 import { at, counted, local, percent, rtt } from "./units.js";
 
 const HEIGHT = 190;
