@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,12 @@ _AXE = """
     const told = ({ id, help, nodes }) => [id, help, nodes.slice(0, 3).map(where)];
     const looked = () => axe.run({ exclude: ["tbody tr:nth-child(n+9)"] }, options);
     requestAnimationFrame(() => looked().then((found) => done(found.violations.map(told))));
+"""
+_FAILING = """
+    const [real, path] = [fetch, %s];
+    const failed = () => new Response(JSON.stringify({ detail: "a test has broken it" }), { status: 500 });
+    const isBroken = (url) => !window.mended && new URL(url, document.baseURI).pathname.endsWith(path);
+    window.fetch = async (url, ...rest) => isBroken(url) ? failed() : real(url, ...rest);
 """
 WIDE, PHONE = (1360, 900), (390, 844)
 TAB, ENTER, RIGHT, ESCAPE = "\ue004", "\ue007", "\ue014", "\ue00c"
@@ -103,6 +112,16 @@ class Browser:
         self.driver.get("about:blank")
         self.complaints()
         self.driver.get(url)
+
+    @contextlib.contextmanager
+    def failing(self, path: str) -> Iterator[None]:
+        """Pages that are opened meanwhile are told that a question has failed, until `window.mended`."""
+        command = "Page.addScriptToEvaluateOnNewDocument"
+        script = self.driver.execute_cdp_cmd(command, {"source": _FAILING % json.dumps(path)})
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
     def run(self, script: str, *arguments: object) -> Any:
         """What a script in the page returns."""

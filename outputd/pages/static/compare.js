@@ -1,5 +1,7 @@
 /** Paths side by side: hops that are the same stand in one row, and what differs is marked. */
 
+import { at } from "./units.js";
+
 /** Whether two paths may be one route: where both answered it was the same address, and one that was cut short began alike. */
 function alike(one, other) {
   const whole = (path) => path.completed !== false;
@@ -35,7 +37,7 @@ export function merged(paths) {
     }
     route.members.push(path);
     route.count += path.count;
-    if (path.last_seen > route.last_seen) route.last_seen = path.last_seen;
+    if (at(path.last_seen) > at(route.last_seen)) route.last_seen = path.last_seen;
   }
   return routes;
 }

@@ -2,7 +2,7 @@
 
 import { $, h, put, say } from "./dom.js";
 import { here } from "./place.js";
-import { setClock, zone } from "./units.js";
+import { isAddress, setClock, zone } from "./units.js";
 
 const QUIET_MS = 10_000;
 const AGAIN_MS = 5000;
@@ -81,7 +81,7 @@ $("search").addEventListener("submit", (event) => {
   event.preventDefault();
   const input = event.target.elements.ip;
   const ip = input.value.trim();
-  const looksRight = /^[0-9.]+$/.test(ip) ? ip.split(".").length === 4 : /^[0-9a-f:.]+$/i.test(ip) && ip.includes(":");
+  const looksRight = isAddress(ip);
   input.setCustomValidity(looksRight ? "" : "An IPv4 or IPv6 address");
   if (looksRight) location.assign(here(`/targets/${encodeURIComponent(ip)}`));
   else input.reportValidity();

@@ -29,7 +29,7 @@ export class Graph {
         this.links.push(made);
         this.byEnds.set(key, made);
       }
-      if (this.newest == null || link.last_seen > this.newest) this.newest = link.last_seen;
+      if (this.newest == null || at(link.last_seen) > at(this.newest)) this.newest = link.last_seen;
     }
     for (const address of this.addresses) {
       const all = [...address.in, ...address.out];

@@ -4,8 +4,9 @@ import { drawArrivals } from "./arrivals.js";
 import { ask, refreshing } from "./ask.js";
 import { $, choice, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
 import { onNews, onResults, suggest } from "./frame.js";
+import { fill } from "./parts.js";
 import { here } from "./place.js";
-import { bytes, compact, count, iso, now, percent, rate, rtt, span } from "./units.js";
+import { at, bytes, compact, count, isAddress, iso, now, percent, rate, rtt, span } from "./units.js";
 
 const CHECKS = { database: "Storing", disk: "Disk", rotation: "Rotation", input_service: "Hop feed" };
 const MOST_TARGETS = 1000;
@@ -115,9 +116,9 @@ const redraw = drawn($("arrivals"), (width) => arrivals.answer && drawArrivals($
 
 async function askArrivals() {
   const until = now();
-  arrivals.answer = await ask("/arrivals", {
-    since: iso(until - arrivals.span * 1000), until: iso(until), bucket: arrivals.span > 3600 ? 600 : 60,
-  });
+  const bucket = arrivals.span > 3600 ? 600 : 60;
+  const since = Math.floor(until / 1000 / bucket) * bucket - arrivals.span; // a minute is where its beginning is
+  arrivals.answer = await ask("/arrivals", { since: iso(since * 1000), until: iso(until), bucket });
   redraw();
   const hour = arrivals.span === 3600 ? arrivals.answer : await ask("/arrivals", { since: iso(until - 3_600_000), until: iso(until) });
   const sum = (name) => hour.buckets.reduce((total, bucket) => total + bucket[name], 0);
@@ -140,7 +141,7 @@ async function askNodes() {
   const { nodes } = await ask("/nodes");
   totals = { results: nodes.reduce((sum, node) => sum + node.results, 0) };
   $("welcome").hidden = totals.results > 0 || stored > 0;
-  nodes.sort((one, other) => (one.last_heard < other.last_heard ? 1 : -1));
+  nodes.sort((one, other) => at(other.last_heard) - at(one.last_heard));
   put($("nodes"), nodes.length
     ? table("Nodes, the last heard first", [
         ["Node", (node) => h("span", { class: "name" }, node.node)],
@@ -170,7 +171,7 @@ function showTargets() {
   const chosen = wanted ? targets.filter((target) => target.ip.includes(wanted)) : targets;
   const shown = chosen.slice(0, SHOWN);
   const all = targets.length < MOST_TARGETS ? "" : ` of the ${count(MOST_TARGETS)} busiest`;
-  const address = /^[0-9a-f.:]{3,}$/.test(wanted) ? h("p", null, "Perhaps ", targetLink(wanted), " is not among the busiest.") : null;
+  const address = isAddress(wanted) ? h("p", null, "Perhaps ", targetLink(wanted), " is not among the busiest.") : null;
   put($("targets"), shown.length
     ? [table("Targets, the busiest first", [
         ["Target", (target) => targetLink(target.ip)],
@@ -191,7 +192,10 @@ async function askTargets() {
   showTargets();
 }
 
-const refresh = refreshing(() => Promise.all([askArrivals(), askNodes(), askFailures(), askTargets()]), 3000);
+const refresh = refreshing(
+  () => fill([[$("arrivals"), askArrivals], [$("nodes"), askNodes], [$("failures"), askFailures], [$("targets"), askTargets]]),
+  3000,
+);
 refresh();
 onResults(refresh);
 onNews((news) => {

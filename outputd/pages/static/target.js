@@ -4,17 +4,18 @@ import { ask, refreshing } from "./ask.js";
 import { aligned, differs, merged } from "./compare.js";
 import { $, choice, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
 import { onResults } from "./frame.js";
+import { fill } from "./parts.js";
 import { here } from "./place.js";
 import { ceiling, drawSmoke, smokeLegend } from "./smoke.js";
 import { drawStrip, routeMark } from "./strip.js";
-import { at, count, counted, iso, now, percent, rtt, span } from "./units.js";
+import { at, count, counted, isAddress, iso, now, percent, rtt, span } from "./units.js";
 
 const { ip } = document.body.dataset;
 const OLD_MS = 50_000;
 const WEEK_S = 604_800;
 const MOST_PANELS = 6;
 const MOST_SIDE_BY_SIDE = 4;
-const state = { spanS: null, node: null, allPanels: false, target: null, series: null, paths: null, newest: null };
+const state = { spanS: null, node: null, allPanels: false, target: null, view: null, series: null, paths: null, newest: null };
 
 $("ip").textContent = ip;
 $("on-map").href = here(`/topology#${encodeURIComponent(ip)}`);
@@ -43,8 +44,9 @@ function showFigures() {
 
 // -- over time
 
-/** The end of what is shown: now while results come, else the last one. */
+/** What is shown: up to now while results come, else up to the last one; a week while nothing is known of the target. */
 function view() {
+  if (!state.target) return { since: now() - (state.spanS || WEEK_S) * 1000, until: now() };
   const last = at(state.target.last_seen);
   const until = now() - last < 2 * 86_400_000 ? Math.max(now(), last + 1000) : last + 1000;
   const first = at(state.target.first_seen);
@@ -135,7 +137,7 @@ function routes() {
 }
 
 function drawRoutes(width) {
-  if (!state.paths || !state.series) return;
+  if (!state.paths) return;
   const all = routes();
   const shown = state.allPanels ? all : all.slice(0, MOST_PANELS);
   if (!all.length) {
@@ -144,10 +146,10 @@ function drawRoutes(width) {
     put($("paths"), h("p", { class: "empty" }, "There is no path to compare."));
     return;
   }
-  const [from, until] = [at(state.series.since), at(state.series.until)];
+  const { since: from, until } = state.view;
   const isCut = state.paths.timeline.length < state.paths.paths.reduce((sum, path) => sum + path.count, 0) || !state.paths.complete;
   const oldest = Math.min(...state.paths.timeline.map(([text]) => at(text)));
-  const frame = { since: isCut ? Math.max(from, Math.min(oldest, until - 60_000)) : from, until, bucketMs: state.series.bucket_s * 1000 };
+  const frame = { since: isCut ? Math.max(from, Math.min(oldest, until - 60_000)) : from, until, bucketMs: (state.series?.bucket_s ?? 0) * 1000 };
   const places = shown.map(() => h("div", { class: "picture" }));
   put($("strips"), shown.map((route, index) => h("figure", null,
     h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.paths.length, "route")}`)), places[index])));
@@ -178,7 +180,7 @@ function drawPaths(all) {
 function hopCell(cell) {
   if (cell == null) return h("td", { class: "quiet" }, h("span", { class: "unseen" }, "no such hop"));
   if (cell.hop == null) return h("td", { class: "quiet" }, h("span", { "aria-hidden": "true" }, "∗ "), "no answer");
-  return h("td", null, /^[0-9a-f.:]+$/.test(cell.hop) ? targetLink(cell.hop) : h("span", { class: "text" }, cell.hop));
+  return h("td", null, isAddress(cell.hop) ? targetLink(cell.hop) : h("span", { class: "text" }, cell.hop));
 }
 
 // -- newest
@@ -197,25 +199,44 @@ function showRecent(results) {
 const redrawSeries = drawn($("smoke"), drawSeries);
 const redrawRoutes = drawn($("strips"), drawRoutes);
 
-const refresh = refreshing(async () => {
+async function askTarget() {
   const { targets } = await ask("/targets", { ip, limit: 1 });
   state.target = targets[0] ?? null;
   showFigures();
+}
+
+async function askSeries(chosen) {
+  const { since: from, until } = state.view;
+  state.series = await ask("/series", { ip, since: iso(from), until: iso(until), ...chosen });
+  redrawSeries();
+}
+
+async function askPaths(chosen, series) {
+  const paths = await ask("/paths", { ip, ...chosen });
+  await Promise.allSettled([series]); // whose buckets say how long a piece of a strip is at least
+  state.paths = paths;
+  redrawRoutes();
+}
+
+async function askRecent(chosen) {
+  const recent = await ask("/recent", { ip, limit: 10, ...chosen });
+  state.newest = recent[0]?.id ?? null;
+  showRecent(recent);
+}
+
+const refresh = refreshing(async () => {
+  const failure = await fill([[$("tiles"), askTarget]]).catch((problem) => problem);
+  state.view = view();
   showChoices();
-  if (!state.target) {
+  if (!state.target && !failure) {
     showRecent([]);
     return;
   }
-  const { since: from, until } = view();
-  showChoices();
+  state.askedAt = Date.now();
   const chosen = state.node ? { node: state.node } : {};
-  const [series, paths, recent] = await Promise.all([
-    ask("/series", { ip, since: iso(from), until: iso(until), ...chosen }), ask("/paths", { ip, ...chosen }), ask("/recent", { ip, limit: 10, ...chosen }),
-  ]);
-  Object.assign(state, { askedAt: Date.now(), series, paths, newest: recent[0]?.id ?? null });
-  showRecent(recent);
-  redrawSeries();
-  redrawRoutes();
+  const series = askSeries(chosen);
+  await fill([[$("smoke"), () => series], [$("strips"), () => askPaths(chosen, series)], [$("recent"), () => askRecent(chosen)]]);
+  if (failure) throw failure;
 }, 2000);
 
 /** Ask for all again only when a result about this target has come, or the view is old. */

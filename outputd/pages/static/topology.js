@@ -160,7 +160,10 @@ const refresh = refreshing(async () => {
   const mine = graph;
   const whole = graph.links.length < SMALL || performance.now() - wholeAt > WHOLE_EVERY_MS;
   const from = whole || graph.newest == null ? {} : { since: iso(at(graph.newest) - 60_000) };
-  const { links } = await ask("/links", { limit: MOST_LINKS, min_count: least, ...from });
+  const { links } = await ask("/links", { limit: MOST_LINKS, min_count: least, ...from }).catch((problem) => {
+    say($("graph-words"), `The graph is not up to date: ${problem.message}.`);
+    throw problem;
+  });
   if (mine !== graph) return;
   if (whole) wholeAt = performance.now();
   const first = graph.addresses.length === 0;

@@ -55,6 +55,9 @@ export function span(seconds, units = 2) {
   return sign + parts.join(GAP);
 }
 
+/** Whether a text looks like an address, which has a page. */
+export const isAddress = (text) => (text.includes(":") ? /^[0-9a-f:.]{3,}$/i.test(text) : /^\d{1,3}(\.\d{1,3}){3}$/.test(text));
+
 /** Milliseconds since 1970 of a time of the API, whose fraction may have nine digits. */
 export const at = (text) => Date.parse(text.replace(/(\.\d{3})\d+/, "$1"));
 
