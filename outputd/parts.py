@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
-from outputd.api.checks import DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
+from outputd.api.checks import ConnectionsCheck, DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
 from outputd.api.disk import Disk
 from outputd.api.gauges import gauges
 from outputd.api.health import Health
@@ -49,6 +49,7 @@ from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.summary.keeping_up import KeepingUp
 from outputd.summary.summary import Summary
+from outputd.web.doors import Doors
 from outputd.web.routes import Routes
 from outputd.web.site import Site
 
@@ -135,18 +136,24 @@ class Parts:
         queries = Queries(lambda: store.files, directory.summary, summary.up_to_date, asking, reactor, now)
         questions = Questions(queries, asking)
         disk = Disk(directory, brief, reactor, now)
+        doors: dict[str, Doors[Any]] = {
+            "results": Doors("the port for results", reactor.seconds),
+            "health": Doors("the health port", reactor.seconds),
+        }
+        metrics.show_doors(doors)
         checks = (
             DatabaseCheck(store, ledger, disk, lambda: queries.unreadable, lambda: summary.failure, now),
             DiskCheck(store, ledger, disk, Trouble(now, reactor.seconds)),
             RotationCheck(store, rotation),
             InputServiceCheck(ledger, lambda: None if feed is None else feed.state),
+            ConnectionsCheck(tuple(doors.values())),
         )
         health = Health(store, ledger, stats, metrics, checks, disk, reactor, lambda: stopping.has_begun)
         access = Access(settings.tokens_file, settings.client_ca is not None)
         certificates = _certificates(settings)
         results_site = Site(
             Routes(api.routes()), reactor, admission, MOST_BODY_BYTES, most_connections(settings.max_connections),
-            access,
+            access, doors["results"],
         )  # fmt: skip
         lane = Lane(reactor)  # a crowd there must not keep the health port waiting
         results_port = Port(
@@ -159,6 +166,7 @@ class Parts:
         health_site = Site(
             Routes([*health.routes(), *questions.routes(), *([] if pages is None else pages.routes())]), reactor,
             Admission(_HEALTH_PENDING_BYTES, reactor.seconds), _HEALTH_BODY_BYTES, HEALTH_CONNECTIONS, access,
+            doors["health"],
         )  # fmt: skip
         health_port = Port(
             "health-port", settings.health_port, Handed("health", 1), _behind(certificates, health_site, reactor),

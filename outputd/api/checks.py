@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -13,6 +13,7 @@ from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.results import timestamps
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
+from outputd.web.doors import Doors
 from outputd.web.shapes import Schema, count, instant, or_null, record, text
 
 SLOW_S = 5.0
@@ -76,7 +77,11 @@ INPUT_SERVICE = Declared(
         "refused_hops": count("addresses that input_service will not have"),
     },
 )  # fmt: skip
-DECLARED = (DATABASE, DISK, ROTATION, INPUT_SERVICE)
+CONNECTIONS = Declared(
+    "connections", "whether all who come find a place", ("ok", "warn"),
+    {"turned_away": count("connections on both ports that had to go, or could not come in")},
+)  # fmt: skip
+DECLARED = (DATABASE, DISK, ROTATION, INPUT_SERVICE, CONNECTIONS)
 """All of them, in their order."""
 
 
@@ -198,6 +203,21 @@ class InputServiceCheck:
         if state.status == "ok":
             return _said("ok", **figures)
         return _said("warn", Failure(state.reason, state.since), **figures)
+
+
+class ConnectionsCheck:
+    """Whether all who come find a place. Those who do not may be nodes, or keep nodes out: it warns."""
+
+    declared = CONNECTIONS
+
+    def __init__(self, doors: Sequence[Doors[Any]]) -> None:
+        self._doors = doors
+
+    async def say(self) -> Said:
+        """See Check."""
+        failures = [each.failure for each in self._doors if each.failure is not None]
+        turned_away = sum(each.turned_away.total() for each in self._doors)
+        return _said("warn" if failures else "ok", failures[0] if failures else None, turned_away=turned_away)
 
 
 def _said(status: Status, failure: Failure | None = None, /, **figures: int | None) -> Said:

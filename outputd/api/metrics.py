@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
@@ -16,6 +16,7 @@ from outputd.api.gauges import Gauges
 from outputd.intake.counters import Stats
 from outputd.sqlite import connections
 from outputd.store.writer import Written
+from outputd.web.doors import REASONS, Doors
 
 PREFIX = "output_service_"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -56,6 +57,10 @@ class Metrics:
             "twisted": twisted.__version__,
         })  # fmt: skip
 
+    def show_doors(self, doors: Mapping[str, Doors[Any]]) -> None:
+        """Have what was turned away at these doors, by port, too."""
+        self._registry.register(_TurnedAway(doors))
+
     def show(self, gauges: Gauges) -> None:
         """Have these gauges, too."""
         for name, (text, read) in gauges.items():
@@ -83,6 +88,27 @@ class Metrics:
             full = PREFIX + name
             lines.append(f"# HELP {full} {text}\n# TYPE {full} counter\n{full} {read(self._stats)}\n\n")
         return "".join(lines).encode() + generate_latest(self._registry)
+
+
+class _TurnedAway:
+    """The connections that were turned away, by port and reason."""
+
+    def __init__(self, doors: Mapping[str, Doors[Any]]) -> None:
+        self._doors = doors
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(
+            f"{PREFIX}turned_away_connections", "Connections that had to go, or could not come in",
+            labels=["port", "reason"],
+        )  # fmt: skip
+        for port, doors in self._doors.items():
+            for reason in REASONS:
+                family.add_metric([port, reason], doors.turned_away[reason])
+        yield family
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing is known before it is counted."""
+        return ()
 
 
 class _Counts:

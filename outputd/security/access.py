@@ -57,6 +57,7 @@ class Access:
         self._path = path
         self._by_certificate = by_certificate
         self._holders: Holders = {}
+        self._known: set[Holder] = set()
         self.changes = 0
 
     @property
@@ -93,7 +94,12 @@ class Access:
     def take(self, holders: Holders) -> None:
         """Let these in from now on, and nobody else."""
         self._holders = holders
+        self._known = {holder for _, holder in holders.values()}
         self.changes += 1
+
+    def knows(self, holder: Holder) -> bool:
+        """Whether somebody may still come as this."""
+        return holder in self._known
 
     def holder(self, authorization: bytes | None) -> Holder | None:
         """Whose token the Authorization header bears: as Bearer, or as the password of Basic, for browsers."""

@@ -24,10 +24,12 @@ from outputd.web.answers import Answer, problem
 from outputd.web.outlet import Account, Outlet, wire_of
 from outputd.web.request import SAFE_METHODS, BodyRefused, CappedRequest
 
+_HEAD_S = 10
 _SILENT_S = 60
 _WHOLE_BODY_S = 300
 _READ_ON_S = 5.0
 _READ_ON_BYTES = 32 << 20  # many a client does not look before it has sent all
+_FAIR_BYTES_A_S = 16 * 1024  # who sends a body faster keeps nobody waiting
 _SEND_BUFFER_BYTES = 128 * 1024
 _BYTES_ACKED_AT = 120  # tcpi_bytes_acked in struct tcp_info, linux/tcp.h
 _UNASKED = Holder("", "")
@@ -70,6 +72,11 @@ class Channel(http.HTTPChannel):
     _producer: IPushProducer | None = None
     _leaving: CappedRequest | None = None
     is_deaf = False
+    network = b""
+    was_answered = False
+    holder: Holder | None = None
+    _is_in_head = False
+    _begun_s = 0.0
     _read_on_bytes: int | None = None
     _patience: IDelayedCall | None = None
 
@@ -79,7 +86,8 @@ class Channel(http.HTTPChannel):
         cast(IConsumer, self.transport).unregisterProducer()  # it would be told only of what is over 64 KiB
         self._outlet = Outlet(self.transport, self.site, self.site.seconds, self._emptied)
         self.site.channels.add(self)
-        self.heard_s = self.site.seconds()
+        self.heard_s = self._begun_s = self.site.seconds()
+        self._is_in_head = isinstance(self.transport, TLSMemoryBIOProtocol)  # which has begun, as far as we can tell
         handle = socket_of(self)
         if handle is not None:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
@@ -119,8 +127,10 @@ class Channel(http.HTTPChannel):
         self.heard_s = self.site.seconds()
         if self.is_deaf:
             self._throw_away(len(data))
-        else:
-            super().dataReceived(data)
+            return
+        super().dataReceived(data)
+        if self.line_mode and not self._is_in_head and (self.requests or self._buffer):
+            self._is_in_head, self._begun_s = True, self.heard_s
 
     @property
     def first_line(self) -> tuple[bytes, bytes, bytes]:
@@ -130,7 +140,10 @@ class Channel(http.HTTPChannel):
     def allHeadersReceived(self) -> None:
         """See HTTPChannel."""
         super().allHeadersReceived()
+        self._is_in_head = False
         request = self.requests[-1]
+        if request.holder is not None:
+            self.holder = request.holder
         if request.refused is not None and self.length != 0:
             self._turn_away(request, request.refused)
 
@@ -144,6 +157,8 @@ class Channel(http.HTTPChannel):
 
     def judge_again(self) -> None:
         """Answer, or cut off, a request that may not go on by what is known now; what is being changed is changed."""
+        if self.holder is not None and not self.site.access.knows(self.holder) and self.holder != self.certified:
+            self.holder, self.was_answered = None, False
         request = self.requests[-1] if self.requests else None
         if request is None or request.found is None:
             return
@@ -164,6 +179,7 @@ class Channel(http.HTTPChannel):
     def _hear_no_more(self) -> None:
         """Take nothing for a request any more, whatever comes."""
         self.is_deaf = True
+        self._is_in_head = False
         for unread in self.requests:
             unread.drop_body()
         self.paused = True  # so that LineReceiver leaves what it has
@@ -201,14 +217,19 @@ class Channel(http.HTTPChannel):
         if self._outlet.unsent_bytes:
             self._leaving = request
         else:
-            super().requestDone(request)
+            self._has_left(request)
+
+    def _has_left(self, request: CappedRequest) -> None:
+        if request.code < http.BAD_REQUEST:
+            self.was_answered = True
+        super().requestDone(request)
 
     def _emptied(self) -> None:
         if self._producer is not None:
             self._producer.resumeProducing()
         leaving, self._leaving = self._leaving, None
         if leaving is not None:
-            super().requestDone(leaving)
+            self._has_left(leaving)
         elif self._read_on_bytes is not None:
             self._say_no_more()
 
@@ -286,6 +307,39 @@ class Channel(http.HTTPChannel):
         self._outlet.forget()
         if self.transport is not None:
             cast(ITCPTransport, self.transport).abortConnection()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has shown a token, or a certificate, that is still good."""
+        return self.holder is not None
+
+    @property
+    def has_no_request(self) -> bool:
+        """Whether the head of its request is not there yet, or it was refused."""
+        return self._is_in_head or self.is_deaf or not (self.served or self.requests)
+
+    @property
+    def waits_for_us(self) -> bool:
+        """Whether it has sent something that was not read yet."""
+        return has_more(self)
+
+    def kept_waiting_s(self, now_s: float) -> float:
+        """Seconds that it has kept us waiting, beyond what its bytes may take; none while we work for it."""
+        unread_since_s = self.unread_since_s
+        if unread_since_s is not None:
+            return now_s - unread_since_s
+        request: CappedRequest | None = self.requests[-1] if self.requests else None
+        if request is not None and request.under_way:
+            return 0.0
+        if self._is_in_head:
+            return now_s - self._begun_s
+        if request is not None:
+            return now_s - self._begun_s - request.received_bytes / _FAIR_BYTES_A_S
+        return now_s - self.heard_s
+
+    def is_late(self, now_s: float) -> bool:
+        """Whether the head of a request takes too long; that of the first over TLS begins with the connection."""
+        return self._is_in_head and now_s - self._begun_s > _HEAD_S
 
     def is_stuck(self, now_s: float) -> bool:
         """Whether nothing has come in for long, a request takes too long, or an answer lies unread too long."""

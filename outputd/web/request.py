@@ -102,7 +102,7 @@ class CappedRequest(server.Request):
     holder: Holder | None = None
     _tokens_known = 0
     _held = 0
-    _received = 0
+    received_bytes = 0
     _taken = False
 
     def gotLength(self, length: int | None) -> None:
@@ -141,9 +141,9 @@ class CappedRequest(server.Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a part of the body while there is room. Raises BodyRefused where it ends."""
-        self._received += len(data)
-        more = self._received - self._held
-        if self._received > self.site.most_body_bytes:
+        self.received_bytes += len(data)
+        more = self.received_bytes - self._held
+        if self.received_bytes > self.site.most_body_bytes:
             self.refused = self._too_long()
         elif more > 0 and not self.site.admission.has_room(more):
             self.refused = self.site.admission.turn_away()
@@ -156,10 +156,10 @@ class CappedRequest(server.Request):
 
     def loosen(self) -> None:
         """Hold only what has come in: a slow sender must not keep room from others."""
-        spare = self._held - self._received
+        spare = self._held - self.received_bytes
         if spare > 0:
             self.site.admission.let_go(spare)
-            self._held = self._received
+            self._held = self.received_bytes
 
     def process(self) -> None:
         """All is in: answer, if it still may be asked for."""

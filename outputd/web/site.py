@@ -10,11 +10,12 @@ from outputd.process.loops import Every
 from outputd.security.access import Access
 from outputd.web.answers import Answer, problem
 from outputd.web.connection import Channel, OneTooMany, has_more
+from outputd.web.doors import LATE, Doors, network_of
 from outputd.web.request import SAFE_METHODS, CappedRequest, Room
 from outputd.web.routes import Miss, Routes
 
-_IDLE_S = 1.0
-_SWEEP_S = 5.0
+_SWEEP_S = 1.0
+_LOOK_S = 5.0
 _MOST_UNSENT_BYTES = 16 << 20
 _CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
 
@@ -39,17 +40,19 @@ class Site(server.Site):
 
     def __init__(
         self, routes: Routes, reactor: IReactorTime, admission: Room, most_body_bytes: int, most_connections: int,
-        access: Access,
+        access: Access, doors: Doors[Channel] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(routes, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)  # see is_stuck
         self.admission = admission
         self.most_body_bytes = most_body_bytes
         self.most_connections = most_connections
         self.access = access
+        self.doors = doors or Doors("this port", reactor.seconds)
         self.channels: set[Channel] = set()
         self.seconds = reactor.seconds
         self._clock = reactor
         self._drained: Deferred[None] | None = None
+        self._looked_s = 0.0
         self._sweeping = Every(_SWEEP_S, self._sweep, reactor)
 
     def startFactory(self) -> None:
@@ -64,19 +67,16 @@ class Site(server.Site):
         """See startFactory; the sweep goes on while there are connections."""
 
     def buildProtocol(self, addr: IAddress | None) -> Channel | OneTooMany:  # type: ignore[override]  # as above
-        """A channel. When there are too many, the one that has been idle longest makes room.
-
-        If none has been idle for a second, the new one is closed.
-        """
+        """A channel. When there are too many, one makes room, or the new one is closed."""
+        network = network_of(addr)
         if len(self.channels) >= self.most_connections:
-            before_s = self.seconds() - _IDLE_S
-            idle = [channel for channel in self.channels if not channel.requests and channel.heard_s <= before_s]
-            if not idle:
+            leaving = self.doors.make_room(self.channels, self.most_connections, network)
+            if leaving is None:
                 return OneTooMany()
-            longest = min(idle, key=lambda channel: channel.heard_s)
-            self.channels.discard(longest)
-            longest.abort()
+            self.channels.discard(leaving)
+            leaving.abort()
         channel: Channel = super().buildProtocol(addr)
+        channel.network = network
         return channel
 
     def refusal(self, request: CappedRequest) -> Answer | None:
@@ -147,6 +147,12 @@ class Site(server.Site):
 
     def _sweep(self) -> None:
         now = self.seconds()
+        looks = now - self._looked_s >= _LOOK_S  # at what the kernel has sent, too, which costs more
+        if looks:
+            self._looked_s = now
         for channel in list(self.channels):
-            if channel.is_stuck(now):
+            if channel.is_late(now):
+                self.doors.count(LATE)
+                channel.abort()
+            elif looks and channel.is_stuck(now):
                 channel.abort()

@@ -96,12 +96,24 @@ class Declarations(ChecksTest):
         self.unreadable["results_2026-01-07_22-30-45.db"] = Failure("malformed", EPOCH)
         self.directory.free = 1 << 20
         self.fail_to_rotate()
+        self.bench.doors.make_room([], 1000, b"")
         self.state = FeedState("outage", "no", EPOCH, None)
         look()
         self.state = None
         look()
         allowed = {(check.name, status) for check in DECLARED for status in check.statuses}
         self.assertEqual(allowed, seen)
+
+    def test_who_is_turned_away_is_a_warning_for_a_minute(self) -> None:
+        """Rule 8: it may be a node."""
+        self.bench.clock.advance(10)
+        self.bench.doors.make_room([], 1000, b"")
+        self.bench.clock.advance(30)
+        reason = "the port for results turns connections away: all 1000 that it may have are taken"
+        told = {"status": "warn", "reason": reason, "since": "2026-01-07T22:30:55Z", "turned_away": 1}
+        self.assertEqual(told, self.health()["connections"])
+        self.bench.clock.advance(31)
+        self.assertEqual({"status": "ok", "turned_away": 1}, self.health()["connections"])
 
     def test_only_the_database_and_the_disk_can_fail(self) -> None:
         """Rule 20."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,6 +13,7 @@ from outputd.api.metrics import Metrics
 from outputd.intake.counters import Stats
 from outputd.results.rows import Batch, Rejected
 from outputd.store.writer import Written
+from outputd.web.doors import REASONS, Doors
 
 THE_SPEC = """\
 # HELP output_service_total_results Total number of results processed
@@ -87,6 +89,15 @@ class MetricsTest(SynchronousTestCase):
         self.assertNotEqual(self.value("output_service_disk_free_bytes"), self.value("output_service_disk_free_bytes"))
         self.metrics.observe_disk(5e9)
         self.assertEqual(self.value("output_service_disk_free_bytes"), 5e9)
+
+    def test_who_was_turned_away_by_port_and_reason(self) -> None:
+        """Rule 22: closed sets of our own."""
+        doors: Doors[Any] = Doors("the health port", lambda: 0.0)
+        self.metrics.show_doors({"health": doors})
+        doors.make_room([], 1000, b"")
+        name = "output_service_turned_away_connections_total"
+        told = {reason: self.value(f'{name}{{port="health",reason="{reason}"}}') for reason in REASONS}
+        self.assertEqual({**dict.fromkeys(REASONS, 0), "full": 1}, told)
 
     def test_rejects_by_reason(self) -> None:
         """Rule 22: and a thousand hops are one reason."""

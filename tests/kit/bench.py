@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure as Bug
 
-from outputd.api.checks import Check, DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
+from outputd.api.checks import Check, ConnectionsCheck, DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
 from outputd.api.disk import Disk
 from outputd.api.health import Health
 from outputd.api.metrics import Metrics
@@ -37,6 +37,7 @@ from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.store.writer import Written
 from outputd.summary.summary import Summary
+from outputd.web.doors import Doors
 from tests.kit.makers import body_of
 from tests.kit.pools import InlinePools, P, T, inline, outcome
 from tests.kit.wire import Reply, replied
@@ -67,6 +68,7 @@ class Bench:
     def start(self, refeed: bool = False) -> Bench:
         """A new process on the same directory."""
         self.stats = Stats()
+        self.doors: Doors[Any] = Doors("the port for results", self.clock.seconds, self.now)
         self.commits: list[tuple[Written, int]] = []
         self.feedable = feedable(self.mode)
         self.parser = Parser(self.feedable)
@@ -116,6 +118,7 @@ class Bench:
             DiskCheck(self.store, self.ledger, disk, Trouble(self.now, self.clock.seconds)),
             RotationCheck(self.store, self.rotation),
             InputServiceCheck(self.ledger, feed),
+            ConnectionsCheck([self.doors]),
         ]
         metrics = Metrics(self.stats)
         return Health(self.store, self.ledger, self.stats, metrics, checks, disk, self.clock, stopping)

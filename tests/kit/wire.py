@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
@@ -93,10 +93,10 @@ def parsed(answer: bytes) -> Reply:
     return Reply(status, headers, rest)
 
 
-def over_the_wire(site: Any, *requests: bytes) -> tuple[Any, StringTransport]:
+def over_the_wire(site: Any, *requests: bytes, host: str = "192.0.2.9") -> tuple[Any, StringTransport]:
     """A connection to a site without sockets, to which these bytes have come; the channel and its transport."""
-    channel = site.buildProtocol(IPv4Address("TCP", "192.0.2.9", 4000))
-    transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.9", 4000))
+    peer = (IPv6Address if ":" in host else IPv4Address)("TCP", host, 4000)
+    channel, transport = site.buildProtocol(peer), StringTransport(peerAddress=peer)
     channel.makeConnection(transport)
     for request in requests:
         channel.dataReceived(request)

@@ -51,7 +51,7 @@ class OverloadTests(SystemTest):
         self.assertEqual(tally.stored, stored)
 
     def test_idle_connections_keep_nobody_out(self) -> None:
-        """Rule 8: who has been idle longest makes room."""
+        """Rule 8: who has sent no request makes room."""
         outputd = self.outputd("--max-connections=50").start()
         with Crowd(outputd.port, idle=120, slow=0):
             time.sleep(1.5)  # only who has been idle for a second makes room

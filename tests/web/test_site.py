@@ -321,19 +321,6 @@ class Connections(SiteTest):
         self.hang_up(first)
         self.assertIsInstance(self.site.buildProtocol(None), Channel)
 
-    def test_who_has_been_idle_longest_makes_room(self) -> None:
-        """Rule 8: idle connections, however many, keep no node from posting."""
-        transports = []
-        for requests in ((), (POST % 1, b"x"), (POST % 100,)):
-            transports.append(self.say(*requests)[1])
-            self.pass_seconds(1)
-        self.assertEqual([transport.disconnected for transport in transports], [False, False, False])
-        self.say(POST % 100)
-        self.assertEqual([transport.disconnected for transport in transports], [True, False, False])
-        self.say(POST % 100)
-        self.assertEqual([transport.disconnected for transport in transports], [True, True, False])
-        self.assertIsInstance(self.site.buildProtocol(None), OneTooMany)
-
     def test_a_silent_sender_is_dropped_after_60_seconds(self) -> None:
         """Rule 8."""
         _, transport = self.say(POST % 100, b"x" * 50)
@@ -345,28 +332,51 @@ class Connections(SiteTest):
     def test_an_idle_connection_too(self) -> None:
         """Rule 8: one that was kept alive, and one that never said a word."""
         transports = [self.say()[1], self.say(POST % 1, b"x")[1]]
-        self.pass_seconds(66)
-        self.assertEqual([transport.disconnecting for transport in transports], [True, True])
+        self.pass_seconds(59)
+        self.assertEqual([False, False], [transport.disconnecting for transport in transports])
+        self.pass_seconds(7)
+        self.assertEqual([True, True], [transport.disconnecting for transport in transports])
 
     def test_a_sender_who_drips_is_dropped_after_5_minutes_in_all(self) -> None:
-        """Rule 8: whichever part of the request it is that drips."""
+        """Rule 8."""
+        channel, transport = self.say(POST % 100)
+        for _ in range(29):
+            channel.dataReceived(b"x")
+            self.pass_seconds(10)
+        self.assertFalse(transport.disconnecting)
+        for _ in range(3):
+            if not transport.disconnecting:
+                channel.dataReceived(b"x")
+            self.pass_seconds(10)
+        self.assertTrue(transport.disconnecting)
+
+    def test_a_head_has_10_seconds(self) -> None:
+        """Whichever part of it drips, from its first letter on."""
         for part, begun in {
-            "the body": POST % 100,
             "the headers": b"POST /echo HTTP/1.1\r\nHost: x\r\nX-Long: ",
             "the request line": b"POST /echo",
+            "an empty line": b"\r\n",
+            "the second request": POST % 1 + b"xPOST /echo HTTP/1.1\r\nX",
+            "a letter of it": POST % 1 + b"xP",
         }.items():
             with self.subTest(part=part):
                 channel, transport = self.say(begun)
-                for _ in range(29):
+                for _ in range(10):
                     channel.dataReceived(b"x")
-                    self.pass_seconds(10)
+                    self.pass_seconds(1)
                 self.assertFalse(transport.disconnecting)
-                for _ in range(3):
-                    if not transport.disconnecting:
-                        channel.dataReceived(b"x")
-                    self.pass_seconds(10)
-                self.assertTrue(transport.disconnecting, f"{part} may drip for ever")
+                self.pass_seconds(1)
+                self.assertTrue(transport.disconnected, f"{part} may drip for ever")
                 self.hang_up(channel)
+        self.assertEqual(5, self.site.doors.turned_away["late"])
+
+    def test_a_head_is_over_with_its_last_line(self) -> None:
+        """What comes then has its own times."""
+        channel, transport = self.say(POST % 1, b"x" + (POST % 3)[:-2])
+        self.pass_seconds(9)
+        channel.dataReceived(b"\r\n")
+        self.pass_seconds(30)
+        self.assertFalse(transport.disconnecting)
 
     def test_many_short_requests_on_one_connection_are_no_slow_sender(self) -> None:
         """Rule 8: the five minutes are those of a request."""
@@ -660,11 +670,13 @@ class SlowReadersBehindTls(SlowReaders):
         await eventually(lambda: drained.called)
 
     async def test_one_who_says_nothing_is_dropped(self) -> None:
-        """Not even the first word of TLS."""
+        """Not even the first word of TLS, which is a part of the first head."""
         self.client.connect(("127.0.0.1", self.port.getHost().port))
         self.client.setblocking(False)
         await eventually(lambda: self.site.channels)
-        self.clock.pump([1.0] * 70)
+        self.clock.pump([1.0] * 10)
+        self.assertTrue(self.site.channels)
+        self.clock.pump([1.0] * 2)
         await eventually(lambda: not self.site.channels)
 
 

@@ -1,0 +1,273 @@
+"""Who makes room when all places of a site are taken: rule 8 of the contract, `--max-connections`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from outputd.intake.admission import Admission
+from outputd.security.access import NODE, Access, Holder, line_of, new_token
+from outputd.web.answers import Answer, as_json
+from outputd.web.connection import OneTooMany
+from outputd.web.doors import CROWDING, FULL, NO_REQUEST, SLOW, Doors, network_of
+from outputd.web.request import CappedRequest, answered
+from outputd.web.routes import Route, Routes
+from outputd.web.site import Site
+from tests.kit.wire import over_a_narrow_wire, over_the_wire
+
+HALF = b"POST /results HTTP/1.1\r\n"
+PLACES = 4
+HERE, THERE = "192.0.2.9", "198.51.100.7"
+
+
+class DoorsTest(SynchronousTestCase):
+    """A site of four places: /results takes a body, /ready is everybody's, /work takes as long as it is told."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.path = Path(self.mktemp())
+        self.token = new_token()
+        self.work: list[Deferred[Answer]] = []
+        self.routes = Routes([
+            Route("POST", "/results", NODE, self.take), Route("GET", "/ready", None, self.ready),
+            Route("GET", "/work", None, self.slowly), Route("GET", "/large", None, self.large),
+        ])  # fmt: skip
+        self.site = self.open_to(Access(self.path))
+        self.path.write_text(line_of(Holder(NODE, "graz"), self.token))
+        self.site.access.take(self.site.access.read())
+
+    def open_to(self, access: Access) -> Site:
+        return Site(self.routes, self.clock, Admission(1 << 30, self.clock.seconds), 1 << 20, PLACES, access)
+
+    def take(self, request: CappedRequest) -> None:
+        request.take_body()
+        answered(request, self.say({"stored": True}))
+
+    def ready(self, request: CappedRequest) -> None:
+        answered(request, self.say({"ready": True}))
+
+    def large(self, request: CappedRequest) -> None:
+        answered(request, self.say("x" * 100_000))
+
+    def slowly(self, request: CappedRequest) -> None:
+        waiting: Deferred[Answer] = Deferred()
+        self.work.append(waiting)
+
+        async def wait() -> Answer:
+            return await waiting
+
+        answered(request, wait())
+
+    async def say(self, value: object) -> Answer:
+        return as_json(value)
+
+    def post(self, size: int = 2, body: bytes = b"[]") -> bytes:
+        """A node's."""
+        head = f"POST /results HTTP/1.1\r\nAuthorization: Bearer {self.token}\r\nContent-Length: {size}\r\n\r\n"
+        return head.encode() + body
+
+    def come(self, *requests: bytes, host: str = HERE) -> tuple[Any, StringTransport]:
+        return over_the_wire(self.site, *requests, host=host)
+
+    def crowd(self, *requests: bytes, host: str = HERE, seconds: float = 1.0) -> list[StringTransport]:
+        """All places taken by such, one after the other."""
+        transports = []
+        for _ in range(PLACES - len(self.site.channels)):
+            transports.append(self.come(*requests, host=host)[1])
+            self.clock.advance(seconds)
+        return transports
+
+    def may_come(self, host: str = HERE) -> bool:
+        """Whether one more gets a place."""
+        channel = self.site.buildProtocol(IPv4Address("TCP", host, 4001))
+        if isinstance(channel, OneTooMany):
+            return False
+        channel.makeConnection(StringTransport())
+        return True
+
+    def gone(self, transports: list[StringTransport]) -> list[bool]:
+        return [transport.disconnected for transport in transports]
+
+
+class Strangers(DoorsTest):
+    """Nobody without a token keeps out those who have one."""
+
+    def test_half_a_head_makes_room_the_oldest_first(self) -> None:
+        strangers = self.crowd(HALF)
+        for number in range(PLACES):
+            self.assertTrue(self.may_come())
+            self.assertEqual(number + 1, sum(self.gone(strangers[: number + 1])))
+
+    def test_so_does_one_who_has_said_nothing_and_one_who_was_refused(self) -> None:
+        """TLS that never begins looks like that."""
+        for said in (b"", b"POST /results HTTP/1.1\r\nContent-Length: 5\r\n\r\n", b"GET /no HTTP/1.1\r\n\r\n"):
+            strangers = self.crowd(said)
+            self.assertTrue(self.may_come())
+            self.assertEqual([True, False, False, False], self.gone(strangers))
+            for channel in list(self.site.channels):
+                channel.connectionLost(Failure(ConnectionDone()))
+
+    def test_a_node_that_posts_has_its_place_however_many_come(self) -> None:
+        """Between its requests, within the next, and while it sends a long body slowly."""
+        _, idle = self.come(self.post())
+        _, half = self.come(self.post() + HALF)
+        _, slow = self.come(self.post(100_000))
+        for _ in range(100):
+            self.come(HALF)
+            self.clock.advance(0.05)
+        self.assertEqual([False] * 3, self.gone([idle, half, slow]))
+        self.assertEqual(b"", slow.value())
+
+    def test_one_whose_token_was_revoked_is_a_stranger(self) -> None:
+        nodes = self.crowd(self.post())
+        self.assertFalse(self.may_come())
+        self.path.write_text(line_of(Holder(NODE, "wien"), new_token()))
+        self.site.access.take(self.site.access.read())
+        self.site.judge_again()
+        self.clock.advance(1)
+        self.assertTrue(self.may_come())
+        self.assertEqual(1, sum(self.gone(nodes)))
+
+    def test_a_flood_makes_room_for_others_and_not_for_its_own(self) -> None:
+        """However young its connections are: the network goes by the /24."""
+        flood = self.crowd(HALF, seconds=0.01)
+        self.assertFalse(self.may_come("192.0.2.200"))
+        self.assertTrue(self.may_come(THERE))
+        self.assertEqual(1, sum(self.gone(flood)))
+        self.assertEqual({FULL: 1, CROWDING: 1}, dict(self.site.doors.turned_away))
+
+    def test_among_equals_who_has_most_company_goes(self) -> None:
+        few = [self.come(HALF, host=THERE)[1]]
+        self.clock.advance(0.1)
+        many = self.crowd(HALF, seconds=0.1)
+        self.clock.advance(1.5)
+        self.assertTrue(self.may_come("203.0.113.1"))
+        self.assertEqual(([False], [True, False, False]), (self.gone(few), self.gone(many)))
+
+
+class Slow(DoorsTest):
+    """Then it is who is slowest, where nobody shows a token."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.site = self.open_to(Access())
+
+    def begin(self, body: bytes = b"") -> tuple[Any, StringTransport]:
+        return self.come(b"POST /results HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + body)
+
+    def test_who_drips_goes_and_not_who_sends_as_fast_as_it_can(self) -> None:
+        steady, dripping, halting = [self.begin() for _ in range(3)]
+        self.crowd(b"GET /work HTTP/1.1\r\n\r\n")
+        for second in range(10):
+            self.clock.advance(1)
+            steady[0].dataReceived(b" " * 20_000)
+            dripping[0].dataReceived(b" ")
+            if second < 4:
+                halting[0].dataReceived(b" " * 20_000)
+        others = [steady[1], dripping[1], halting[1]]
+        self.assertTrue(self.may_come())
+        self.assertEqual([False, True, False], self.gone(others))
+        self.assertTrue(self.may_come())  # for whom the first newcomer, who has said nothing yet, is too young to go
+        self.assertEqual([False, True, True], self.gone(others))
+        self.assertFalse(self.may_come())
+        self.assertEqual({SLOW: 2, FULL: 1}, dict(self.site.doors.turned_away))
+
+    def test_who_does_not_read_goes(self) -> None:
+        _, unread = over_a_narrow_wire(self.site, 100, b"GET /large HTTP/1.1\r\n\r\n")
+        self.crowd(b"GET /work HTTP/1.1\r\n\r\n")
+        self.clock.advance(2)
+        self.assertTrue(self.may_come())
+        self.assertTrue(unread.is_aborted)
+
+    def test_who_waits_for_us_does_not(self) -> None:
+        self.crowd(b"GET /work HTTP/1.1\r\n\r\n")
+        self.clock.advance(300)
+        self.assertFalse(self.may_come())
+
+    def test_who_was_answered_does_not_either(self) -> None:
+        self.crowd(b"GET /ready HTTP/1.1\r\n\r\n")
+        self.clock.advance(30)
+        self.assertFalse(self.may_come())
+
+    def test_unless_its_network_has_more_than_half_and_the_newcomer_s_has_not(self) -> None:
+        """One stranger who asks for /ready now and then on each of his connections keeps nobody out."""
+        idle = self.crowd(b"GET /ready HTTP/1.1\r\n\r\n")
+        self.assertTrue(self.may_come(THERE))
+        self.assertEqual([True, False, False, False], self.gone(idle))
+        self.assertFalse(self.may_come("192.0.2.1"))
+
+    def test_with_half_a_head_before_with_half_a_body(self) -> None:
+        self.begin()
+        _, half = self.come(HALF)
+        self.crowd(b"GET /work HTTP/1.1\r\n\r\n")
+        self.assertTrue(self.may_come())
+        self.assertEqual(([True], {NO_REQUEST: 1}), (self.gone([half]), dict(self.site.doors.turned_away)))
+
+
+class Counting(DoorsTest):
+    """Turned away is counted, told for a minute, and cheap."""
+
+    def test_while_there_is_room_nobody_is(self) -> None:
+        self.come(HALF)
+        self.clock.advance(5)
+        self.come(HALF)
+        self.assertEqual((0, None), (self.site.doors.turned_away.total(), self.site.doors.failure))
+
+    def test_it_is_told_until_a_minute_has_passed(self) -> None:
+        self.crowd(HALF)
+        self.may_come()
+        failure = self.site.doors.failure
+        assert failure is not None
+        self.assertIn("all 4 that it may have are taken", failure.reason)
+        self.clock.advance(59)
+        self.assertEqual(failure, self.site.doors.failure)
+        self.clock.advance(2)
+        self.assertIsNone(self.site.doors.failure)
+
+    def test_a_flood_has_it_looked_up_a_few_times_a_second(self) -> None:
+        guests = [Patient() for _ in range(PLACES)]
+        doors: Doors[Patient] = Doors("the port", self.clock.seconds)
+        for _ in range(1000):
+            self.assertIsNone(doors.make_room(guests, PLACES, b""))
+            self.clock.advance(0.001)
+        self.assertLessEqual(guests[0].looks, 11)
+
+
+class Patient:
+    """One who never has to go; counts how often it is looked at."""
+
+    network = b""
+    was_answered = False
+    is_known = False
+    has_no_request = False
+    waits_for_us = False
+    looks = 0
+
+    def kept_waiting_s(self, now_s: float) -> float:
+        self.looks += 1
+        return 0.0
+
+
+class Networks(SynchronousTestCase):
+    def test_a_24_or_a_48(self) -> None:
+        def same(first: str, second: str) -> bool:
+            kinds = [IPv6Address if ":" in host else IPv4Address for host in (first, second)]
+            return network_of(kinds[0]("TCP", first, 1)) == network_of(kinds[1]("TCP", second, 2))
+
+        self.assertTrue(same("192.0.2.1", "192.0.2.255"))
+        self.assertFalse(same("192.0.2.1", "192.0.3.1"))
+        self.assertTrue(same("::ffff:192.0.2.1", "192.0.2.9"))
+        self.assertTrue(same("2001:db8:1:2::3", "2001:db8:1:ffff::"))
+        self.assertFalse(same("2001:db8:1::", "2001:db8:2::"))
+        self.assertTrue(same("fe80::1%eth0", "fe80::2"))
+
+    def test_what_has_none_is_all_one(self) -> None:
+        self.assertEqual((b"", b""), (network_of(None), network_of(UNIXAddress(b"/run/x"))))
