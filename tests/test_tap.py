@@ -260,7 +260,7 @@ class Starting(TestCase):
         before = sorted(self.path.glob("*.db"))
         (self.path / "hops.sqlite3").unlink()
         (self.path / "hops.sqlite3").mkdir()
-        self.assertIn("unable to open", await self.refusal("--keep-files=1"))
+        self.assertIn("no regular file", await self.refusal("--keep-files=1"))
         self.assertEqual((3, before), (len(before), sorted(self.path.glob("*.db"))))
 
 

@@ -18,6 +18,7 @@ from typing import Concatenate
 from twisted.internet.interfaces import IReactorTime
 
 from outputd.ledger.lessons import KEYS_LIVE_S, Learnt, Lesson, UsedKey, lessons_of
+from outputd.process.files import check_ours
 from outputd.process.log import Logger
 from outputd.process.threads import InThread, P, T
 from outputd.process.trouble import Failure, Kind, Trouble
@@ -129,6 +130,7 @@ class Ledger:
 
     def _take_in(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> Learnt:
         new = over_limit = 0
+        check_ours(self._path)
         with contextlib.suppress(FileExistsError):
             make_empty(self._path)
         with writing(self._path) as db:

@@ -16,6 +16,8 @@ from typing import Final
 
 import msgspec
 
+from outputd.process.files import is_still, open_ours
+
 VERSION: Final = 1
 MOST_LINES: Final = 20_000
 
@@ -78,11 +80,11 @@ class Journal:
         self._path = path
         self._done: set[int] = set()
         self.head = head
-        held = self._lock(path) if path.exists() else None
+        held = self._taken(path)
         try:
             if held is not None and not again:
-                self._resume(head)
-            self.was_in_doubt_since = path.stat().st_mtime if self.head.in_doubt else None
+                self._resume(head, held.read())
+            self.was_in_doubt_since = os.fstat(held.fileno()).st_mtime if held and self.head.in_doubt else None
             self.head.in_doubt = not self.head.whole
             self.file = self._begun()
             """Open, and locked for as long as it is."""
@@ -117,8 +119,7 @@ class Journal:
         self._rewrite()
         self.file.close()
 
-    def _resume(self, wanted: Head) -> None:
-        content = self._path.read_bytes()
+    def _resume(self, wanted: Head, content: bytes) -> None:
         lines = content.split(b"\n")[:-1]  # what follows the last newline was cut off by a crash
         try:
             head = msgspec.json.decode(lines[0] if lines else b"", type=Head)
@@ -157,8 +158,10 @@ class Journal:
     def _begun(self) -> FileIO:
         """A new file in the place of the old one; a crash leaves either."""
         new = Path(f"{self._path}.new")
-        file = self._lock(new)
-        file.truncate(0)
+        if (left := self._taken(new)) is not None:  # by a crash
+            new.unlink(missing_ok=True)
+            left.close()
+        file = self._locked(new, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self.head.done = sorted(self._done)
         file.write(msgspec.json.encode(self.head) + b"\n")
         os.fsync(file.fileno())
@@ -167,14 +170,30 @@ class Journal:
         self._lines = 0
         return file
 
-    def _lock(self, path: Path) -> FileIO:
-        file = path.open("ab", buffering=0)
+    def _taken(self, path: Path) -> FileIO | None:
+        """The file of this name, locked; None when there is none."""
+        try:
+            return self._locked(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+
+    def _locked(self, path: Path, flags: int) -> FileIO:
+        try:
+            file = FileIO(open_ours(path, flags), "r" if flags == os.O_RDONLY else "r+")
+        except FileExistsError:
+            raise self._is_taken() from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise CannotResume(f"another outputd-send is at work with {self._path}") from None
+            raise self._is_taken() from None
+        if not is_still(file.fileno(), path):  # another one has put a new file in its place meanwhile
+            file.close()
+            raise self._is_taken()
         return file
+
+    def _is_taken(self) -> CannotResume:
+        return CannotResume(f"another outputd-send is at work with {self._path}")
 
 
 def sync_directory(path: Path) -> None:
@@ -199,10 +218,12 @@ class Refused:
 
     def open(self) -> None:
         """Learn what is there, and take a torn last line away. Raises CannotResume and OSError."""
-        if not self.path.exists():
+        try:
+            handle = open_ours(self.path, os.O_RDWR)
+        except FileNotFoundError:
             return
         whole = 0
-        with self.path.open("rb") as file:
+        with os.fdopen(handle, "rb+") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
@@ -213,14 +234,14 @@ class Refused:
                     raise CannotResume(
                         f"{self.path} is not what outputd-send writes; --refused=FILE names another"
                     ) from None
-        os.truncate(self.path, whole)
+            file.truncate(whole)
 
     def write(self, key: str, record: dict[str, object]) -> None:
         """Add an object."""
         if key in self._keys:
             return
         if self._file is None:
-            self._file = self.path.open("ab", buffering=0)
+            self._file = FileIO(open_ours(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
             sync_directory(self.path.parent)
         self._file.write(msgspec.json.encode({"key": key, **record}) + b"\n")
         self._keys.add(key)

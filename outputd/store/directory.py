@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from outputd.process.files import open_ours
 from outputd.process.log import Logger
 from outputd.process.trouble import Unusable
 from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empty, set_mode, wal_of
@@ -38,14 +39,19 @@ class DataDir:
         try:
             for missing in [path for path in (self.path, *self.path.parents) if not path.exists()][::-1]:
                 missing.mkdir(_DIRECTORY_MODE, exist_ok=True)
-                set_mode(missing, _DIRECTORY_MODE)
+                made = os.open(missing, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    set_mode(made, _DIRECTORY_MODE)
+                finally:
+                    os.close(made)
                 with contextlib.suppress(PermissionError):  # one that we may not read
                     sync_names(missing.parent)
             with contextlib.suppress(FileExistsError):
                 make_empty(self.path / _LOCK)
-            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+            lock = open_ours(self.path / _LOCK, os.O_RDWR)
         except OSError as error:
-            raise DirectoryUnusable(f"cannot write to {self.path}: {error.strerror}") from None
+            named = f" ({error.filename})" if error.filename is not None else ""
+            raise DirectoryUnusable(f"cannot write to {self.path}: {error.strerror}{named}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -92,7 +98,7 @@ class DataDir:
 
     def databases(self) -> list[Path]:
         """Every file that may be a result file, by name; whether it bears our mark is for its reader to tell."""
-        return sorted(path for path in self.path.glob("*.db") if path.is_file())
+        return sorted(path for path in self.path.glob("*.db") if path.is_file() and not path.is_symlink())
 
     def temporary(self, kind: str) -> Path:
         """A name for a file to be made and renamed or removed; cleared at the next start if a crash leaves it."""

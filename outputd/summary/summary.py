@@ -15,6 +15,7 @@ from importlib.resources import files as files_of
 from pathlib import Path
 from typing import NamedTuple
 
+from outputd.process.files import check_ours
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind
 from outputd.sqlite.connections import connect, pragma, transaction, uri, write_ahead
@@ -101,6 +102,7 @@ class Summary:
             return self._db
         self.close()
         self._whole.clear()
+        check_ours(self.path)
         with contextlib.suppress(FileExistsError):
             make_empty(self.path)
         db = self._db = connect(self.path)

@@ -431,6 +431,23 @@ class Owing(LedgerTest):
         self.restart()
         self.assertEqual((self.waiting(), self.bench.ledger.backlog), (["10.0.0.3", "10.0.0.4"], 2))
 
+    def test_a_link_in_its_place_or_beside_it_leads_to_nothing_overwritten(self) -> None:
+        """Issue 14.9: another user of a common directory planted it."""
+        self.bench.stop()
+        victim, ledger = self.bench.path / "victim", self.bench.directory.ledger
+        for ending in ("", "-wal", "-journal"):
+            place = Path(f"{ledger}{ending}")
+            place.unlink(missing_ok=True)
+            victim.write_bytes(b"")
+            place.symlink_to(victim)
+            with contextlib.suppress(OSError, sqlite3.OperationalError):  # SQLite itself takes an empty -journal away
+                self.bench.start()
+                self.bench.post(a_trace(hop("10.0.0.1")))
+                self.bench.stop()
+                self.assertTrue(ending, "it was followed")
+            self.assertEqual(b"", victim.read_bytes(), ending)
+            place.unlink(missing_ok=True)
+
     def test_a_newer_ledger_stops_the_start(self) -> None:
         """Rule 13."""
         self.bench.stop()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
+from outputd.process.files import open_ours
 from outputd.sender import journal as journal_module
 from outputd.sender.cut import examine
 from outputd.sender.journal import CannotResume, Journal, Refused, Settled, Totals
@@ -70,6 +73,46 @@ class JournalTests(FileTests):
         self.assertIn("another outputd-send", str(self.assertRaises(CannotResume, self.journal, again=True)))
         first.settle(Settled(0))  # and it is not disturbed
 
+    def test_what_was_open_before_the_other_one_put_a_new_head_in_its_place_is_not_taken(self) -> None:
+        first = self.journal()
+
+        def opened(path: Path, flags: int, mode: int = 0o666) -> int:
+            handle = open_ours(path, flags, mode)
+            if path == self.path and flags == os.O_RDONLY:
+                self.patch(journal_module, "open_ours", open_ours)
+                first.close(in_doubt=False, whole=False)
+                self.others = [self.journal()]
+            return handle
+
+        self.patch(journal_module, "open_ours", opened)
+        self.assertIn("another outputd-send", str(self.assertRaises(CannotResume, self.journal)))
+
+    def test_a_link_in_the_place_of_its_files_leads_to_nothing_overwritten(self) -> None:
+        """Issue 14.9: another user of a common directory planted it."""
+        victim = self.written(b"dear\n", "victim")
+        for name in ("x.jsonl.sent", "x.jsonl.sent.new"):
+            for target in (victim, self.directory / "nowhere"):
+                place = self.directory / name
+                place.symlink_to(target)
+                self.assertRaises(OSError, self.journal)
+                self.assertFalse((self.directory / "nowhere").exists())
+                place.unlink()
+        (self.directory / "x.jsonl.sent.new").hardlink_to(victim)
+        self.journal().close(in_doubt=False, whole=False)
+        self.assertEqual(b"dear\n", victim.read_bytes())
+
+    def test_a_pipe_in_the_place_of_its_file_keeps_nobody_waiting(self) -> None:
+        """Issue 14.9."""
+        os.mkfifo(self.path)
+        self.assertRaises(OSError, self.journal)
+
+    def test_what_a_crash_left_half_made_is_made_anew(self) -> None:
+        (self.directory / "x.jsonl.sent.new").write_bytes(b"half")
+        journal = self.journal()
+        journal.settle(Settled(0, 1))
+        self.dropped(journal)
+        self.assertIn(0, self.journal())
+
     def test_another_url_or_another_file_is_not_gone_on_with(self) -> None:
         self.journal().close(in_doubt=False, whole=False)
         self.assertIn(URL_TEXT, str(self.assertRaises(CannotResume, self.journal, "http://other/results")))
@@ -104,3 +147,15 @@ class RefusedTests(FileTests):
         path = self.written(b"[1]\n", "mine.jsonl")
         self.assertRaises(CannotResume, Refused(path).open)
         self.assertEqual(b"[1]\n", path.read_bytes())
+
+    def test_a_link_in_its_place_leads_to_nothing_overwritten(self) -> None:
+        """Issue 14.9: a last line without an end would be cut off, and others added."""
+        victim, path = self.written(b"dear", "victim"), self.directory / "refused.jsonl"
+        for link in (path.symlink_to, path.hardlink_to):
+            link(victim)
+            self.assertRaises(OSError, Refused(path).open)
+            self.assertRaises(OSError, Refused(path).write, "a", {"status": 400})
+            path.unlink()
+        path.symlink_to(self.directory / "nowhere")
+        self.assertRaises(OSError, Refused(path).write, "a", {"status": 400})
+        self.assertEqual((b"dear", False), (victim.read_bytes(), (self.directory / "nowhere").exists()))

@@ -88,6 +88,7 @@ class NamesOfFiles(DataDirTest):
         """Rule 13."""
         (self.path / "directory.db").mkdir()
         (self.path / "nowhere.db").symlink_to("gone")
+        (self.path / "elsewhere.db").symlink_to("b.db")
         os.mkfifo(self.path / "pipe.db")
         (self.path / "b.db").touch()
         (self.path / "a.db").touch()
@@ -187,6 +188,17 @@ class Lock(DataDirTest):
         self.directory.take()
         self.addCleanup(self.directory.release)
         self.assertEqual(sorted(os.listdir(self.path)), [".hidden", "mine.db", "notes.tmp", "outputd.lock"])
+
+    def test_a_link_in_the_place_of_the_lock_leads_to_nothing_overwritten(self) -> None:
+        """Issue 14.9: another user of a common directory planted it."""
+        victim, lock = self.path / "victim", self.path / "outputd.lock"
+        victim.write_text("dear")
+        for link in (lock.symlink_to, lock.hardlink_to):
+            link(victim)
+            error = self.assertRaises(DirectoryUnusable, self.directory.take)
+            self.assertIn("outputd.lock", str(error))
+            lock.unlink()
+        self.assertEqual("dear", victim.read_text())
 
     def test_a_file_in_its_place_is_one_clear_line(self) -> None:
         """Rule 23."""

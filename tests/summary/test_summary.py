@@ -358,6 +358,16 @@ print("done", flush=True)
 """
 
 
+class Planted(SummaryTest):
+    def test_a_link_in_its_place_is_not_followed(self) -> None:
+        """Issue 14.9: another user of a common directory planted it."""
+        victim = self.bench.path / "victim"
+        victim.write_bytes(b"")
+        self.bench.directory.summary.symlink_to(victim)
+        self.assertRaises(OSError, self.summary.step)
+        self.assertEqual(b"", victim.read_bytes())
+
+
 class Killed(SummaryTest):
     def test_kill_9_costs_nothing(self) -> None:
         """A process that makes a summary is killed again and again; in the end the counts are right."""
