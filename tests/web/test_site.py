@@ -549,7 +549,7 @@ class SlowReaders(TestCase):
         """Return when the kernel of the other side has taken all it will."""
         (channel,) = self.site.channels
         before, same = -2, 0
-        while same < 20:
+        while same < 60:  # an acknowledgement may be delayed by 40 ms and more
             now = unread_progress(channel)
             same, before = (same + 1 if now == before and now >= 0 else 0), now
             await eventually(lambda: True)
