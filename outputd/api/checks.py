@@ -200,9 +200,10 @@ class InputServiceCheck:
         state = self._feed()
         if state is None:
             return {**_said("ok"), **figures, "reason": "turned off"}
-        if state.status == "ok":
-            return _said("ok", **figures)
-        return _said("warn", Failure(state.reason, state.since), **figures)
+        if state.status != "ok":
+            return _said("warn", Failure(state.reason, state.since), **figures)
+        crowding = self._ledger.crowding.failure
+        return _said("ok" if crowding is None else "warn", crowding, **figures)
 
 
 class ConnectionsCheck:

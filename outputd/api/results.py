@@ -11,6 +11,7 @@ from outputd.api.endpoints import DUMP, RESULTS, ROTATE
 from outputd.api.files import send_part
 from outputd.intake.collector import Collector, Sender
 from outputd.intake.gunzip import BadCoding, TooLarge, gunzip
+from outputd.ledger.shares import sender_of
 from outputd.process.threads import InThread
 from outputd.results.addresses import canonical
 from outputd.results.model import NO_ADDRESS
@@ -182,7 +183,8 @@ def _sender(request: CappedRequest) -> Sender:
             raise BadHeader(f"Idempotency-Key must have 1 to {_MOST_KEY} characters")
     if request.holder is not None:
         node = request.holder.name
-    return Sender(node or _peer(request), node or "", key)
+    peer = _peer(request)
+    return Sender(node or peer, node or "", key, sender_of(peer) if request.holder is None else request.holder.name)
 
 
 def _header(request: CappedRequest, name: bytes) -> str | None:

@@ -27,11 +27,15 @@ _BYTES_A_CELL = 48  # 33 in mean, and what the allocator loses
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """Who sent a body: the node's name for the files, and the scope and text of its Idempotency-Key."""
+    """Who sent a body: the node's name for the files, and the scope and text of its Idempotency-Key.
+
+    `account` is whose hops it brings: the name of a token, else the network of the peer, since a name is free text.
+    """
 
     node: str
     scope: str = ""
     key: str | None = None
+    account: str = ""
 
 
 class Collector:
@@ -95,9 +99,9 @@ class Collector:
             return problem(413, "too many items in one body")
         if not batch.accepted and not batch.rejected:
             return 200, answer_of(0, 0, ()), JSON
-        return await self._record(batch, len(body), key, now)
+        return await self._record(batch, len(body), sender.account, key, now)
 
-    async def _record(self, batch: Batch, size_bytes: int, key: bytes | None, now: float) -> Answer:
+    async def _record(self, batch: Batch, size_bytes: int, account: str, key: bytes | None, now: float) -> Answer:
         items = batch.accepted + len(batch.rejected)
         self._stats.offered += items
         rows_bytes = batch.cells * _BYTES_A_CELL
@@ -117,7 +121,7 @@ class Collector:
         errors = [item_error(bad.index, bad.field, bad.reason) for bad in batch.rejected[:MOST_ERRORS]]
         json = answer_of(batch.accepted, len(batch.rejected), errors)
         used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, now)
-        self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used))
+        self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used, account))
         if batch.new_hops:
             self._parser.now_known(batch.new_hops)
         if self._ledger.is_behind:

@@ -18,6 +18,7 @@ from typing import Concatenate
 from twisted.internet.interfaces import IReactorTime
 
 from outputd.ledger.lessons import KEYS_LIVE_S, Learnt, Lesson, UsedKey, lessons_of
+from outputd.ledger.shares import Shares
 from outputd.process.files import check_ours
 from outputd.process.log import Logger
 from outputd.process.threads import InThread, P, T
@@ -34,7 +35,7 @@ from outputd.sqlite.table import Table
 from outputd.store.file import FileInfo, describe
 
 _log = Logger()
-SCHEMA = Schema(files_of("outputd.ledger") / "schema", 1)
+SCHEMA = Schema(files_of("outputd.ledger") / "schema", 2)
 _CACHE_KIB = 8 * 1024
 _WAL_BYTES = 4000 * 4096
 MOST_KEYS = 1_000_000
@@ -51,7 +52,7 @@ class Ledger:
     ) -> None:  # fmt: skip
         self._path = path
         self._now = now
-        self._most_addresses = most_addresses
+        self._shares = Shares(most_addresses)
         self._discovered = discovered
         self._open_pool = open_pool
         self._pool: Pool | None = None
@@ -68,6 +69,8 @@ class Ledger:
         """The last batch whose hops and keys, and those of all before it, are on disk here."""
         self.known = self.backlog = self.refusals = self.keys = 0
         self.trouble = Trouble(now, reactor.seconds, _say_that_it_fails, _say_that_it_works)
+        self.crowding = Trouble(now, reactor.seconds, _say_that_it_fills_up)
+        """Begins when so many addresses are known that the rest of the room is only for some."""
         self.when_owed: Callable[[], object] = lambda: None
         """Called when there are addresses that input_service lacks."""
 
@@ -138,6 +141,7 @@ class Ledger:
             last = max((info.next_ids.batch for info in files), default=1) - 1
             db.execute("UPDATE mark SET batch_id = min(batch_id, ?)", (last,))
             mark, self.known = db.execute("SELECT batch_id, known FROM mark").fetchone()
+            self._shares.read(db)
             self._mark = mark
             self._last_batch_id = max(self._last_batch_id, mark)
             for info in files:
@@ -246,6 +250,8 @@ class Ledger:
 
     def _tell(self, learnt: Learnt) -> None:
         self._discovered(learnt)
+        if self._shares.is_filling_up(self.known):
+            self.crowding.begin(self._shares.words(self.known))
         if learnt.new:
             self.when_owed()
 
@@ -265,22 +271,32 @@ class Ledger:
         """Write down what these batches teach, in one transaction."""
         # A turn takes all that waits, and batches come in order: none before the last of these is still to come.
         mark = max(self._mark, *(lesson.batch_id for lesson in lessons))
-        addresses = sorted({packed(address) for lesson in lessons for address in lesson.addresses})
+        offered: dict[str, set[bytes]] = {}
+        for lesson in lessons:
+            if lesson.addresses:
+                offered.setdefault(self._shares.account(lesson.sender), set()).update(map(packed, lesson.addresses))
         keys = [lesson.key for lesson in lessons if lesson.key is not None]
         assert self._statements is not None, "a connection is prepared before it is used"
         over_limit = 0
+        found: dict[str, int] = {}
         with transaction(db):
-            if self.known + len(addresses) > self._most_addresses:
-                unknown = _unknown(db, addresses)
-                addresses = unknown[: max(0, self._most_addresses - self.known)]
-                over_limit = len(unknown) - len(addresses)
-            new = self._statements.insert(db, addresses)
+            for account, some in offered.items():
+                addresses, known = sorted(some), self.known + sum(found.values())
+                if known + len(addresses) > self._shares.open_to_all:
+                    unknown = _unknown(db, addresses)
+                    addresses = unknown[: self._shares.room(account, known)]
+                    over_limit += len(unknown) - len(addresses)
+                if added := self._statements.insert(db, addresses):
+                    found[account] = added
+            new = sum(found.values())
+            self._shares.write(db, found)
             for key in keys:
                 row = (key.name, key.digest, key.answer.decode(), key.used_at)
                 db.execute("INSERT OR REPLACE INTO keys VALUES (?,?,?,?)", row)
             db.execute("UPDATE mark SET batch_id = ?, known = known + ?", (mark, new))
         self._mark = mark
         self.known += new
+        self._shares.add(found)
         self.keys += len(keys)
         return Learnt(new, over_limit)
 
@@ -341,6 +357,10 @@ def _say_that_it_fails(reason: str) -> None:
 
 def _say_that_it_works(seconds: float) -> None:
     _log.info("the hop ledger is written again, after {seconds:.0f} s", seconds=seconds)
+
+
+def _say_that_it_fills_up(reason: str) -> None:
+    _log.warn("{reason}", reason=reason)
 
 
 def _told_where_it_happened(_: object) -> None:

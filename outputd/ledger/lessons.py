@@ -43,11 +43,12 @@ class UsedKey(msgspec.Struct, frozen=True):
 
 
 class Lesson(msgspec.Struct, frozen=True):
-    """What one stored batch tells the ledger."""
+    """What one stored batch tells the ledger, and to whose account its addresses go."""
 
     batch_id: int
     addresses: Sequence[str] = ()
     key: UsedKey | None = None
+    sender: str = ""
 
 
 class Learnt(msgspec.Struct, frozen=True):

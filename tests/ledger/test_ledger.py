@@ -452,7 +452,7 @@ class Owing(LedgerTest):
         """Rule 13."""
         self.bench.stop()
         with contextlib.closing(sqlite3.connect(self.bench.directory.ledger)) as db:
-            db.execute("PRAGMA user_version=2")
+            db.execute(f"PRAGMA user_version={ledger.SCHEMA.version + 1}")
         self.assertRaises(NewerFile, self.bench.start)
 
     def test_a_stop_leaves_no_wal(self) -> None:
