@@ -86,6 +86,25 @@ class Ledger:
 
     # -- life ----------------------------------------------------------------------------------------
 
+    def heard(self) -> int:
+        """The last batch that the file has heard of, 0 without one that can be read; `kept` says what is on disk.
+
+        Blocking, for the start. Raises OSError, sqlite3.OperationalError.
+        """
+        self.kept = mark = 0
+        check_ours(self._path)
+        if self._path.exists():
+            try:
+                with writing(self._path) as db:
+                    mark = int(db.execute("SELECT batch_id FROM mark").fetchone()[0])
+                    with contextlib.suppress(sqlite3.Error):
+                        self._bring_to_disk(db)
+                        self.kept = mark
+            except sqlite3.DatabaseError as error:
+                if kind_of(error) not in (Kind.DAMAGED, Kind.FOREIGN):
+                    raise
+        return mark
+
     def open(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> None:
         """Make the file if need be and take in what the result files hold above the mark. Blocking, for the start.
 
@@ -209,11 +228,11 @@ class Ledger:
         await self._turns.add(Lesson(self._last_batch_id))
         mark = self._mark
         await self.pool.run(self._bring_to_disk)
+        self._see_that_it_is_there()
         self.kept = mark
 
     def _bring_to_disk(self, db: sqlite3.Connection) -> None:
         """A checkpoint fsyncs WAL and file whatever was written before; a commit that changes nothing does not."""
-        self._see_that_it_is_there()
         db.execute("PRAGMA busy_timeout=0")  # a program that reads an old state may do so for long
         try:
             busy, frames, done = db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()

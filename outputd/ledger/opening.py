@@ -9,6 +9,8 @@ from outputd.ledger.ledger import Ledger
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind, Unusable
 from outputd.sqlite.errors import DatabaseFailed, kind_of
+from outputd.sqlite.files import delete_database
+from outputd.store.directory import SUMMARY
 from outputd.store.store import Store
 
 _log = Logger()
@@ -17,21 +19,24 @@ _log = Logger()
 def open_files(store: Store, ledger: Ledger, feedable: Callable[[str], bool], refeed: bool, directory: Path) -> None:
     """Open the store and the ledger. Blocking. Raises Unusable.
 
-    On a full disk it is tried again without the oldest files beyond the limit, if there are any.
+    On a full disk it is tried again without the summary, which is made anew, and without the oldest files beyond the
+    limit, as far as the ledger has on disk what they hold.
     """
 
     def both() -> None:
-        store.open()
+        store.open(ledger.heard())
         ledger.open(store.files, feedable, refeed)
 
     try:
         try:
             both()
         except (OSError, DatabaseFailed) as error:
-            removed = store.make_room() if kind_of(error) is Kind.FULL else []
-            if not removed:
+            if kind_of(error) is not Kind.FULL:
                 raise
-            _log.warn("{error!s}; pruned before the start: {names}", error=error, names=", ".join(removed))
+            delete_database(directory / SUMMARY)
+            ledger.heard()
+            removed = store.make_room(ledger.kept)
+            _log.warn("{error!s}; pruned before the start: {names}", error=error, names=", ".join(removed) or "nothing")
             both()
     except (OSError, DatabaseFailed) as error:
         raise Unusable(f"cannot use {directory}: {error}") from None

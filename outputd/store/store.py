@@ -70,11 +70,21 @@ class Store:
 
     # -- life ----------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Go on with the newest file, or begin the first one. Blocking, for the start. Raises NewerFile, OSError."""
+    def open(self, heard: int = 0) -> None:
+        """Go on with the newest file, or begin the first one. Blocking, for the start. Raises NewerFile, OSError.
+
+        `heard` is the last batch that others have heard of: when the files end before it, ids go on above it.
+        """
         self._files, damaged = resultfile.ours(self._directory)
         damaged |= self._bring_newest_up()
-        self._next_ids = furthest(info.next_ids for info in self._files)
+        end = furthest(info.next_ids for info in self._files)
+        if end.batch <= heard:
+            _log.error(
+                "{lost} POSTs that were acknowledged, batches {first} to {last}, are in none of the result files here:"
+                " what they held is lost, unless it is in a file that was damaged or taken away",
+                lost=heard + 1 - end.batch, first=end.batch, last=heard,
+            )  # fmt: skip
+        self._next_ids = end.above(heard)
         for path, reason in damaged.items():
             self._next_ids = self._next_ids.beyond(size_of(path))
             set_aside(path, reason)
@@ -82,6 +92,7 @@ class Store:
             self._files.append(self._create(self._files[-1].sequence + 1 if self._files else 1))
         elif self._files[-1].next_ids != self._next_ids:  # a crash came between its making and its use
             resultfile.begin_at(self._files[-1].path, self._next_ids)
+            self._files[-1] = replace(self._files[-1], next_ids=self._next_ids)
         self._unfinished = {info.path for info in self._files[:-1]}
         self._current = Current(self._files[-1], self.limits, self._open_pool, self._reactor.seconds())
 
@@ -313,13 +324,13 @@ class Store:
         path = resultfile.create(self._directory, sequence, self._next_ids, created_at, now)
         return FileInfo(path, sequence, created_at, self._next_ids, resultfile.SCHEMA.version)
 
-    def make_room(self) -> list[str]:
-        """Delete the oldest files beyond keep_files before a start that found no room; returns their names. Blocking.
+    def make_room(self, kept: int) -> list[str]:
+        """Delete the files beyond keep_files that hold no batch above `kept`, before a start that found no room.
 
-        What the hop ledger has not taken in from them is lost. Raises OSError.
+        Returns their names. Blocking. Raises OSError.
         """
         files, _ = resultfile.ours(self._directory)
-        removed = files[: -self.limits.keep_files]
+        removed = [info for info in files[: -self.limits.keep_files] if info.next_ids.batch - 1 <= kept]
         for info in removed:
             self._directory.remove(info.path)
         return [info.path.name for info in removed]

@@ -37,8 +37,10 @@ class Writer:
         self._traceroutes = Table("traceroute_results", "id,ping_result_id,method,completed,error", variables)
         self._hops = Table("traceroute_hops", "traceroute_id,ttl,ip,rtt,timeout", variables)
         self._first_hop = Table("traceroute_hops", "id,traceroute_id,ttl,ip,rtt,timeout", variables)
-        last_hop_id = db.execute("SELECT max(id) FROM traceroute_hops").fetchone()[0]
-        self._next_hop_id = None if last_hop_id is None else last_hop_id + 1
+        last, first = db.execute(
+            "SELECT (SELECT max(id) FROM traceroute_hops), (SELECT first_hop_id FROM result_file)"
+        ).fetchone()
+        self._next_hop_id = None if last is None or last < first else last + 1
         self._spreads = Table("rtt_spread", "ping_result_id,min_rtt,max_rtt,stddev_rtt", variables)
         self._batches = Table("batches", "id,node,received_at,digest,key,first_id,last_id,accepted,rejected", variables)
         self._rejects = Table("rejected_results", "batch_id,item_index,field,reason,raw", variables)
@@ -62,7 +64,9 @@ class Writer:
             self._pings.insert(db, pings)
             self._traceroutes.insert(db, traceroutes)
             next_hop_id = self._next_hop_id
-            if next_hop_id is None:  # the first is given its id, those of the others follow it by themselves
+            if (
+                next_hop_id is None
+            ):  # the first from there on is given its id, those of the others follow it by themselves
                 next_hop_id = db.execute("SELECT first_hop_id FROM result_file").fetchone()[0]
                 self._first_hop.insert(db, [next_hop_id, *hops[: Batch.HOP_COLUMNS]] if hops else [])
                 self._hops.insert(db, hops[Batch.HOP_COLUMNS :])

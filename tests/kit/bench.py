@@ -85,7 +85,7 @@ class Bench:
             self.store, self.ledger, self.parser, self.stats, Admission(64 << 20, self.clock.seconds), self.in_thread,
             self.now,
         )  # fmt: skip
-        self.store.open()
+        self.store.open(self.ledger.heard())
         self.ledger.open(self.store.files, self.feedable, refeed)
         return self
 

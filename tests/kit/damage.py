@@ -19,3 +19,8 @@ def spoil_leaf(path: Path, text: bytes) -> None:
                 file.write(b"\xff")
             return
     raise AssertionError(f"{text!r} is on no leaf of {path}")
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    """The same with one bit flipped in the byte at this place."""
+    return data[:at] + bytes([data[at] ^ 16]) + data[at + 1 :]

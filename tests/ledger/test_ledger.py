@@ -199,7 +199,7 @@ class AfterACrash(LedgerTest):
         self.assertEqual(self.waiting(), ["10.0.0.1", "10.0.0.2"])
 
     def test_a_ledger_ahead_of_its_files_learns_what_is_new(self) -> None:
-        """Rule 18: the operator took the result files away, and their ids begin anew."""
+        """Rule 18: the operator took the result files away."""
         for number in range(5):
             self.bench.post(a_trace(hop(f"10.0.0.{number}")))
         self.deliver()

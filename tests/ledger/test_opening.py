@@ -24,7 +24,7 @@ class Opening(SynchronousTestCase):
     def setUp(self) -> None:
         self.bench = Bench(Path(self.mktemp()))
         for _ in range(2):
-            self.bench.keep(a_result())
+            self.bench.post(a_result())
             self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.bench.stop()
 
@@ -33,10 +33,10 @@ class Opening(SynchronousTestCase):
         bench, left, inner = self.bench, [*failures], Store.open
         bench.store.limits = dataclasses.replace(bench.store.limits, keep_files=keep_files)
 
-        def opened(store: Store) -> None:
+        def opened(store: Store, heard: int) -> None:
             if left:
                 raise left.pop(0)
-            inner(store)
+            inner(store, heard)
 
         self.patch(Store, "open", opened)
         with said() as log:
@@ -55,9 +55,21 @@ class Opening(SynchronousTestCase):
         self.assertEqual(len(self.bench.store.files), 2)
         self.assertEqual(sum("pruned before the start" in line and oldest in line for line in log), 1, log)
 
+    def test_but_none_that_holds_what_the_ledger_lacks(self) -> None:
+        """Rule 18: as after a kill, or with a ledger that was deleted."""
+        self.bench.directory.ledger.unlink()
+        self.start(2, FULL)
+        self.assertEqual(len(self.bench.store.files), 3)
+
+    def test_the_summary_gives_its_room_back(self) -> None:
+        """Rule 13: it is made anew from the result files."""
+        self.bench.directory.summary.write_bytes(bytes(1 << 20))
+        self.start(5, FULL)
+        self.assertFalse(self.bench.directory.summary.exists())
+
     def test_a_full_disk_without_any_is_one_line(self) -> None:
         """Rule 23."""
-        error = self.assertRaises(Unusable, self.start, 5, FULL)
+        error = self.assertRaises(Unusable, self.start, 5, FULL, FULL)
         self.assertIn(f"cannot use {self.bench.path}: ", str(error))
 
     def test_what_is_no_full_disk_costs_no_file(self) -> None:

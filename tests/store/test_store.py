@@ -25,6 +25,8 @@ from outputd.store.directory import DataDir
 from outputd.store.store import StoreFailed
 from outputd.store.writer import Written
 from tests.kit.bench import EPOCH, Bench
+from tests.kit.damage import flipped
+from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, many_hops, rows_of
 from tests.kit.pools import InlinePool, InlinePools
 
@@ -440,6 +442,41 @@ class Ids(StoreTest):
         left = self.bench.crashed(Path(self.mktemp()))
         left.keep(a_result())
         self.assertEqual(rows_of(left.path, "SELECT id FROM ping_results"), [(3,)])
+
+    def test_what_a_damaged_wal_lost_is_said_with_numbers_and_ids_go_on_above_it(self) -> None:
+        """Rules 1 and 12: SQLite drops a WAL from its first bad frame on, and says nothing."""
+        for number in range(6):
+            self.bench.post(a_trace(*many_hops(3, 10 * number)), a_result())
+        ids = {table: self.ids(table) for table in ("ping_results", "batches", "traceroute_hops")}
+        wal = wal_of(self.bench.store.current.info.path)
+        wal.write_bytes(flipped(wal.read_bytes(), wal.stat().st_size // 2))
+        with said() as log:
+            left = self.bench.crashed(Path(self.mktemp()))
+        lost = [number for number in ids["batches"] if (number,) not in rows_of(left.path, "SELECT id FROM batches")]
+        self.assertTrue(0 < len(lost) < 6, lost)
+        told = [line for line in log if "were acknowledged" in line]
+        self.assertEqual(len(told), 1, log)
+        self.assertIn(f"{len(lost)} POSTs that were acknowledged, batches {lost[0]} to 6,", told[0])
+        left.post(a_trace(*many_hops(2)), a_result())
+        for table, before in ids.items():
+            newest = max(rows_of(left.path, f"SELECT id FROM {table}"))[0]
+            self.assertGreater(newest, max(before), table)
+        with said() as log:
+            left.stop()
+            left.start()
+        self.assertEqual([line for line in log if "acknowledged" in line], [], "it is said once")
+
+    def test_ids_go_on_above_those_of_files_that_were_taken_away(self) -> None:
+        """Rule 12: the hop ledger has heard of them."""
+        self.bench.post(a_trace(*many_hops(3)), a_result())
+        self.bench.stop()
+        self.bench.store.current.info.path.unlink()
+        self.bench.start()
+        self.bench.post(a_trace(*many_hops(3)), a_result())
+        self.assertGreater(min(self.ids()), 2)
+        self.assertGreater(min(self.ids("batches")), 1)
+        self.assertGreater(min(self.ids("traceroute_hops")), 3)
+        self.assertLess(max(self.ids()), 2**53, "JSON's numbers")
 
     def test_posts_that_wait_during_a_rotation_go_into_the_new_file_with_ids_of_their_own(self) -> None:
         """Rules 11 and 12."""
