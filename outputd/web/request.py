@@ -21,7 +21,7 @@ from outputd.web.routes import Found, Miss, Routes
 
 _log = Logger()
 SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
-_CODINGS = (b"identity", b"gzip", b"x-gzip")
+_CODINGS = (b"", b"identity", b"gzip", b"x-gzip")
 
 
 class Room(Protocol):
@@ -111,9 +111,18 @@ class CappedRequest(server.Request):
         self.content = BytesIO()
         self.method, self.uri, self.clientproto = self.channel.first_line
         self.found = site.resource.find(self.method, self.uri)
-        self.refused = self.judge() or self._judge_body(length)
+        self.refused = self._judge_host() or self.judge() or self._judge_body(length)
         if length and self.refused is None:
             self._hold(length)
+
+    def _judge_host(self) -> Answer | None:
+        """RFC 9112, 3.2: two readers may understand a request differently that names no host, or two."""
+        hosts = self.requestHeaders.getRawHeaders(b"Host")
+        if hosts is None and self.clientproto != b"HTTP/1.1":
+            return None
+        if hosts is None or len(hosts) > 1:
+            return problem(400, "a request has one Host header")
+        return None
 
     def judge(self) -> Answer | None:
         """What is answered to it, by what is known now of who sends it, None for a good one."""
@@ -126,7 +135,8 @@ class CappedRequest(server.Request):
     def _judge_body(self, length: int | None) -> Answer | None:
         codings = self.requestHeaders.getRawHeaders(b"Content-Encoding")
         if codings is not None and (length != 0 or self.method == b"POST"):
-            self.coding = b",".join(codings).strip().lower()
+            named = (coding.strip() for coding in b",".join(codings).lower().split(b","))
+            self.coding = b",".join(coding for coding in named if coding)  # an empty element says nothing
             if self.coding not in _CODINGS:
                 return problem(415, "the only content coding is gzip", {b"Accept-Encoding": b"gzip"})
         if length == 0:

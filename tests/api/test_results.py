@@ -427,6 +427,13 @@ class Bodies(ApiTest):
             self.assert_problem(await self.zipped(data), 400)
         self.assert_nothing_kept()
 
+    async def test_an_empty_element_of_the_list_of_codings_is_none(self) -> None:
+        """RFC 9110, 5.6.1.2."""
+        for coding in ("gzip,", ",gzip", " , GZIP , "):
+            self.assertEqual(200, (await self.zipped(gzip.compress(RESULT), coding)).status, coding)
+        for coding in ("", ",", " , "):
+            self.assertEqual(200, (await self.it.post(RESULT, Content_Encoding=coding)).status, coding)
+
     async def test_any_other_coding_is_415_and_told_which_is_known(self) -> None:
         """Rule 8."""
         for coding in ("br", "zstd", "deflate", "gzip, gzip", "gzip, br", "gzip;q=1", "x"):

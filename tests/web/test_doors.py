@@ -71,7 +71,8 @@ class DoorsTest(SynchronousTestCase):
 
     def post(self, size: int = 2, body: bytes = b"[]") -> bytes:
         """A node's."""
-        head = f"POST /results HTTP/1.1\r\nAuthorization: Bearer {self.token}\r\nContent-Length: {size}\r\n\r\n"
+        named = f"Host: x\r\nAuthorization: Bearer {self.token}"
+        head = f"POST /results HTTP/1.1\r\n{named}\r\nContent-Length: {size}\r\n\r\n"
         return head.encode() + body
 
     def come(self, *requests: bytes, host: str = HERE) -> tuple[Any, StringTransport]:
@@ -108,7 +109,8 @@ class Strangers(DoorsTest):
 
     def test_so_does_one_who_has_said_nothing_and_one_who_was_refused(self) -> None:
         """TLS that never begins looks like that."""
-        for said in (b"", b"POST /results HTTP/1.1\r\nContent-Length: 5\r\n\r\n", b"GET /no HTTP/1.1\r\n\r\n"):
+        begun = b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+        for said in (b"", begun, b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n"):
             strangers = self.crowd(said)
             self.assertTrue(self.may_come())
             self.assertEqual([True, False, False, False], self.gone(strangers))
@@ -161,11 +163,11 @@ class Slow(DoorsTest):
         self.site = self.open_to(Access())
 
     def begin(self, body: bytes = b"") -> tuple[Any, StringTransport]:
-        return self.come(b"POST /results HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + body)
+        return self.come(b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + body)
 
     def test_who_drips_goes_and_not_who_sends_as_fast_as_it_can(self) -> None:
         steady, dripping, halting = [self.begin() for _ in range(3)]
-        self.crowd(b"GET /work HTTP/1.1\r\n\r\n")
+        self.crowd(b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
         for second in range(10):
             self.clock.advance(1)
             steady[0].dataReceived(b" " * 20_000)
@@ -181,25 +183,25 @@ class Slow(DoorsTest):
         self.assertEqual({SLOW: 2, FULL: 1}, dict(self.site.doors.turned_away))
 
     def test_who_does_not_read_goes(self) -> None:
-        _, unread = over_a_narrow_wire(self.site, 100, b"GET /large HTTP/1.1\r\n\r\n")
-        self.crowd(b"GET /work HTTP/1.1\r\n\r\n")
+        _, unread = over_a_narrow_wire(self.site, 100, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.crowd(b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
         self.clock.advance(2)
         self.assertTrue(self.may_come())
         self.assertTrue(unread.is_aborted)
 
     def test_who_waits_for_us_does_not(self) -> None:
-        self.crowd(b"GET /work HTTP/1.1\r\n\r\n")
+        self.crowd(b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
         self.clock.advance(300)
         self.assertFalse(self.may_come())
 
     def test_who_was_answered_does_not_either(self) -> None:
-        self.crowd(b"GET /ready HTTP/1.1\r\n\r\n")
+        self.crowd(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
         self.clock.advance(30)
         self.assertFalse(self.may_come())
 
     def test_unless_its_network_has_more_than_half_and_the_newcomer_s_has_not(self) -> None:
         """One stranger who asks for /ready now and then on each of his connections keeps nobody out."""
-        idle = self.crowd(b"GET /ready HTTP/1.1\r\n\r\n")
+        idle = self.crowd(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertTrue(self.may_come(THERE))
         self.assertEqual([True, False, False, False], self.gone(idle))
         self.assertFalse(self.may_come("192.0.2.1"))
@@ -207,7 +209,7 @@ class Slow(DoorsTest):
     def test_with_half_a_head_before_with_half_a_body(self) -> None:
         self.begin()
         _, half = self.come(HALF)
-        self.crowd(b"GET /work HTTP/1.1\r\n\r\n")
+        self.crowd(b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertTrue(self.may_come())
         self.assertEqual(([True], {NO_REQUEST: 1}), (self.gone([half]), dict(self.site.doors.turned_away)))
 

@@ -95,7 +95,7 @@ class NextAnswers(OutletTest):
         slowly()
 
     def test_a_connection_that_is_to_close_closes_after_it(self) -> None:
-        _, transport = self.say(0, GET.replace(b"Host: x", b"Connection: close"))
+        _, transport = self.say(0, GET.replace(b"Host: x", b"Host: x\r\nConnection: close"))
         self.assertFalse(transport.disconnecting)
         transport.read(1 << 20)
         self.assertTrue(transport.disconnecting)

@@ -217,6 +217,18 @@ class Chunks(SynchronousTestCase):
         self.assertEqual(it.held, (0, 0, 0))
 
 
+class Hosts(SynchronousTestCase):
+    """RFC 9112, 3.2."""
+
+    def test_a_request_names_one_host(self) -> None:
+        for version, hosts, status in (
+            (b"1.1", b"Host: x\r\n", 404), (b"1.1", b"Host:\r\n", 404), (b"1.0", b"", 404), (b"1.1", b"", 400),
+            (b"1.1", b"Host: x\r\nHost: x\r\n", 400), (b"1.0", b"Host: x\r\nhost: y\r\n", 400),
+        ):  # fmt: skip
+            it = Conversation(b"GET /nothing HTTP/%s\r\n%s\r\n" % (version, hosts))
+            self.assertEqual([status], it.statuses, (version, hosts))
+
+
 class Expecting(SynchronousTestCase):
     """Rule 8: `Expect: 100-continue`."""
 
