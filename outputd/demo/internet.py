@@ -82,6 +82,11 @@ class World:
         ]
         self._entries = dict(zip(VANTAGE_POINTS, rng.sample(edge, len(VANTAGE_POINTS)), strict=True))
         self._hosts = rng.sample(edge, 40)
+        self._gateways = [f"10.{number}.0.1" for number in range(len(VANTAGE_POINTS))]
+
+    def knows(self, address: str) -> bool:
+        """Whether an address is one of this world's."""
+        return address in self.owners or address in self._gateways
 
     def first_targets(self, count: int) -> list[str]:
         """Addresses with which the nodes begin."""
@@ -111,7 +116,7 @@ class World:
 
     def _trace(self, vantage_point: str, path: list[int], target: str, is_up: bool, when: float) -> Result:
         is_own_router = is_up and len(path) == 1
-        gateway = target if is_own_router else f"10.{VANTAGE_POINTS.index(vantage_point)}.0.1"
+        gateway = target if is_own_router else self._gateways[VANTAGE_POINTS.index(vantage_point)]
         hops: list[Result] = [{"ttl": 1, "ip": gateway, "rtt": _MS_NS // 2}]
         is_v6 = ":" in target
         before = path[0] if path else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -9,6 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError as Refusal
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.demo.__main__ import Board, Demo, parse
+from outputd.demo.__main__ import parse
 from outputd.demo.internet import VANTAGE_POINTS, World
+from outputd.demo.neighbours import Board, Demo
 from tests.kit.bench import EPOCH
 from tests.kit.pools import outcome
 from tests.sender.test_sender import Response
@@ -51,11 +55,26 @@ class DemoTests(SynchronousTestCase):
 
     def test_hops_become_targets(self) -> None:
         client: Any = StubTreq(self.demo.app().resource())
-        answered = self._answer(client.post("http://localhost/hops", json={"hops": ["198.18.9.9", "10.0.0.1"]}))
+        new = [World(1).first_targets(9)[-1], "10.0.0.1"]
+        answered = self._answer(client.post("http://localhost/hops", json={"hops": new}))
         self.assertEqual(200, answered.code)
         outcome(self.demo.post())
-        self.assertEqual(["198.18.9.9", "10.0.0.1"], [result["ip"] for result in self.bodies[0]][-2:])
-        self.assertIn("198.18.9.9, 10.0.0.1", self.lines[0])
+        self.assertEqual(new, [result["ip"] for result in self.bodies[0]][-2:])
+        self.assertIn(", ".join(new), self.lines[0])
+
+    def test_hops_of_another_world_stay_with_who_sent_them(self) -> None:
+        """Issue 15.22: taken or refused for good, a real input_service would never get them."""
+        client: Any = StubTreq(self.demo.app().resource())
+        hops = ["10.0.0.1", "8.8.8.8"]
+        self.assertEqual(503, self._answer(client.post("http://localhost/hops", json={"hops": hops})).code)
+        self.assertEqual(0, self.demo.counts["hops"])
+
+    def test_what_it_measures_is_of_its_world(self) -> None:
+        world = World(1)
+        for node in VANTAGE_POINTS:
+            for target in world.first_targets(4):
+                hops = world.measure(node, target, EPOCH)["traceroute"]["hops"]
+                self.assertTrue(all(world.knows(hop["ip"]) for hop in hops if "ip" in hop))
 
     def test_a_hop_is_a_target_once(self) -> None:
         for _ in range(2):
@@ -93,8 +112,18 @@ class DemoTests(SynchronousTestCase):
         self.assertNotIn("\x1b", self.out.getvalue())
 
     def test_the_defaults_are_the_ports_of_the_spec(self) -> None:
-        options = parse([])
-        self.assertEqual((URL_TEXT, 8080, 1.0), (options.url, options.hops_port, options.every))
+        options = parse(["--url", URL_TEXT])
+        self.assertEqual(
+            (URL_TEXT, "http://localhost:8091", 8080, 1.0),
+            (options.url, options.health_url, options.hops_port, options.every),
+        )
+        self.assertEqual("http://[::1]:8091", parse(["--url=http://[::1]:8081/results"]).health_url)
+
+    def test_it_posts_nowhere_without_being_told_where(self) -> None:
+        """Issue 15.22: nor both to a service of its own and to another one."""
+        for flags in ([], ["--with-service", "--url", URL_TEXT], ["--url=localhost:8081"]):
+            with contextlib.redirect_stderr(io.StringIO()):
+                self.assertEqual(2, self.assertRaises(SystemExit, parse, flags).code, flags)
 
     def _answer(self, asked: Deferred[Any]) -> Any:
         return self.successResultOf(asked)
@@ -118,6 +147,32 @@ class CommandTests(SynchronousTestCase):
         assert directory is not None
         self.assertFalse(Path(directory[1]).exists())
         self.assertFalse(is_open(port))
+
+    def test_beside_a_running_service_nothing_is_posted_to_that(self) -> None:
+        """Issue 15.22: its /ready was taken for that of the demonstration's own service."""
+        asked: list[str] = []
+
+        class Service(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                self.send_response(200)
+                self.end_headers()
+
+            do_POST = do_GET
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Service) as running:
+            thread = threading.Thread(target=running.serve_forever)
+            thread.start()
+            self.addCleanup(thread.join)
+            port = running.server_address[1]
+            flags = [f"--port={port}", f"--health-port={port}", f"--hops-port={free_port()}"]
+            ended = subprocess.run(
+                [sys.executable, "-m", "outputd.demo", "--with-service", "--every=0.01", *flags],
+                cwd=TOP, capture_output=True, text=True, timeout=30, check=False,
+            )  # fmt: skip
+            running.shutdown()
+        self.assertEqual((1, []), (ended.returncode, asked))
+        self.assertIn("cannot listen on --port", ended.stdout)
 
     def test_a_service_that_cannot_start_ends_it(self) -> None:
         port = free_port()
