@@ -52,11 +52,13 @@ def describe(path: Path) -> FileInfo:
                 "SELECT (SELECT max(id) FROM ping_results), (SELECT max(id) FROM batches),"
                 " (SELECT max(id) FROM traceroute_hops)"
             ).fetchone()
-    except (sqlite3.DatabaseError, TypeError) as error:
-        if isinstance(error, sqlite3.OperationalError) and kind_of(error) is not Kind.FOREIGN:
-            # locked, or not to be opened: that says nothing of what it holds
-            raise sqlite3.OperationalError(f"{path.name}: {error}") from error
-        raise Damaged(str(error)) from None
+    except TypeError:  # None is no row
+        raise Damaged("it does not say what it is") from None
+    except sqlite3.DatabaseError as error:
+        if kind_of(error) in (Kind.DAMAGED, Kind.FOREIGN):
+            raise Damaged(str(error)) from None
+        # locked, or not to be opened: that says nothing of what it holds
+        raise sqlite3.OperationalError(f"{path.name}: {error}") from error
     ids = Ids(*(max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True)))
     return FileInfo(path, sequence, created_at, ids, version)
 
@@ -81,9 +83,9 @@ def _roll_back(path: Path) -> None:
             try:
                 db.execute("SELECT 1 FROM sqlite_schema").fetchone()
             except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                raise Damaged(str(error)) from None
+                if kind_of(error) is Kind.DAMAGED:
+                    raise Damaged(str(error)) from None
+                raise
 
 
 def create(directory: DataDir, sequence: int, next_ids: Ids, created_at: str, now_s: float) -> Path:

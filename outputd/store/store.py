@@ -287,7 +287,7 @@ class Store:
         try:
             await old.pool.run(rescue, self._directory, old.info.path, old.has_lost_its_wal)
         except (sqlite3.Error, OSError) as error:
-            if isinstance(error, sqlite3.OperationalError | OSError):
+            if kind_of(error) is not Kind.DAMAGED:
                 if old not in self._lost:
                     _log.error("{name} was deleted, and waits to be written again: {error!s}", name=name, error=error)
                     self._lost.append(old)
