@@ -16,7 +16,7 @@ from outputd.api.gauges import gauges
 from outputd.api.health import Health
 from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
-from outputd.api.results import MOST_BODY_BYTES, Api
+from outputd.api.results import Api
 from outputd.client.agent import http_client
 from outputd.intake.admission import Admission
 from outputd.intake.collector import Collector
@@ -35,6 +35,7 @@ from outputd.process.systemd import Notifier, Pulse, Rate
 from outputd.process.threads import Threads
 from outputd.process.trouble import Trouble, Unusable
 from outputd.queries import Queries
+from outputd.results.agreement import MOST_BODY_BYTES
 from outputd.results.hop_policy import feedable
 from outputd.results.parse import Parser
 from outputd.security.access import Access, Holders

@@ -9,8 +9,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 
 from outputd.api.endpoints import DUMP, RESULTS, ROTATE
 from outputd.api.files import send_part
-from outputd.intake.collector import Collector, Sender
-from outputd.intake.gunzip import BadCoding, TooLarge, gunzip
+from outputd.intake.collector import Collector, Posted, Sender
 from outputd.ledger.shares import sender_of
 from outputd.process.threads import InThread
 from outputd.results.addresses import canonical
@@ -25,8 +24,6 @@ from outputd.web.ranges import byte_range
 from outputd.web.request import CappedRequest, answered, put_head, send
 from outputd.web.routes import Route
 
-MOST_BODY_BYTES = 8 << 20
-_LARGE_BYTES = 64 * 1024
 _MOST_KEY = 255
 _MOST_NODE = 64
 
@@ -67,33 +64,11 @@ class Api:
             sender = _sender(request)
         except BadHeader as error:
             return send(request, *problem(400, str(error)))
-        if request.coding in (b"", b"identity"):
-            answered(request, self._collect(request.take_body(), sender, started))
-        else:
-            answered(request, self._gunzip(request, sender, started))
+        posted = Posted(request.take_body(), sender, request.memory, request.coding not in (b"", b"identity"))
+        answered(request, self._collect(posted, started))
 
-    async def _gunzip(self, request: CappedRequest, sender: Sender, started: float) -> Answer:
-        data = request.take_body()
-        try:
-            if len(data) < _LARGE_BYTES:
-                body = gunzip(data, MOST_BODY_BYTES)
-            else:
-                body = await self._in_thread(gunzip, data, MOST_BODY_BYTES)
-        except BadCoding as error:
-            return problem(400, str(error))
-        except TooLarge:
-            return problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most when decoded")
-        admission = request.site.admission
-        if not admission.has_room(len(body)):
-            return admission.turn_away()
-        admission.hold(len(body))
-        try:
-            return await self._collect(body, sender, started)
-        finally:
-            admission.let_go(len(body))
-
-    async def _collect(self, body: bytes, sender: Sender, started: float) -> Answer:
-        answer = await self._collector.collect(body, sender)
+    async def _collect(self, posted: Posted, started: float) -> Answer:
+        answer = await self._collector.collect(posted)
         self._observe(self._seconds() - started)
         return answer
 

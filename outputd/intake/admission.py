@@ -27,6 +27,10 @@ class Admission:
         self._drained_bytes = 0.0
         self._just_drained = 0
 
+    def reserve(self) -> Reservation:
+        """What one request holds, nothing yet."""
+        return Reservation(self)
+
     def has_room(self, size_bytes: int) -> bool:
         """Whether so much more may be held."""
         return self.held_bytes + size_bytes <= self.limit_bytes
@@ -35,20 +39,17 @@ class Admission:
         """Whether a body of this size may come in.
 
         Large ones leave half of the limit to the rows that bodies become: to read and parse one, and only then find no
-        room for its rows, would waste half of the work under overload. Small ones and one alone may have all.
+        room for its rows, would waste half of the work under overload. Small ones may have all, and one alone has room
+        always: else its sender would try for ever.
         """
-        spare_bytes = 0 if size_bytes < _SMALL_BYTES or not self.held_bytes else self.limit_bytes // 2
-        return self.has_room(size_bytes + spare_bytes)
+        if not self.held_bytes:
+            return True
+        return self.has_room(size_bytes + (0 if size_bytes < _SMALL_BYTES else self.limit_bytes // 2))
 
-    def hold(self, size_bytes: int) -> None:
-        """Hold more memory."""
+    def change(self, more_bytes: int) -> None:
+        """Count what reservations hold more, or less."""
         self._measure()
-        self.held_bytes += size_bytes
-
-    def let_go(self, size_bytes: int) -> None:
-        """Hold less."""
-        self._measure()
-        self.held_bytes -= size_bytes
+        self.held_bytes += more_bytes
 
     def drained(self, size_bytes: int) -> None:
         """So many of the bytes held were stored and answered."""
@@ -77,3 +78,41 @@ class Admission:
             self._busy_s = self._busy_s * keep + busy_s
             self._drained_bytes = self._drained_bytes * keep + self._just_drained * busy_s / elapsed
             self._just_drained = 0
+
+
+class Reservation:
+    """The memory that one request holds: it grows with what its body becomes, and is let go once, at the end."""
+
+    __slots__ = ("_admission", "size_bytes")
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self.size_bytes = 0
+
+    def admit(self, size_bytes: int) -> bool:
+        """Hold the memory of a body before it comes in; False, and nothing held, without room."""
+        if not self._admission.has_room_for_body(size_bytes):
+            return False
+        self._hold(size_bytes)
+        return True
+
+    def grow(self, more_bytes: int) -> bool:
+        """Hold so much more; False, and no more held, without room. What is alone has room, however much it becomes."""
+        others_bytes = self._admission.held_bytes - self.size_bytes
+        if others_bytes and not self._admission.has_room(more_bytes):
+            return False
+        self._hold(more_bytes)
+        return True
+
+    def shrink(self, size_bytes: int) -> None:
+        """Hold this and no more."""
+        self._hold(min(0, size_bytes - self.size_bytes))
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        self.shrink(0)
+
+    def _hold(self, more_bytes: int) -> None:
+        if more_bytes:
+            self._admission.change(more_bytes)
+            self.size_bytes += more_bytes

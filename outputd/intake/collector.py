@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 from twisted.internet.defer import DeferredLock
 
 from outputd.intake.admission import Admission
 from outputd.intake.counters import Stats
+from outputd.intake.gunzip import BadCoding, Gunzip
 from outputd.ledger.ledger import Ledger
 from outputd.ledger.lessons import Lesson, UsedKey, key_name
 from outputd.process.threads import InThread
 from outputd.results import timestamps
-from outputd.results.agreement import MOST_ERRORS, answer_of, duplicate_of, item_error
+from outputd.results.agreement import MOST_BODY_BYTES, MOST_ERRORS, answer_of, duplicate_of, item_error
 from outputd.results.model import NotResults, Origin, TooManyResults
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch
 from outputd.store.store import Store, StoreFailed
 from outputd.web.answers import JSON, Answer, problem
+from outputd.web.request import Memory
 
 _LARGE_BYTES = 256 * 1024
+_MOST_BYTES_DECODED_HERE = 64 * 1024
 _DAY_S = 86_400
 _BYTES_A_CELL = 48  # 33 in mean, and what the allocator loses
 
@@ -36,6 +40,16 @@ class Sender(msgspec.Struct, frozen=True):
     scope: str = ""
     key: str | None = None
     account: str = ""
+
+
+@dataclass(slots=True)
+class Posted:
+    """A body on its way to the disk, who sent it, and the memory that it holds."""
+
+    body: bytes
+    sender: Sender
+    memory: Memory
+    is_gzip: bool = False
 
 
 class Collector:
@@ -55,18 +69,23 @@ class Collector:
         self._tell = tell
         self._locks: dict[bytes, tuple[DeferredLock, int]] = {}
 
-    async def collect(self, body: bytes, sender: Sender) -> Answer:
-        """Store a decoded body's results; a body with a used key is answered as the first time."""
+    async def collect(self, posted: Posted) -> Answer:
+        """Store a body's results; one with a used key is answered as the first time. The caller lets the memory go."""
         if self._ledger.failure is not None:
             return self._admission.turn_away(self._ledger.failure.reason)
+        if posted.is_gzip:
+            refusal = await self._decode(posted)
+            if refusal is not None:
+                return refusal
+        sender = posted.sender
         if sender.key is None:
-            return await self._store_body(body, sender, None)
+            return await self._store_body(posted, None)
         name = key_name(sender.scope, sender.key)
         lock, users = self._locks.get(name, (DeferredLock(), 0))
         self._locks[name] = lock, users + 1
         try:
             async with lock:  # a twin waits for the first
-                return await self._store_once(body, sender, name)
+                return await self._store_once(posted, name)
         finally:
             lock, users = self._locks.pop(name)
             if users > 1:
@@ -77,17 +96,38 @@ class Collector:
         """Idempotency-Keys with which a POST is under way."""
         return len(self._locks)
 
-    async def _store_once(self, body: bytes, sender: Sender, name: bytes) -> Answer:
+    async def _decode(self, posted: Posted) -> Answer | None:
+        """Put the decoded body in the place of the other, or say why not. The memory of each step is held before it."""
+        gunzip, is_small = Gunzip(posted.body), len(posted.body) < _MOST_BYTES_DECODED_HERE
+        posted.body, most_bytes = b"", 0
+        while most_bytes < MOST_BODY_BYTES:
+            more_bytes = min(max(_LARGE_BYTES, 3 * most_bytes), MOST_BODY_BYTES - most_bytes)
+            if not posted.memory.grow(more_bytes):
+                return self._admission.turn_away()
+            most_bytes += more_bytes
+            if is_small and most_bytes <= _LARGE_BYTES:
+                body = gunzip.up_to(most_bytes)
+            else:
+                body = await self._in_thread(gunzip.up_to, most_bytes)
+            if isinstance(body, BadCoding):
+                return problem(400, body.reason)
+            if body is not None:
+                posted.body = body
+                posted.memory.shrink(len(body))
+                return None
+        return problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most when decoded")
+
+    async def _store_once(self, posted: Posted, name: bytes) -> Answer:
         used = await self._ledger.used(name)
         if used is None:
-            return await self._store_body(body, sender, name)
-        if used.digest != await self._in_thread(_digest, body):
+            return await self._store_body(posted, name)
+        if used.digest != await self._in_thread(_digest, posted.body):
             return problem(422, "this Idempotency-Key was used with another body")
         self._stats.duplicate_posts += 1
         return 200, duplicate_of(used.answer), JSON
 
-    async def _store_body(self, body: bytes, sender: Sender, key: bytes | None) -> Answer:
-        now = self._now()
+    async def _store_body(self, posted: Posted, key: bytes | None) -> Answer:
+        now, body, sender = self._now(), posted.body, posted.sender
         origin = Origin(sender.node, timestamps.at(now), timestamps.at(now // 1 + _DAY_S), sender.key)
         if len(body) < _LARGE_BYTES:
             batch = self._parser.parse(body, origin)
@@ -99,29 +139,25 @@ class Collector:
             return problem(413, "too many items in one body")
         if not batch.accepted and not batch.rejected:
             return 200, answer_of(0, 0, ()), JSON
-        return await self._record(batch, len(body), sender.account, key, now)
+        return await self._record(batch, posted, key, now)
 
-    async def _record(self, batch: Batch, size_bytes: int, account: str, key: bytes | None, now: float) -> Answer:
+    async def _record(self, batch: Batch, posted: Posted, key: bytes | None, now: float) -> Answer:
         items = batch.accepted + len(batch.rejected)
         self._stats.offered += items
-        rows_bytes = batch.cells * _BYTES_A_CELL
-        if not self._admission.has_room(rows_bytes) and self._admission.held_bytes > size_bytes:
-            self._stats.refused += items  # alone it would be taken, however much it grew
+        if not posted.memory.grow(batch.cells * _BYTES_A_CELL):
+            self._stats.refused += items
             return self._admission.turn_away()
-        self._admission.hold(rows_bytes)
         try:
             await self._store.record(batch)
         except StoreFailed as error:
             self._stats.refused += items
             return self._admission.turn_away(f"the results cannot be stored now: {error}")
-        finally:
-            self._admission.let_go(rows_bytes)
-        self._admission.drained(size_bytes + rows_bytes)
+        self._admission.drained(posted.memory.size_bytes)
         self._stats.count(batch)
         errors = [item_error(bad.index, bad.field, bad.reason) for bad in batch.rejected[:MOST_ERRORS]]
         json = answer_of(batch.accepted, len(batch.rejected), errors)
         used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, now)
-        self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used, account))
+        self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used, posted.sender.account))
         if batch.new_hops:
             self._parser.now_known(batch.new_hops)
         if self._ledger.is_behind:

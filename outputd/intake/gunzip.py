@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
+
+from msgspec import Struct
 
 _STEP_BYTES = 256 * 1024
 _FIRST_STEP_BYTES = 256
 
 
-class BadCoding(Exception):
-    """The body is not what its Content-Encoding says."""
+class BadCoding(Struct, frozen=True):
+    """A body that is not what its Content-Encoding says; `reason` tells why."""
+
+    reason: str
 
 
-class TooLarge(Exception):
-    """The decoded body is over the limit."""
+class Gunzip:
+    """One gzip body with all its members, decoded up to a limit that may be raised."""
 
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+        self._member = zlib.decompressobj(wbits=31)
+        self._step_bytes = _FIRST_STEP_BYTES
+        self._decoded = BytesIO()
 
-def gunzip(data: bytes, most_bytes: int) -> bytes:
-    """Decompress all members of a gzip body, never more than most_bytes.
-
-    Raises BadCoding and TooLarge.
-    """
-    parts: list[bytes] = []
-    size = at = 0
-    while at < len(data) or not at:
-        member = zlib.decompressobj(wbits=31)
-        step = _FIRST_STEP_BYTES  # what lies behind a member is copied, so a body of small ones is read in small steps
-        while not member.eof:
-            chunk = member.unconsumed_tail
+    def up_to(self, most_bytes: int) -> bytes | BadCoding | None:
+        """The decoded body; None when it is longer, of which no more than a byte beyond the limit is decoded."""
+        while self._at < len(self._data) or not self._member.eof:
+            if self._member.eof:
+                self._member, self._step_bytes = zlib.decompressobj(wbits=31), _FIRST_STEP_BYTES
+            chunk = self._member.unconsumed_tail or self._next_chunk()
             if not chunk:
-                chunk = data[at : at + step]
-                at += len(chunk)
-                step = min(_STEP_BYTES, 4 * step)
-            if not chunk:
-                raise BadCoding("the gzip body is cut short")
+                return BadCoding("the gzip body is cut short")
+            room_bytes = most_bytes - self._decoded.tell()
             try:
-                part = member.decompress(chunk, _STEP_BYTES)
+                self._decoded.write(self._member.decompress(chunk, min(_STEP_BYTES, room_bytes + 1)))
             except zlib.error as error:
-                raise BadCoding(f"the body is not gzip: {error}") from None
-            size += len(part)
-            if size > most_bytes:
-                raise TooLarge
-            if part:
-                parts.append(part)
-        at -= len(member.unused_data)
-    return b"".join(parts)
+                return BadCoding(f"the body is not gzip: {error}")
+            self._at -= len(self._member.unused_data)
+            if self._decoded.tell() > most_bytes:
+                return None
+        return self._decoded.getvalue()
+
+    def _next_chunk(self) -> bytes:
+        """More of the data. What lies behind a member is copied, so a body of small ones is read in small steps."""
+        chunk = self._data[self._at : self._at + self._step_bytes]
+        self._at += len(chunk)
+        self._step_bytes = min(_STEP_BYTES, 4 * self._step_bytes)
+        return chunk

@@ -1,4 +1,4 @@
-"""What a node and this service have agreed upon: what is told of a body, and under which names its keys are kept."""
+"""What a node and this service have agreed upon: how long a body is, what is told of it, how its keys are scoped."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import msgspec
 from outputd.results.addresses import canonical
 from outputd.results.model import NO_ADDRESS
 
+MOST_BODY_BYTES = 8 << 20
+"""The size of a body, also when decoded."""
 MOST_ERRORS = 20
 """Rejected items that an answer names."""
 

@@ -24,20 +24,29 @@ SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 _CODINGS = (b"", b"identity", b"gzip", b"x-gzip")
 
 
+class Memory(Protocol):
+    """What a request holds of the memory that there is."""
+
+    size_bytes: int
+
+    def admit(self, size_bytes: int) -> bool:
+        """Hold the memory of a body before it comes in; False, and nothing held, without room."""
+
+    def grow(self, more_bytes: int) -> bool:
+        """Hold so much more; False, and no more held, without room."""
+
+    def shrink(self, size_bytes: int) -> None:
+        """Hold this and no more."""
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+
+
 class Room(Protocol):
     """What a request needs to know of the memory that there is for bodies."""
 
-    def has_room_for_body(self, size_bytes: int) -> bool:
-        """Whether a body of this size may come in."""
-
-    def has_room(self, size_bytes: int) -> bool:
-        """Whether so much more may be held."""
-
-    def hold(self, size_bytes: int) -> None:
-        """Hold more memory."""
-
-    def let_go(self, size_bytes: int) -> None:
-        """Hold less."""
+    def reserve(self) -> Memory:
+        """What one request holds, nothing yet."""
 
     def turn_away(self) -> Answer:
         """The answer to a request for whose body there is no room."""
@@ -101,7 +110,7 @@ class CappedRequest(server.Request):
     under_way = False
     holder: Holder | None = None
     _tokens_known = 0
-    _held = 0
+    _memory: Memory | None = None
     received_bytes = 0
     _taken = False
 
@@ -109,11 +118,10 @@ class CappedRequest(server.Request):
         """The headers are in: judge it, and reserve room for a body of known length before it is read."""
         site = self.site = self.channel.site
         self.content = BytesIO()
+        self._memory = site.admission.reserve()
         self.method, self.uri, self.clientproto = self.channel.first_line
         self.found = site.resource.find(self.method, self.uri)
         self.refused = self._judge_host() or self.judge() or self._judge_body(length)
-        if length and self.refused is None:
-            self._hold(length)
 
     def _judge_host(self) -> Answer | None:
         """RFC 9112, 3.2: two readers may understand a request differently that names no host, or two."""
@@ -143,8 +151,7 @@ class CappedRequest(server.Request):
             return None
         if length is not None and length > self.site.most_body_bytes:
             return self._too_long()
-        admission = self.site.admission
-        return None if admission.has_room_for_body(length or 1) else admission.turn_away()
+        return None if self.memory.admit(length or 1) else self.site.admission.turn_away()
 
     def _too_long(self) -> Answer:
         return problem(413, f"a body may have {_size(self.site.most_body_bytes)} at most")
@@ -152,24 +159,20 @@ class CappedRequest(server.Request):
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a part of the body while there is room. Raises BodyRefused where it ends."""
         self.received_bytes += len(data)
-        more = self.received_bytes - self._held
+        more = self.received_bytes - self.memory.size_bytes
         if self.received_bytes > self.site.most_body_bytes:
             self.refused = self._too_long()
-        elif more > 0 and not self.site.admission.has_room(more):
+        elif more > 0 and not self.memory.grow(more):
             self.refused = self.site.admission.turn_away()
         else:
-            if more > 0:
-                self._hold(more)
             self.content.write(data)
             return
         raise BodyRefused
 
     def loosen(self) -> None:
         """Hold only what has come in: a slow sender must not keep room from others."""
-        spare = self._held - self.received_bytes
-        if spare > 0:
-            self.site.admission.let_go(spare)
-            self._held = self.received_bytes
+        if self._memory is not None:
+            self._memory.shrink(self.received_bytes)
 
     def process(self) -> None:
         """All is in: answer, if it still may be asked for."""
@@ -240,6 +243,12 @@ class CappedRequest(server.Request):
         if not self.gone:
             self.channel.abort()
 
+    @property
+    def memory(self) -> Memory:
+        """What it holds: whoever makes more of its body asks for more here."""
+        assert self._memory is not None, "the headers come first"
+        return self._memory
+
     def take_body(self) -> bytes:
         """The whole body, as sent; the taker calls `end`."""
         body: bytes = self.content.getvalue()
@@ -250,11 +259,13 @@ class CappedRequest(server.Request):
     def drop_body(self) -> None:
         """Keep nothing of what has come in."""
         self.content = BytesIO()
-        self._let_go()
+        if self._memory is not None:
+            self._memory.let_go()
 
     def end(self) -> None:
         """The work for this request is over, and its memory free."""
-        self._let_go()
+        if self._memory is not None:
+            self._memory.let_go()
         if self.under_way:
             self.under_way = False
             self.site.request_ended()
@@ -271,15 +282,6 @@ class CappedRequest(server.Request):
         super().connectionLost(reason)
         if not self._taken:
             self.end()
-
-    def _hold(self, size_bytes: int) -> None:
-        self.site.admission.hold(size_bytes)
-        self._held += size_bytes
-
-    def _let_go(self) -> None:
-        if self._held:
-            self.site.admission.let_go(self._held)
-            self._held = 0
 
 
 def _size(size_bytes: int) -> str:

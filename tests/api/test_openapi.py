@@ -18,9 +18,9 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.api import openapi
-from outputd.api.results import MOST_BODY_BYTES
 from outputd.process.trouble import Kind
 from outputd.queries.session import NotReady, Session, TooLong
+from outputd.results.agreement import MOST_BODY_BYTES
 from outputd.results.model import Origin
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch
@@ -278,9 +278,9 @@ class ServiceTests(TestCase):
         await self.want(413, "POST", "/results", b"[" + b" " * MOST_BODY_BYTES + b"]")
         await self.want(413, "POST", "/results", b"[" + b"1," * 131_072 + b"1]")
         await self.want(415, "POST", "/results", b"[]", {"Content-Encoding": "br"})
-        self.running.admission.hold(self.running.admission.limit_bytes)
+        self.running.admission.change(self.running.admission.limit_bytes)
         await self.want(503, "POST", "/results", body_of(good))
-        self.running.admission.let_go(self.running.admission.limit_bytes)
+        self.running.admission.change(-self.running.admission.limit_bytes)
 
     async def _files(self) -> None:
         closed = (await self.want(200, "GET", "/stats")).json["current_db_file"]

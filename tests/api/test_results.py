@@ -503,9 +503,17 @@ class Overload(ApiTest):
 
     async def test_a_decoded_body_has_to_find_room_too(self) -> None:
         """Rule 9: memory is what counts, not what was sent."""
+        first = await self.begun(100_000)
         self.assert_overloaded(await self.it.post(gzip.compress(padded(2 * MIB)), Content_Encoding="gzip"))
         self.assertEqual((self.stored(), self.it.parts.stats.refused_posts), (0, 1))
+        first.hang_up()
         await eventually(lambda: self.it.admission.held_bytes == 0)
+
+    async def test_what_one_alone_may_send_it_may_send_in_any_coding(self) -> None:
+        """Rule 9: nobody is told to come again in vain."""
+        for body, headers in ((padded(2 * MIB), {}), (gzip.compress(padded(2 * MIB)), {"Content_Encoding": "gzip"})):
+            self.assert_ok(await self.it.post(body, **headers))
+            await eventually(lambda: self.it.admission.held_bytes == 0)
 
     async def test_a_key_is_not_used_up(self) -> None:
         """Rule 6: 503 stored nothing."""

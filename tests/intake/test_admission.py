@@ -23,27 +23,44 @@ class Room(SynchronousTestCase):
         """Rule 9: the limit itself may be held."""
         self.assertTrue(self.admission.has_room(64 * MIB))
         self.assertFalse(self.admission.has_room(64 * MIB + 1))
-        self.admission.hold(63 * MIB)
+        self.admission.change(63 * MIB)
         self.assertTrue(self.admission.has_room(MIB))
         self.assertFalse(self.admission.has_room(MIB + 1))
 
     def test_large_bodies_leave_half_to_the_rows_of_those_that_are_in(self) -> None:
-        """Rule 9: what was read and parsed is not refused then; a small body, and one alone, may have all."""
-        self.assertTrue(self.admission.has_room_for_body(64 * MIB))
-        self.assertFalse(self.admission.has_room_for_body(64 * MIB + 1))
-        self.admission.hold(31 * MIB)
+        """Rule 9: what was read and parsed is not refused then; a small body may have all, and one alone has room."""
+        self.assertTrue(self.admission.has_room_for_body(64 * MIB + 1))
+        self.admission.change(31 * MIB)
         self.assertTrue(self.admission.has_room_for_body(MIB))
         self.assertFalse(self.admission.has_room_for_body(MIB + 1))
-        self.admission.hold(32 * MIB)
+        self.admission.change(32 * MIB)
         self.assertTrue(self.admission.has_room_for_body(1000))
         self.assertFalse(self.admission.has_room_for_body(100_000))
 
     def test_what_is_let_go_is_room_again(self) -> None:
-        """Rule 9."""
-        self.admission.hold(64 * MIB)
-        self.admission.let_go(MIB)
+        """Rule 9: by a part, or all of it at the end."""
+        memory = self.admission.reserve()
+        self.assertTrue(memory.admit(64 * MIB))
+        memory.shrink(63 * MIB)
         self.assertTrue(self.admission.has_room(MIB))
         self.assertEqual(self.admission.held_bytes, 63 * MIB)
+        for _ in range(2):
+            memory.let_go()
+            self.assertEqual((self.admission.held_bytes, memory.size_bytes), (0, 0))
+
+    def test_what_finds_no_room_holds_what_it_held(self) -> None:
+        """Rule 9: a refusal takes nothing."""
+        first, second = self.admission.reserve(), self.admission.reserve()
+        self.assertTrue(first.admit(30 * MIB) and second.admit(MIB))
+        self.assertFalse(second.grow(34 * MIB) or self.admission.reserve().admit(2 * MIB))
+        self.assertEqual((first.size_bytes, second.size_bytes, self.admission.held_bytes), (30 * MIB, MIB, 31 * MIB))
+        self.assertTrue(second.grow(33 * MIB))
+
+    def test_one_alone_grows_beyond_the_limit(self) -> None:
+        """Rule 9: what is taken from one sender on an idle service is not refused to it for ever."""
+        memory = self.admission.reserve()
+        self.assertTrue(memory.admit(60 * MIB) and memory.grow(20 * MIB))
+        self.assertFalse(self.admission.reserve().admit(1))
 
 
 class RetryAfter(SynchronousTestCase):
@@ -61,13 +78,13 @@ class RetryAfter(SynchronousTestCase):
 
     def test_it_is_what_is_held_over_the_rate(self) -> None:
         """Rule 9: 60 MiB at 4 MiB/s are 15 s."""
-        self.admission.hold(60 * MIB)
+        self.admission.change(60 * MIB)
         self.drain(4 * MIB, 120)
         self.assertIn(self.admission.retry_after_s(), (15, 16))
 
     def test_it_follows_a_disk_that_becomes_slow(self) -> None:
         """Rule 9: an old rate is forgotten."""
-        self.admission.hold(60 * MIB)
+        self.admission.change(60 * MIB)
         self.drain(60 * MIB, 60)
         self.assertIn(self.admission.retry_after_s(), (1, 2))
         self.drain(3 * MIB, 60)
@@ -81,23 +98,23 @@ class RetryAfter(SynchronousTestCase):
 
     def test_before_anything_was_stored_it_is_the_time_that_this_has_taken(self) -> None:
         """Rule 9: an overload right after the start is not sent away for a minute."""
-        self.admission.hold(64 * MIB)
+        self.admission.change(64 * MIB)
         self.clock.advance(2)
         self.assertIn(self.admission.retry_after_s(), (2, 3))
 
     def test_it_is_at_most_a_minute(self) -> None:
         """Rule 9: a stuck disk is asked again."""
-        self.admission.hold(64 * MIB)
+        self.admission.change(64 * MIB)
         self.drain(1, 60)
         self.assertEqual(self.admission.retry_after_s(), 60)
 
     def test_quiet_hours_are_not_taken_for_a_slow_disk(self) -> None:
         """Rule 9: nothing to drain says nothing of the rate; a burst after a quiet night is told a short wait."""
-        self.admission.hold(60 * MIB)
+        self.admission.change(60 * MIB)
         self.drain(60 * MIB, 60)
-        self.admission.let_go(60 * MIB)
+        self.admission.change(-60 * MIB)
         self.clock.advance(600)
-        self.admission.hold(64 * MIB)
+        self.admission.change(64 * MIB)
         self.assertLess(self.admission.retry_after_s(), 10)
 
     @settings(deadline=None)
@@ -111,7 +128,7 @@ class RetryAfter(SynchronousTestCase):
         """Rule 9: never an error instead of an answer."""
         self.setUp()
         for elapsed, held, drained, asks in steps:
-            self.admission.hold(held)
+            self.admission.change(held)
             self.admission.drained(drained)
             self.clock.advance(elapsed)
             if asks:
@@ -122,7 +139,7 @@ class RetryAfter(SynchronousTestCase):
         """Rule 9: when the rate has faded to almost nothing."""
         for quiet_s in (5000, 5200, 5300, 5360, 5400, 40_000):
             self.setUp()
-            self.admission.hold(64 * MIB)
+            self.admission.change(64 * MIB)
             self.drain(MIB, 5)
             self.clock.advance(quiet_s)
             self.assertIn(self.admission.retry_after_s(), range(1, 61), quiet_s)

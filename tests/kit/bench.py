@@ -17,8 +17,8 @@ from outputd.api.disk import Disk
 from outputd.api.health import Health
 from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
-from outputd.intake.admission import Admission
-from outputd.intake.collector import Collector, Sender
+from outputd.intake.admission import Admission, Reservation
+from outputd.intake.collector import Collector, Posted, Sender
 from outputd.intake.counters import Stats
 from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
@@ -37,6 +37,7 @@ from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.store.writer import Written
 from outputd.summary.summary import Summary
+from outputd.web.answers import Answer
 from outputd.web.doors import Doors
 from tests.kit.makers import body_of
 from tests.kit.pools import InlinePools, P, T, inline, outcome
@@ -72,6 +73,7 @@ class Bench:
         self.commits: list[tuple[Written, int]] = []
         self.feedable = feedable(self.mode)
         self.parser = Parser(self.feedable)
+        self.admission = Admission(64 << 20, self.clock.seconds)
         self.directory.path.mkdir(parents=True, exist_ok=True)
         self.store = Store(
             self.directory, self.limits, self.clock, self.pools, self._in_store_thread, self._in_store_thread, self.now,
@@ -82,7 +84,7 @@ class Bench:
         )  # fmt: skip
         self.rotation = Rotation(self.store, self.clock, self.ledger)
         self.collector = Collector(
-            self.store, self.ledger, self.parser, self.stats, Admission(64 << 20, self.clock.seconds), self.in_thread,
+            self.store, self.ledger, self.parser, self.stats, self.admission, self.in_thread,
             self.now,
         )  # fmt: skip
         self.store.open(self.ledger.heard())
@@ -174,11 +176,16 @@ class Bench:
         if isinstance(outcomes[0], Bug):
             outcomes[0].raiseException()
 
+    def sending(self, *items: Any, node: str = "", key: str | None = None) -> Deferred[Answer]:
+        """A POST on its way, for which no turn has come yet."""
+        memory = self.admission.reserve()
+        posted = Posted(body_of(*items), Sender(node or "192.0.2.9", node, key), memory)
+        return Deferred.fromCoroutine(self.collector.collect(posted)).addBoth(_let_go, memory)
+
     def posting(self, *items: Any, node: str = "", key: str | None = None) -> list[Any]:
         """The whole way of a POST; the list has the answer once there is one."""
         outcomes: list[Any] = []
-        sender = Sender(node or "192.0.2.9", node, key)
-        Deferred.fromCoroutine(self.collector.collect(body_of(*items), sender)).addBoth(outcomes.append)
+        self.sending(*items, node=node, key=key).addBoth(outcomes.append)
         for _ in range(3):  # the store's turn, the ledger's turn
             self.clock.advance(0)
         return outcomes
@@ -204,6 +211,11 @@ class Bench:
 
     def free_the_disk(self, pool: Any) -> None:
         outcome(pool.run(lambda db: db.execute("PRAGMA max_page_count=1073741823").fetchone()))
+
+
+def _let_go(outcome: Any, memory: Reservation) -> Any:
+    memory.let_go()
+    return outcome
 
 
 def _no_more_pages(db: sqlite3.Connection) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.intake.collector import Sender
 from outputd.sqlite.connections import reading
 from outputd.sqlite.files import wal_of
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.logs import said
-from tests.kit.makers import a_result, a_trace, body_of, rows_of
+from tests.kit.makers import a_result, a_trace, rows_of
 from tests.kit.pools import MALFORMED, sqlite_error
 
 
@@ -209,8 +208,7 @@ class Pruning(RotationTest):
         self.bench.limits = type(self.bench.limits)(1 << 20, 3600.0, 1)
         self.bench.start()
         for number in range(3):
-            body = body_of(a_trace({"ttl": 1, "ip": f"10.0.0.{number}"}))
-            answered = Deferred.fromCoroutine(self.bench.collector.collect(body, Sender("node")))
+            answered = self.bench.sending(a_trace({"ttl": 1, "ip": f"10.0.0.{number}"}))
             answered.addCallback(lambda _: setattr(self.bench.clock, "rightNow", self.bench.clock.rightNow + 1))
         self.bench.clock.advance(0)
         self.rotate()

@@ -139,7 +139,7 @@ class Bodies(SiteTest):
 
     def test_without_room_it_is_refused(self) -> None:
         """Rule 9."""
-        self.admission.hold(950)
+        self.admission.change(950)
         self.assertEqual(self.reply(POST % 60, b"x" * 60).status, 503)
         self.assertEqual(self.admission.held_bytes, 950)
 
@@ -174,7 +174,7 @@ class AtTheHeaders(SiteTest):
 
     def test_nor_for_one_for_which_there_is_no_room(self) -> None:
         """Rule 9."""
-        self.admission.hold(1000)
+        self.admission.change(1000)
         self.assert_refused(503, POST % 60)
         self.assert_refused(503, b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         self.assertEqual((1000, 2), (self.admission.held_bytes, self.stats.refused_posts))
