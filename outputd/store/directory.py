@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ LEDGER = "hops.sqlite3"
 SUMMARY = "summary.sqlite3"
 _LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
+_RESULT_FILE = re.compile(r"results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db", re.ASCII)
 _DIRECTORY_MODE = 0o750
 
 
@@ -96,8 +98,15 @@ class DataDir:
         """Where the summary of the result files is."""
         return self.path / SUMMARY
 
-    def databases(self) -> list[Path]:
-        """Every file that may be a result file, by name; whether it bears our mark is for its reader to tell."""
+    def result_files(self) -> list[Path]:
+        """The files that have the name of one; whether they bear our mark is for their reader to tell."""
+        return [path for path in self._databases() if _RESULT_FILE.fullmatch(path.name)]
+
+    def other_databases(self) -> list[Path]:
+        """Databases of the operator: copies under other names, say."""
+        return [path for path in self._databases() if not _RESULT_FILE.fullmatch(path.name)]
+
+    def _databases(self) -> list[Path]:
         return sorted(path for path in self.path.glob("*.db") if path.is_file() and not path.is_symlink())
 
     def temporary(self, kind: str) -> Path:
@@ -108,6 +117,8 @@ class DataDir:
         """Give a finished file the name of this second, or the next free one, durably and never over another file."""
         for path in self._names(now_s):
             if wal_of(path).exists() or journal_of(path).exists():  # of a file that was deleted under our feet
+                continue
+            if Path(f"{path}{DAMAGED}").exists():  # it may be repaired and put back
                 continue
             with contextlib.suppress(FileExistsError):
                 self.put_back(made, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from outputd.process.trouble import Kind
 from outputd.sqlite.connections import reading, writing
 from outputd.sqlite.errors import Damaged, kind_of
-from outputd.sqlite.files import journal_of, make_empty
+from outputd.sqlite.files import make_empty
 from outputd.sqlite.schema import Schema
 from outputd.store.directory import DataDir
 from outputd.store.ids import Ids
@@ -26,18 +26,10 @@ class FileInfo:
     path: Path
     sequence: int
     created_at: str
+    first_batch_id: int
+    """The id of its first batch; without any, that which the first will have."""
     next_ids: Ids
     version: int
-
-
-def bears_our_mark(path: Path) -> bool:
-    """Whether the header of a file says that it is ours. Only for files that no connection of this process has open."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(72)
-    except OSError:
-        return False
-    return header[:16] == b"SQLite format 3\0" and header[68:72] == SCHEMA.application_id.to_bytes(4)
 
 
 def describe(path: Path) -> FileInfo:
@@ -52,6 +44,7 @@ def describe(path: Path) -> FileInfo:
                 "SELECT (SELECT max(id) FROM ping_results), (SELECT max(id) FROM batches),"
                 " (SELECT max(id) FROM traceroute_hops)"
             ).fetchone()
+            first_batch_id = db.execute("SELECT min(id) FROM batches").fetchone()[0]
     except TypeError:  # None is no row
         raise Damaged("it does not say what it is") from None
     except sqlite3.DatabaseError as error:
@@ -60,32 +53,7 @@ def describe(path: Path) -> FileInfo:
         # locked, or not to be opened: that says nothing of what it holds
         raise sqlite3.OperationalError(f"{path.name}: {error}") from error
     ids = Ids(*(max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True)))
-    return FileInfo(path, sequence, created_at, ids, version)
-
-
-def ours(directory: DataDir) -> tuple[list[FileInfo], dict[Path, str]]:
-    """The result files of a directory, oldest first by the order kept in them, and the damaged ones with the reason."""
-    found: list[FileInfo] = []
-    damaged: dict[Path, str] = {}
-    for path in filter(bears_our_mark, directory.databases()):
-        try:
-            _roll_back(path)
-            found.append(describe(path))
-        except Damaged as error:
-            damaged[path] = str(error)
-    return sorted(found, key=lambda info: (info.sequence, info.path.name)), damaged
-
-
-def _roll_back(path: Path) -> None:
-    """Take back what a crash interrupted while the file had no WAL: who only reads cannot, and would fail."""
-    if journal_of(path).exists():
-        with writing(path) as db:
-            try:
-                db.execute("SELECT 1 FROM sqlite_schema").fetchone()
-            except sqlite3.DatabaseError as error:
-                if kind_of(error) is Kind.DAMAGED:
-                    raise Damaged(str(error)) from None
-                raise
+    return FileInfo(path, sequence, created_at, first_batch_id or ids.batch, ids, version)
 
 
 def create(directory: DataDir, sequence: int, next_ids: Ids, created_at: str, now_s: float) -> Path:

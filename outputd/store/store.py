@@ -24,6 +24,7 @@ from outputd.store.current import Current
 from outputd.store.directory import DataDir
 from outputd.store.file import FileInfo
 from outputd.store.ids import Ids, furthest
+from outputd.store.inventory import bears_our_mark, take_stock
 from outputd.store.limits import Limits
 from outputd.store.rescue import rescue
 from outputd.store.writer import Written
@@ -75,8 +76,16 @@ class Store:
 
         `heard` is the last batch that others have heard of: when the files end before it, ids go on above it.
         """
-        self._files, damaged = resultfile.ours(self._directory)
-        damaged |= self._bring_newest_up()
+        stock = take_stock(self._directory)
+        for path, other in stock.left_alone.items():
+            _log.warn(
+                "{name} has the place of {other} in the order of files, and is left alone: neither read nor deleted",
+                name=path.name, other=other.name,
+            )  # fmt: skip
+        for path in filter(bears_our_mark, self._directory.other_databases()):
+            _log.info("{name} is a copy under a name of its own, and is left alone", name=path.name)
+        self._files = stock.files
+        damaged = stock.damaged | self._bring_newest_up()
         end = furthest(info.next_ids for info in self._files)
         if end.batch <= heard:
             _log.error(
@@ -88,8 +97,10 @@ class Store:
         for path, reason in damaged.items():
             self._next_ids = self._next_ids.beyond(size_of(path))
             set_aside(path, reason)
-        if not self._files or self._files[-1].version < resultfile.SCHEMA.version:
-            self._files.append(self._create(self._files[-1].sequence + 1 if self._files else 1))
+        newest = self._files[-1] if self._files else None
+        if newest is None or damaged or newest.version < resultfile.SCHEMA.version:
+            # each damaged one keeps a place in the order: it may be repaired and put back
+            self._files.append(self._create(1 + (newest.sequence if newest else 0) + len(damaged)))
         elif self._files[-1].next_ids != self._next_ids:  # a crash came between its making and its use
             resultfile.begin_at(self._files[-1].path, self._next_ids)
             self._files[-1] = replace(self._files[-1], next_ids=self._next_ids)
@@ -322,14 +333,14 @@ class Store:
         created_at = timestamps.at(now)
         self._directory.restore()
         path = resultfile.create(self._directory, sequence, self._next_ids, created_at, now)
-        return FileInfo(path, sequence, created_at, self._next_ids, resultfile.SCHEMA.version)
+        return FileInfo(path, sequence, created_at, self._next_ids.batch, self._next_ids, resultfile.SCHEMA.version)
 
     def make_room(self, kept: int) -> list[str]:
         """Delete the files beyond keep_files that hold no batch above `kept`, before a start that found no room.
 
         Returns their names. Blocking. Raises OSError.
         """
-        files, _ = resultfile.ours(self._directory)
+        files = take_stock(self._directory).files
         removed = [info for info in files[: -self.limits.keep_files] if info.next_ids.batch - 1 <= kept]
         for info in removed:
             self._directory.remove(info.path)

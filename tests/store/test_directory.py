@@ -86,14 +86,23 @@ class NamesOfFiles(DataDirTest):
 
     def test_only_plain_files_can_be_databases(self) -> None:
         """Rule 13."""
-        (self.path / "directory.db").mkdir()
-        (self.path / "nowhere.db").symlink_to("gone")
-        (self.path / "elsewhere.db").symlink_to("b.db")
-        os.mkfifo(self.path / "pipe.db")
-        (self.path / "b.db").touch()
-        (self.path / "a.db").touch()
-        (self.path / "a.db-wal").touch()
-        self.assertEqual([path.name for path in self.directory.databases()], ["a.db", "b.db"])
+        names = [f"results_2026-01-01_00-00-0{second}.db" for second in range(6)]
+        (self.path / names[0]).mkdir()
+        (self.path / names[1]).symlink_to("gone")
+        (self.path / names[2]).symlink_to(names[5])
+        os.mkfifo(self.path / names[3])
+        (self.path / names[5]).touch()
+        (self.path / names[4]).touch()
+        (self.path / f"{names[4]}-wal").touch()
+        self.assertEqual([path.name for path in self.directory.result_files()], names[4:])
+
+    def test_a_copy_under_another_name_is_the_operator_s(self) -> None:
+        """Rules 11 and 13."""
+        others = ["backup.db", "results_2026-01-01.db", "results_2026-01-01_00-00-00 (1).db", "zz-backup.db"]
+        for name in (*others, "results_2026-01-01_00-00-00.db.bak", "results_2026-01-01_00-00-00.db"):
+            (self.path / name).touch()
+        self.assertEqual([path.name for path in self.directory.result_files()], ["results_2026-01-01_00-00-00.db"])
+        self.assertEqual([path.name for path in self.directory.other_databases()], others)
 
     def test_removing_takes_the_companions_too_and_nothing_else(self) -> None:
         """Rule 13."""

@@ -17,8 +17,9 @@ from outputd.sqlite.errors import NewerFile
 from outputd.sqlite.files import wal_of
 from outputd.store import file as resultfile
 from outputd.store.directory import DataDir
-from outputd.store.file import create, describe, finish, ours
+from outputd.store.file import create, describe, finish
 from outputd.store.ids import Ids
+from outputd.store.inventory import Inventory, take_stock
 from outputd.store.writer import Writer, prepare
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.makers import a_result, a_trace
@@ -185,7 +186,7 @@ class Making(FileTest):
         """Rules 11 and 12: what the name says is not asked."""
         path = self.create(7, Ids(100, 20, 300))
         moved = path.rename(self.path / "results_2099-01-01_00-00-00-copy.db")
-        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, Ids(100, 20, 300), 1))
+        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, 20, Ids(100, 20, 300), 1))
 
     def test_files_are_ordered_by_what_they_say_and_never_by_name_or_time(self) -> None:
         """Rule 11."""
@@ -193,7 +194,7 @@ class Making(FileTest):
         first = first.rename(self.path / "results_2099-01-01_00-00-00.db")
         os.utime(first)
         third = third.rename(self.path / "results_1970-01-01_00-00-00.db")
-        self.assertEqual([info.path for info in ours(self.directory)[0]], [first, second, third])
+        self.assertEqual([info.path for info in take_stock(self.directory).files], [first, second, third])
 
     def test_results_still_in_the_wal_count_for_the_next_ids(self) -> None:
         """Rules 1 and 12: as a kill -9 leaves a file."""
@@ -216,35 +217,35 @@ class OtherPeoplesFiles(FileTest):
 
     def test_what_is_no_sqlite_file_is_not_ours(self) -> None:
         """Rule 13."""
-        (self.path / "text.db").write_text("no database at all, but long enough to be looked at " * 100)
-        (self.path / "empty.db").touch()
-        (self.path / "short.db").write_bytes(b"SQLite format 3\0")
-        self.assertEqual(ours(self.directory), ([], {}))
+        (self.path / "results_2026-01-01_00-00-00.db").write_text("no database, but long enough " * 200)
+        (self.path / "results_2026-01-01_00-00-01.db").touch()
+        (self.path / "results_2026-01-01_00-00-02.db").write_bytes(b"SQLite format 3\0")
+        self.assertEqual(take_stock(self.directory), Inventory([], {}, {}))
 
     def test_a_database_of_another_program_is_not_ours_whatever_its_version_and_name(self) -> None:
         """Rule 13."""
         self.foreign("results_2026-01-01_00-00-00.db", "PRAGMA user_version=99; PRAGMA application_id=4711;")
-        self.assertEqual(ours(self.directory), ([], {}))
+        self.assertEqual(take_stock(self.directory), Inventory([], {}, {}))
 
     def test_looking_at_a_foreign_database_in_wal_mode_leaves_it_and_its_neighbourhood_as_they_were(self) -> None:
         """Rule 13: left alone."""
-        path = self.foreign("theirs.db", "PRAGMA journal_mode=WAL;")
+        path = self.foreign("results_2026-01-01_00-00-00.db", "PRAGMA journal_mode=WAL;")
         before = (sorted(os.listdir(self.path)), path.read_bytes())
-        self.assertEqual(ours(self.directory), ([], {}))
+        self.assertEqual(take_stock(self.directory), Inventory([], {}, {}))
         self.assertEqual((sorted(os.listdir(self.path)), path.read_bytes()), before)
 
     def test_a_foreign_database_that_its_owner_has_locked_stops_nothing(self) -> None:
         """Rule 13: left alone, and so not waited for."""
-        path = self.foreign("theirs.db")
+        path = self.foreign("results_2026-01-01_00-00-00.db")
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as owner:
             owner.execute("BEGIN EXCLUSIVE")
-            self.assertEqual(ours(self.directory), ([], {}))
+            self.assertEqual(take_stock(self.directory), Inventory([], {}, {}))
 
     def test_a_newer_version_under_our_mark_is_one_clear_line(self) -> None:
         """Rules 13 and 23."""
         path = self.create()
         self.change(path, f"PRAGMA user_version={resultfile.SCHEMA.version + 1}")
-        error = str(self.assertRaises(NewerFile, ours, self.directory))
+        error = str(self.assertRaises(NewerFile, take_stock, self.directory))
         self.assertIn(path.name, error)
         self.assertIn(str(resultfile.SCHEMA.version + 1), error)
         self.assertNotIn("\n", error)
@@ -253,7 +254,7 @@ class OtherPeoplesFiles(FileTest):
         """Rule 13."""
         self.change(self.create(1), f"PRAGMA user_version={resultfile.SCHEMA.version + 1}")
         self.create(2)
-        self.assertRaises(NewerFile, ours, self.directory)
+        self.assertRaises(NewerFile, take_stock, self.directory)
 
 
 class Finishing(FileTest):

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.process.trouble import Failure
+from outputd.process.trouble import Failure, Unusable
 from outputd.sqlite.connections import reading
 from outputd.sqlite.errors import NewerFile
 from outputd.sqlite.files import journal_of, wal_of
 from outputd.store import file as resultfile
 from outputd.store.directory import DataDir
+from outputd.store.ids import Ids
+from outputd.store.inventory import take_stock
 from outputd.store.store import StoreFailed
 from outputd.store.writer import Written
 from tests.kit.bench import EPOCH, Bench
@@ -258,7 +262,7 @@ class GoingOn(StoreTest):
         self.bench.outcome(self.bench.store.finish_closed())
         self.bench.stop()
         old.rename(self.path / "results_2099-01-01_00-00-00.db")
-        newest = new.rename(self.path / "a-copy-of-results (1).db")
+        newest = new.rename(self.path / "results_1970-01-01_00-00-00.db")
         os.utime(self.path / "results_2099-01-01_00-00-00.db")
         self.bench = Bench(self.path)
         self.assertEqual(self.bench.store.current.info.path, newest)
@@ -343,12 +347,12 @@ class GoingOn(StoreTest):
         with tempfile.TemporaryDirectory() as place:
             bench = Bench(Path(place))
             bench.stop()
-            (bench.path / "theirs.db").touch(mode=0o600)
+            (bench.path / "results_2026-01-01_00-00-00.db").touch(mode=0o600)
             for path in (bench.path, bench.store.files[0].path):
                 path.chmod(0o777)
             os.seteuid(65_534)
             try:
-                found = resultfile.ours(bench.directory)[0]
+                found = take_stock(bench.directory).files
             finally:
                 os.seteuid(0)
         self.assertEqual([info.path for info in found], [bench.store.files[0].path])
@@ -382,7 +386,98 @@ class GoingOn(StoreTest):
         self.assertEqual(self.ids(), [1, 2])
 
 
-class Ids(StoreTest):
+class Names(StoreTest):
+    """Rules 11 and 13: ours is what has our name and our mark."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bench.post(a_result())
+        self.bench.outcome(self.bench.store.rotate())
+        self.bench.outcome(self.bench.store.finish_closed())
+        self.bench.post(a_result())
+        self.bench.stop()
+        self.first, self.second = (info.path for info in self.bench.store.files)
+
+    def again(self) -> list[str]:
+        """What a start logs."""
+        with said() as log:
+            self.bench.start()
+        return log
+
+    def files(self) -> list[Path]:
+        return [info.path for info in self.bench.store.files]
+
+    def test_a_copy_in_the_directory_is_neither_read_nor_written_nor_deleted(self) -> None:
+        """As `curl .../dump -o DB_DIR/backup.db` makes it, whatever its place among the names is."""
+        for name in ("backup.db", "zz-backup.db"):
+            shutil.copy(self.second, self.path / name)
+        before = (self.path / "backup.db").read_bytes()
+        log = self.again()
+        self.assertEqual(sum("backup.db" in line and "left alone" in line for line in log), 2, log)
+        self.assertEqual(self.files(), [self.first, self.second])
+        self.bench.post(a_result())
+        self.bench.store.limits = replace(self.bench.limits, keep_files=1)
+        self.assertEqual(self.bench.outcome(self.bench.store.prune(_ALL)), [self.first.name])
+        for name in ("backup.db", "zz-backup.db"):
+            self.assertEqual((self.path / name).read_bytes(), before)
+
+    def test_of_two_copies_of_a_file_the_one_that_has_most_goes_on(self) -> None:
+        """Both are kept; as after a backup of the current file was put beside it under a name of ours."""
+        backup = self.path / "results_2099-01-01_00-00-00.db"
+        shutil.copy(self.second, backup)
+        self.bench.start()
+        self.bench.post(a_result())
+        self.bench.stop()
+        before = backup.read_bytes()
+        log = self.again()
+        self.assertEqual(self.files(), [self.first, self.second])
+        told = [line for line in log if "left alone" in line]
+        self.assertEqual(len(told), 1, log)
+        self.assertIn(backup.name, told[0])
+        self.assertIn(self.second.name, told[0])
+        self.bench.post(a_result())
+        self.assertEqual(backup.read_bytes(), before)
+
+    def test_of_two_files_of_one_place_the_one_made_last_goes_on(self) -> None:
+        """Rule 11: none has results of the other's ids."""
+        made = resultfile.create(self.bench.directory, 2, Ids(50, 50, 50), "2099-01-01 00:00:00", EPOCH)
+        log = self.again()
+        self.assertEqual(self.files(), [self.first, made])
+        self.assertTrue(self.second.exists())
+        self.assertEqual(sum("left alone" in line for line in log), 1, log)
+
+    def test_files_of_two_instances_are_refused_with_both_names(self) -> None:
+        """Rule 12: an id names one result."""
+        for sequence in (2, 3):
+            with self.subTest(sequence=sequence):
+                other = Bench(Path(self.mktemp()))
+                other.post(a_result())
+                for _ in range(sequence - 1):
+                    other.clock.advance(3600)
+                    other.outcome(other.store.rotate())
+                other.post(a_result())
+                other.stop()
+                added = Path(shutil.copy(other.store.current.info.path, self.path))
+                error = self.assertRaises(Unusable, self.bench.start)
+                self.assertIn(f"{self.second.name} and {added.name} are of two instances", str(error))
+                added.unlink()
+        self.bench.start()
+
+    def test_a_damaged_file_that_was_repaired_has_its_place(self) -> None:
+        """Rule 11: a new file is begun after it, so that it comes before that when it is put back."""
+        self.second.rename(self.path / "whole")
+        self.second.write_bytes((self.path / "whole").read_bytes()[:9000] + b"\xa5" * 100_000)
+        self.bench.start()
+        self.bench.post(a_result())
+        self.bench.stop()
+        self.assertEqual(len(self.files()), 2)
+        (self.path / "whole").rename(self.second)
+        self.bench.start()
+        self.assertEqual([path == self.second for path in self.files()], [False, True, False])
+        self.assertEqual(len(set(self.ids())), 3)
+
+
+class Numbers(StoreTest):
     """Rule 12: an id names one result in all files of an instance."""
 
     def test_ids_go_on_over_rotation(self) -> None:

@@ -22,8 +22,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.queries.session import NotReady, Session
 from outputd.results.addresses import canonical
 from outputd.store.directory import DataDir
-from outputd.store.file import ours
 from outputd.store.fragments import SILENCE, is_address
+from outputd.store.inventory import take_stock
 from outputd.summary.summary import SCHEMA, Summary
 from tests.kit.bench import Bench
 from tests.kit.logs import said
@@ -324,7 +324,7 @@ class Enduring(SummaryTest):
     def test_it_is_not_taken_for_a_result_file_and_bears_a_mark_of_its_own(self) -> None:
         self.fill()
         self.catch_up()
-        self.assertEqual(len(ours(DataDir(self.bench.path))[0]), 3)
+        self.assertEqual(len(take_stock(DataDir(self.bench.path)).files), 3)
         with contextlib.closing(sqlite3.connect(self.bench.directory.summary)) as db:
             self.assertEqual(db.execute("PRAGMA application_id").fetchone(), (SCHEMA.application_id,))
 
@@ -347,9 +347,9 @@ _VICTIM = """
 import sys
 from pathlib import Path
 from outputd.store.directory import DataDir
-from outputd.store.file import ours
+from outputd.store.inventory import take_stock
 from outputd.summary.summary import Summary
-files, _ = ours(DataDir(Path(sys.argv[1])))
+files = take_stock(DataDir(Path(sys.argv[1]))).files
 summary = Summary(Path(sys.argv[2]), lambda: files)
 print("begun", flush=True)
 while summary.step():

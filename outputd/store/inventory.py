@@ -1,0 +1,91 @@
+"""Which files of a directory are the result files of its instance, and in which order."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from operator import attrgetter
+from pathlib import Path
+
+from outputd.process.trouble import Kind, Unusable
+from outputd.sqlite.connections import writing
+from outputd.sqlite.errors import Damaged, kind_of
+from outputd.sqlite.files import journal_of
+from outputd.store.directory import DataDir
+from outputd.store.file import SCHEMA, FileInfo, describe
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The result files of a directory."""
+
+    files: list[FileInfo]
+    """Oldest first, by the order kept in them."""
+    damaged: dict[Path, str]
+    """Those that cannot be read, with the reason."""
+    left_alone: dict[Path, Path]
+    """Those whose place in the order another one has, with that one."""
+
+
+def take_stock(directory: DataDir) -> Inventory:
+    """Find them by name and mark: a copy of another name is the operator's. Raises NewerFile, Unusable.
+
+    Two files of one place are copies of one another, or the order was begun anew before its end: the one that was made
+    last goes on, of copies the one that has most.
+    """
+    found: list[FileInfo] = []
+    damaged: dict[Path, str] = {}
+    for path in filter(bears_our_mark, directory.result_files()):
+        try:
+            _roll_back(path)
+            found.append(describe(path))
+        except Damaged as error:
+            damaged[path] = str(error)
+    found.reverse()  # of copies that are alike the first name is that which it was made with
+    found.sort(key=lambda info: (info.sequence, info.created_at, info.next_ids))
+    files: list[FileInfo] = []
+    left_alone: dict[Path, Path] = {}
+    for _, of_one_place in groupby(found, attrgetter("sequence")):
+        *others, chosen = of_one_place
+        _refuse_others(others, chosen)
+        files.append(chosen)
+        left_alone |= {other.path: chosen.path for other in others}
+    for older, newer in pairwise(info for info in files if info.first_batch_id < info.next_ids.batch):
+        _refuse_others([older], newer)
+    return Inventory(files, damaged, left_alone)
+
+
+def bears_our_mark(path: Path) -> bool:
+    """Whether the header of a file says that it is ours. Only for files that no connection of this process has open."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(72)
+    except OSError:
+        return False
+    return header[:16] == b"SQLite format 3\0" and header[68:72] == SCHEMA.application_id.to_bytes(4)
+
+
+def _refuse_others(others: list[FileInfo], chosen: FileInfo) -> None:
+    """Raise Unusable when batches of two files that are no copies of each other have the same ids."""
+    for other in others:
+        if other.created_at != chosen.created_at and (
+            max(other.first_batch_id, chosen.first_batch_id) < min(other.next_ids.batch, chosen.next_ids.batch)
+        ):
+            raise Unusable(
+                f"{other.path.name} and {chosen.path.name} are of two instances, or of two histories of one: both have"
+                f" a batch {max(other.first_batch_id, chosen.first_batch_id)}. Move the files of one of them to another"
+                " directory"
+            )
+
+
+def _roll_back(path: Path) -> None:
+    """Take back what a crash interrupted while the file had no WAL: who only reads cannot, and would fail."""
+    if journal_of(path).exists():
+        with writing(path) as db:
+            try:
+                db.execute("SELECT 1 FROM sqlite_schema").fetchone()
+            except sqlite3.DatabaseError as error:
+                if kind_of(error) is Kind.DAMAGED:
+                    raise Damaged(str(error)) from None
+                raise
