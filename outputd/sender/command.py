@@ -27,11 +27,11 @@ from outputd.process.time import by_monotonic_time
 from outputd.process.trouble import Unusable
 from outputd.security.pem import token_of
 from outputd.security.trust import Policy
-from outputd.sender.cut import Broken, examine
 from outputd.sender.journal import CannotResume, Journal, Refused, Totals
 from outputd.sender.outbox import Delivery, head_of
 from outputd.sender.progress import Screen, plain
 from outputd.sender.sender import Sender, Stopped, Target, duration
+from outputd.sender.source import Broken, Source, examine, is_of_the_system
 
 ALL_STORED, NOT_ALL_STORED, CANNOT_START, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 128
 """Exit codes; to INTERRUPTED the number of the signal is added."""
@@ -40,9 +40,11 @@ _CONNECT_S = 30.0  # its packets wait behind the bodies on a slow line
 _MOST_CONNECTIONS = 100
 _PLAIN_EVERY_S = 10.0
 _BAR_EVERY_S = 0.2
+_STDIN = Path("/dev/stdin")
 _DESCRIPTION = """\
 Posts files of results to outputd: a JSON array, or one body of POST /results a line, with or without gzip.
-Cut off, the same command goes on where it was: FILE.sent beside each file says how far it has come."""
+Cut off, the same command goes on where it was: FILE.sent beside each file says how far it has come. Lines that were
+added to a file meanwhile are sent, and only they. A pipe (or -) is read to its end first and kept meanwhile."""
 _EXIT_CODES = """\
 exit codes: 0 all was stored; 1 all was sent, and something was refused (see FILE.refused.jsonl) or could not be read;
 2 a flag or a file is wrong; 3 not all was sent; 130, 143 stopped by Ctrl-C or SIGTERM"""
@@ -65,16 +67,16 @@ class Options(argparse.Namespace):
     gzip: bool
     again: bool
 
-    def state_of(self, file: Path) -> Path:
-        """Where the journal of a file is."""
-        return self._beside(file, ".sent")
+    def state_of(self, file: Path, source: Source | None = None) -> Path:
+        """Where the journal of a file is; that of a pipe is known by what came through it."""
+        return self._beside(file, f"-{source.digest[:16]}.sent" if source and source.is_nameless else ".sent")
 
     def refused_of(self, file: Path) -> Path:
         """Where what is refused of a file goes."""
         return self.refused or self._beside(file, ".refused.jsonl")
 
     def _beside(self, file: Path, ending: str) -> Path:
-        return (self.state or file.parent) / f"{file.name}{ending}"
+        return (self.state or (Path() if is_of_the_system(file) else file.parent)) / f"{file.name}{ending}"
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -98,6 +100,7 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--give-up-after", type=float, default=21600, metavar="SECONDS", help="how long to try a POST (%(default)s)")
     add("--version", action="version", version=f"outputd-send {__version__}")
     options = parser.parse_intermixed_args(arguments, Options())
+    options.files = [_STDIN if str(file) == "-" else file for file in options.files]
     if fault := _fault(options):
         parser.exit(CANNOT_START, plain(f"outputd-send: {fault} (outputd-send --help lists the flags)") + "\n")
     return options
@@ -147,9 +150,12 @@ class Command:
             http, self._target, reactor, in_thread, options.connections, options.give_up_after, screen.say
         )
         self._signal = 0
+        self._is_reading = False
 
     def interrupt(self, number: int) -> None:
         """A signal has come: the first stops the sending, the second cuts it off."""
+        if self._is_reading:  # nothing is sent yet, and a pipe may never end
+            os._exit(INTERRUPTED + number)
         if self._signal:
             self._sender.abort()
         else:
@@ -180,16 +186,27 @@ class Command:
         return code
 
     async def _send(self, file: Path) -> int:
+        self._is_reading = True
+        try:
+            source = await self._in_thread(examine, file)
+        finally:
+            self._is_reading = False
+        try:
+            return await self._send_source(file, source)
+        finally:
+            source.close()
+
+    async def _send_source(self, file: Path, source: Source) -> int:
         began = time.monotonic()
-        source = await self._in_thread(examine, file)
+        state = self._options.state_of(file, source)
         head, again = head_of(source, self._target.url, self._target.node), self._options.again
         head.salt = os.urandom(8).hex() if again else ""
-        journal = await self._in_thread(Journal, self._options.state_of(file), head, again)
+        journal = await self._in_thread(Journal, state, head, again, source.beginning)
         stored_before = journal.totals.stored
         refused = Refused(self._options.refused_of(file))
         if journal.head.whole:
             await self._in_thread(journal.close, False, True)
-            self._screen.say(f"{file}: was sent before, as {self._options.state_of(file)} says; --again sends it anew")
+            self._screen.say(f"{file}: was sent before, as {state} says; --again sends it anew")
             return self._summary(file, journal.totals, refused, 0.0, 0, "")
         self._say_how_it_begins(file, journal)
         await self._in_thread(refused.open)
@@ -209,6 +226,8 @@ class Command:
             bar.stop()
             self._screen.end()
             await self._in_thread(delivery.close, self._sender.in_doubt, whole)
+            if source.is_nameless and whole:
+                state.unlink(missing_ok=True)  # its name would never be met again
             code = self._summary(
                 file, journal.totals, refused, time.monotonic() - began, journal.totals.stored - stored_before,
                 delivery.broken,
@@ -218,7 +237,8 @@ class Command:
     def _say_how_it_begins(self, file: Path, journal: Journal) -> None:
         if not journal.totals.bodies:
             return self._screen.say(f"{file}: to {self._target.url}")
-        self._screen.say(f"{file}: to {self._target.url}, going on after {journal.totals.bodies:,} bodies")
+        added = f", with {journal.added_bytes:,} bytes that were added" if journal.added_bytes else ""
+        self._screen.say(f"{file}: to {self._target.url}, going on after {journal.totals.bodies:,} bodies{added}")
         since = journal.was_in_doubt_since
         if since is not None and time.time() - since > _KEYS_S:
             self._screen.say(

@@ -7,45 +7,22 @@ they are. Either may be compressed with gzip.
 from __future__ import annotations
 
 import codecs
-import gzip
-import hashlib
-import io
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Final, Literal, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
 import msgspec
 
-MOST_BODY_BYTES: Final = 8 << 20
-"""A longer line, or an array's item that is as long, is not sent: the service would not take it."""
+from outputd.sender.source import CHUNK_BYTES, MOST_BODY_BYTES, Broken, Source
+
 CUT_RESULTS: Final = 1000
 CUT_BYTES: Final = 4 << 20
 """An array is cut into bodies of at most so many results and bytes; one result may be longer. Part of the keys."""
-_CHUNK_BYTES = 256 * 1024
-_BOM = b"\xef\xbb\xbf"
 _SPACE = " \t\r\n"
 _CUT = re.compile(r"[ \t\r\n]*[-+.0-9eE]*\Z")  # no comma yet, and the item may be a number that goes on
 _SPACES = frozenset(_SPACE)
-Layout = Literal["lines", "array"]
-
-
-class Broken(Exception):
-    """The file cannot be read on from here; the text says where and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file to be sent: what it is, and the SHA-256 of its bytes as they lie on the disk."""
-
-    path: Path
-    size_bytes: int
-    digest: str
-    layout: Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,55 +42,11 @@ class Body:
     """Why it cannot be sent at all; `data` is empty then."""
 
 
-def examine(path: Path) -> Source:
-    """Read a whole file for its digest, and its beginning for its layout. Raises OSError and Broken."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = file.tell()
-    with _opened(path) as (stream, _):
-        return Source(path, size, digest, _layout(path.name, stream))
-
-
 def bodies(source: Source) -> Iterator[Body]:
     """The bodies of a file. Raises OSError, and Broken after the last body that can be read."""
-    with _opened(source.path) as (stream, position):
+    with source.opened() as (stream, position):
         cut = _lines if source.layout == "lines" else _array
         yield from cut(stream, position)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
-    """The decompressed file without a byte order mark, and how far it was read as it lies on the disk."""
-    with path.open("rb") as raw:
-        zipped = raw.peek(2).startswith(b"\x1f\x8b")
-        stream = io.BufferedReader(gzip.GzipFile(fileobj=raw), _CHUNK_BYTES) if zipped else raw
-        try:
-            if stream.peek(3).startswith(_BOM):
-                stream.read(3)
-            yield stream, raw.tell
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise Broken(f"the gzip data is damaged: {error}") from None
-
-
-def _layout(name: str, stream: BinaryIO) -> Layout:
-    """By its name, else by its beginning: a JSON text on the first line and something after it are lines."""
-    if name.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
-        return "lines"
-    first = stream.readline(MOST_BODY_BYTES + 1)
-    while first and not first.strip():
-        first = stream.readline(MOST_BODY_BYTES + 1)
-    if not first.strip():
-        return "lines"
-    if not first.lstrip().startswith(b"["):
-        raise Broken("it begins with no JSON array")
-    try:
-        msgspec.json.decode(first, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
-        return "array"
-    while following := stream.read(_CHUNK_BYTES):
-        if following.strip():
-            return "lines"
-    return "array"
 
 
 def items_of(data: bytes) -> list[msgspec.Raw] | None:
@@ -143,7 +76,7 @@ def _bounded_lines(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
     while line := stream.readline(MOST_BODY_BYTES + 2):
         stripped = line.strip()
         is_whole = len(stripped) <= MOST_BODY_BYTES and (line.endswith(b"\n") or len(line) < MOST_BODY_BYTES + 2)
-        while not line.endswith(b"\n") and (line := stream.readline(_CHUNK_BYTES)):
+        while not line.endswith(b"\n") and (line := stream.readline(CHUNK_BYTES)):
             pass
         yield stripped if is_whole else b"", is_whole
 
@@ -247,7 +180,7 @@ class Items:
         held = self._text[self._at :]
         if len(held) > MOST_BODY_BYTES:
             raise self._broken(f"no JSON, or longer than {MOST_BODY_BYTES >> 20} MiB: {fault}")
-        chunk = self._stream.read(max(_CHUNK_BYTES, len(held)))
+        chunk = self._stream.read(max(CHUNK_BYTES, len(held)))
         if not chunk:
             raise self._broken(fault)
         self._text, self._at = held + self._utf8.decode(chunk), 0
@@ -259,7 +192,7 @@ class Items:
         self._over = True
         self._at += 1
         rest = self._text[self._at :].strip(_SPACE)
-        while not rest and (chunk := self._stream.read(_CHUNK_BYTES)):
+        while not rest and (chunk := self._stream.read(CHUNK_BYTES)):
             rest = self._utf8.decode(chunk).strip(_SPACE)
         if rest:
             raise Broken("something follows the end of the array")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -57,7 +58,11 @@ class Head(msgspec.Struct, kw_only=True):
     outputd_send: int = VERSION
     file: str
     digest: str
-    """Of the file, and of the way in which it is cut into bodies."""
+    """Of the file as it was when it was first sent, and of the way in which it is cut into bodies; part of the keys."""
+    size: int = 0
+    content: str = ""
+    """Size and SHA-256 of the file as it is now."""
+    layout: str = ""
     url: str
     node: str
     salt: str = ""
@@ -75,9 +80,16 @@ class Head(msgspec.Struct, kw_only=True):
 class Journal:
     """The journal of one file, locked against a second process."""
 
-    def __init__(self, path: Path, head: Head, again: bool = False) -> None:
-        """Go on with what is at `path`, or begin. Raises CannotResume and OSError."""
+    def __init__(
+        self, path: Path, head: Head, again: bool = False, beginning: Callable[[int], str] = lambda size: ""
+    ) -> None:
+        """Go on with what is at `path`, or begin. Raises CannotResume and OSError.
+
+        `beginning` gives the SHA-256 of the file's first bytes: a file to which lines were added is still the same.
+        """
         self._path = path
+        self._beginning = beginning
+        self.added_bytes = 0
         self._done: set[int] = set()
         self.head = head
         held = self._taken(path)
@@ -126,14 +138,21 @@ class Journal:
             settled = [msgspec.json.decode(line, type=Settled) for line in lines[1:]]
         except msgspec.DecodeError:
             raise CannotResume(f"{self._path} is no journal of outputd-send, or damaged") from None
-        name, anew = self._path, "--again sends the whole file as a new one, --state=DIR keeps another journal"
+        name, anew = self._path, "--again sends the whole file as a new one, and so does --state=DIR"
         if head.outputd_send != VERSION:
             raise CannotResume(f"{name} is of another version of outputd-send; {anew}")
         if (head.url, head.node) != (wanted.url, wanted.node):
             node = f" as node {head.node}" if head.node else ""
             raise CannotResume(f"{name} tells of sending to {head.url}{node}; {anew}")
-        if head.digest != wanted.digest:
-            raise CannotResume(f"{wanted.file} is not the file that {name} tells of; {anew}")
+        if not _is_as_it_was(head, wanted):
+            if head.layout != wanted.layout or self._beginning(head.size) != head.content:
+                raise CannotResume(
+                    f"{wanted.file} is not the file that {name} tells of, nor that one with lines added. Send what is"
+                    " new as a file of its own: --again and --state=DIR would store once more what was stored"
+                )
+            self.added_bytes = wanted.size - head.size
+            head.whole = False
+        head.size, head.content, head.layout = wanted.size, wanted.content, wanted.layout
         self.head = head
         self._done = set(head.done)
         for one in settled:
@@ -194,6 +213,11 @@ class Journal:
 
     def _is_taken(self) -> CannotResume:
         return CannotResume(f"another outputd-send is at work with {self._path}")
+
+
+def _is_as_it_was(head: Head, wanted: Head) -> bool:
+    """Whether a file is the one that a journal tells of; an older journal knows its first content alone."""
+    return head.content == wanted.content if head.layout == wanted.layout == "lines" else head.digest == wanted.digest
 
 
 def sync_directory(path: Path) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from outputd.client.reply import Reply
 from outputd.process.log import in_one_line
-from outputd.sender.cut import CUT_BYTES, CUT_RESULTS, Body, Broken, Source, bodies, items_of
+from outputd.sender.cut import CUT_BYTES, CUT_RESULTS, Body, bodies, items_of
 from outputd.sender.journal import Head, Journal, Refused, Settled
+from outputd.sender.source import Broken, Source
 
 _SYNC_EVERY_S = 1.0
 _ZIP_LEVEL = 6
@@ -39,7 +40,10 @@ def head_of(source: Source, url: str, node: str) -> Head:
     """The head of a journal that begins with this file."""
     way = f"{source.digest} {source.layout} {CUT_RESULTS} {CUT_BYTES}"
     digest = hashlib.sha256(way.encode()).hexdigest()
-    return Head(file=in_one_line(source.path.name), digest=digest, url=url, node=node)
+    return Head(
+        file=in_one_line(source.path.name), digest=digest, url=url, node=node, size=source.size_bytes,
+        content=source.digest, layout=source.layout,
+    )  # fmt: skip
 
 
 class Delivery:

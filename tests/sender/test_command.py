@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.client.reply import Reply
 from outputd.sender.command import ALL_STORED, CANNOT_START, parse
-from outputd.sender.cut import Body, bodies, examine
+from outputd.sender.cut import Body, bodies
 from outputd.sender.journal import Journal, Refused
 from outputd.sender.outbox import Delivery, Outcome, head_of
+from outputd.sender.source import examine
 
 URL_TEXT = "http://localhost:8081/results"
 OK = b'{"status":"ok","received":1}'

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outputd.sender import cut as bodies_module
-from outputd.sender.cut import CUT_RESULTS, MOST_BODY_BYTES, Broken, Source, bodies
+from outputd.sender.cut import CUT_RESULTS, bodies
+from outputd.sender.source import MOST_BODY_BYTES, Broken, Source
 from tests.sender.test_command import FileTests
 
 

@@ -15,11 +15,11 @@ from twisted.trial.unittest import TestCase
 
 from outputd.client.agent import http_client
 from outputd.client.bounds import Bounds
-from outputd.sender.cut import examine
 from outputd.sender.journal import Journal, Refused
 from outputd.sender.outbox import Delivery, head_of
 from outputd.sender.progress import Screen
 from outputd.sender.sender import Sender, Stopped, Target
+from outputd.sender.source import examine
 from tests.kit.peer import Conversation, Peer, listen
 from tests.kit.pools import inline
 

@@ -4,11 +4,12 @@ import json
 import os
 from pathlib import Path
 
+from outputd.client.reply import Reply
 from outputd.process.files import open_ours
 from outputd.sender import journal as journal_module
-from outputd.sender.cut import examine
 from outputd.sender.journal import CannotResume, Journal, Refused, Settled, Totals
-from outputd.sender.outbox import head_of
+from outputd.sender.outbox import Delivery, Outcome, head_of
+from outputd.sender.source import examine
 from tests.sender.test_command import URL_TEXT, FileTests
 
 
@@ -125,6 +126,66 @@ class JournalTests(FileTests):
             self.path.write_bytes(content)
             self.assertRaises(CannotResume, self.journal)
             self.assertEqual(content, self.path.read_bytes())
+
+
+class GrownTests(FileTests):
+    """Issue 15.16: of a file to which lines were added only those are sent, with the keys that they would have had."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.keys: dict[str, bytes] = {}
+
+    def send(self, content: bytes, name: str = "x.jsonl") -> list[bytes]:
+        """What of a file is sent now; its keys are those of no other body."""
+        path = self.written(content, name)
+        source = examine(path)
+        journal = Journal(self.directory / "x.sent", head_of(source, URL_TEXT, ""), beginning=source.beginning)
+        delivery = Delivery(source, journal, Refused(self.directory / "x.refused.jsonl"))
+        sent: list[bytes] = []
+        outcome = None
+        while (parcel := delivery.turn(outcome)) is not None:
+            self.assertEqual(parcel.content, self.keys.setdefault(parcel.key, parcel.content))
+            sent.append(parcel.content)
+            outcome = Outcome(parcel, 200, Reply("ok"))
+        delivery.close(in_doubt=False, whole=True)
+        return sent
+
+    def test_only_what_was_added_is_sent(self) -> None:
+        for added in (b"[1]\n[2]\n", b"[3]", b"\n\n[4]\n", b""):
+            before = b"".join(self.keys.values())
+            content = getattr(self, "content", b"") + added
+            self.content = content
+            self.assertEqual(added.split(), self.send(content), before)
+        self.assertEqual(4, len(self.keys))
+
+    def test_an_empty_file_too(self) -> None:
+        self.assertEqual([], self.send(b""))
+        self.assertEqual([b"[1]"], self.send(b"[1]\n"))
+
+    def test_a_run_that_was_cut_off_goes_on_with_all_that_it_lacks(self) -> None:
+        source = examine(self.written(b"[1]\n[2]\n", "x.jsonl"))
+        journal = Journal(self.directory / "x.sent", head_of(source, URL_TEXT, ""))
+        journal.settle(Settled(0, 1))
+        journal.close(in_doubt=False, whole=False)
+        self.assertEqual([b"[2]", b"[3]"], self.send(b"[1]\n[2]\n[3]\n"))
+
+    def test_what_was_changed_is_not_gone_on_with(self) -> None:
+        """And the advice is not to store all of it twice."""
+        self.send(b"[1]\n[2]\n[3]\n")
+        self.send(b"[1]\n[2]\n[3]\n[4]\n")
+        for content in (b"[1]\n[9]\n[3]\n[4]\n[5]\n", b"[1]\n[2]\n[3]\n[9]\n[5]\n", b"[1]\n[2]\n[3]\n", b"[1]\n"):
+            said = str(self.assertRaises(CannotResume, self.send, content))
+            self.assertIn("as a file of its own", said)
+            self.assertIn("store once more", said)
+
+    def test_a_line_that_went_on_is_a_change(self) -> None:
+        self.send(b"[1]\n[2]")
+        self.assertRaises(CannotResume, self.send, b"[1]\n[2] \n[3]\n")
+
+    def test_an_array_that_goes_on_is_a_change(self) -> None:
+        self.send(b"[1]", "x.json")
+        self.assertRaises(CannotResume, self.send, b"[1]\n[2]\n", "x.json")
+        self.assertEqual([], self.send(b"[1]", "x.json"))
 
 
 class RefusedTests(FileTests):

@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 
-from outputd.sender.cut import MOST_BODY_BYTES, examine
 from outputd.sender.journal import Journal, Refused, Totals
 from outputd.sender.outbox import Delivery, head_of
 from outputd.sender.sender import ANSWER_S, Sender, Stopped, Target
+from outputd.sender.source import MOST_BODY_BYTES, examine
 from tests.kit.pools import inline
 from tests.sender.test_command import OK, URL_TEXT, FileTests
 

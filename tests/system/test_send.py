@@ -46,6 +46,27 @@ class SendTests(SystemTest):
         self.assertEqual(2600, self._stored("SELECT count(*) FROM ping_results"))
         self.assertEqual(1000, self._stored("SELECT max(accepted) FROM batches WHERE node = 'reload'"))
 
+    def test_a_pipe_and_a_file_that_grew(self) -> None:
+        """Read once, a pipe is sent as a file is; of a file to which lines were added only those are sent."""
+        source = Source(17)
+        lines = [source.post(size).body for size in (3, 4)]
+        file = self._written("grows.jsonl", lines[0] + b"\n")
+        outputd = self.outputd().start()
+        for _ in range(2):
+            ended = self._send(outputd, file)
+            self.assertEqual(0, ended.returncode, ended.stderr)
+            file.write_bytes(lines[0] + b"\n" + lines[1])
+        through = source.post(50).body
+        for _ in range(2):  # the second time its key is known
+            piped = subprocess.run(
+                self._command(outputd, Path("-"), ()), cwd=CHECKOUT, input=through, capture_output=True, timeout=END_S,
+                check=False,
+            )  # fmt: skip
+            self.assertEqual(0, piped.returncode, piped.stderr)
+        self.assertStopped(outputd.stop())
+        self.assertEqual(57, self._stored("SELECT count(*) FROM ping_results"))
+        self.assertEqual(["grows.jsonl", "grows.jsonl.sent"], sorted(os.listdir(self.state)))
+
     def test_refused(self) -> None:
         """What is refused is kept with its reason, the rest is stored, and the exit code says so."""
         good = json.loads(Source(14).post(3).body)
