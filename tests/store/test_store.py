@@ -767,6 +767,22 @@ class ClosedFiles(StoreTest):
         with reading(old) as db:
             self.assertTrue(db.execute("SELECT count(*) FROM sqlite_stat1").fetchone()[0])
 
+    def test_none_is_written_again_when_the_newest_is_damaged_at_a_start(self) -> None:
+        """Rule 11: a new file follows instead."""
+        closed = self.bench.store.current.info.path
+        self.bench.keep(a_result())
+        self.rotate()
+        self.finish()
+        newest = self.bench.store.current.info.path
+        self.bench.stop()
+        whole, text = closed.read_bytes(), bytearray(newest.read_bytes())
+        text[100:4096] = b"\xff" * 3996
+        newest.write_bytes(text)
+        self.bench.start()
+        self.assertNotEqual(closed, self.bench.store.current.info.path)
+        self.bench.keep(a_result())
+        self.assertEqual(whole, closed.read_bytes())
+
     def test_a_damaged_one_is_set_aside_and_does_not_keep_the_later_ones_from_it(self) -> None:
         """Rule 11."""
         first = self.bench.store.current.info.path

@@ -160,7 +160,7 @@ class AnyStream(SynchronousTestCase):
         """Rule 10: problems are JSON, nothing is a 5xx, and nothing is held once the other side is gone."""
         it = Conversation(*cut(stream, places))
         for each in it.said:
-            self.assertIn(each.status, (100, 200, 400, 403, 404, 405, 413, 501))
+            self.assertIn(each.status, (100, 200, 400, 403, 404, 405, 413, 415, 501))
             if each.status >= 400:
                 self.assertIn(b"Content-Type: application/problem+json", each.headers)
                 self.assertEqual(json.loads(each.body)["status"], each.status)
