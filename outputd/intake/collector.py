@@ -27,7 +27,6 @@ from outputd.web.request import Memory
 _LARGE_BYTES = 256 * 1024
 _MOST_BYTES_DECODED_HERE = 64 * 1024
 _DAY_S = 86_400
-_BYTES_A_CELL = 48  # 33 in mean, and what the allocator loses
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -144,7 +143,7 @@ class Collector:
     async def _record(self, batch: Batch, posted: Posted, key: bytes | None, now: float) -> Answer:
         items = batch.accepted + len(batch.rejected)
         self._stats.offered += items
-        if not posted.memory.grow(batch.cells * _BYTES_A_CELL):
+        if not posted.memory.grow(batch.memory_bytes):
             self._stats.refused += items
             return self._admission.turn_away()
         try:

@@ -575,6 +575,13 @@ class Failures(CollectorTest):
         self.successResultOf(answer)
         self.assertEqual(self.it.admission.held_bytes, 0)
 
+    def test_rejected_items_are_held_too(self) -> None:
+        """Rule 9: 131,000 of them take some 60 MiB, and their text comes on top."""
+        body = b"[%s]" % b",".join([b"1"] * 1000)
+        self.it.pools.gates["store"] = Deferred[None]()
+        self.it.send(body)
+        self.assertGreater(self.it.admission.held_bytes, len(body) + 1000 * 300)
+
     def test_what_is_stored_counts_for_the_drain_rate(self) -> None:
         """Rule 9: Retry-After is measured, in the memory that a body and its rows hold."""
         body, held = body_of(*[a_result()] * 1000), []
