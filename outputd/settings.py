@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from outputd.security.proxies import Network
 from outputd.store.limits import Limits
 
 
@@ -28,5 +29,6 @@ class Settings:
     input_ca: Path | None
     input_token_file: Path | None
     tokens_file: Path | None
+    trusted_proxies: tuple[Network, ...]
     verbose: bool
     refeed: bool

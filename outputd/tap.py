@@ -18,6 +18,7 @@ from outputd.process.time import by_monotonic_time
 from outputd.process.trouble import Unusable
 from outputd.process.tuning import settle
 from outputd.results.hop_policy import FEED_ALL, FEED_PUBLIC
+from outputd.security.proxies import networks_of
 from outputd.settings import Settings
 from outputd.sqlite.pools import AdbapiPool
 from outputd.store.limits import Limits
@@ -54,6 +55,12 @@ class Options(usage.Options):
         ["input-ca", None, "", "CA (PEM) of input_service's certificate, instead of those of the system."],
         ["input-token-file", None, "", "File with the token that input_service asks for."],
         ["tokens-file", None, "", "File of the tokens of nodes and operators; without it all is open to everybody."],
+        [
+            "trusted-proxies",
+            None,
+            "",
+            "Addresses and networks (CIDR,...) of proxies that say where a request comes from.",
+        ],
     ]
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -106,6 +113,10 @@ class Options(usage.Options):
             raise usage.UsageError("--tls-cert and --tls-key are given together or not at all")
         if self.opts["client-ca"] and not self.opts["tls-cert"]:
             raise usage.UsageError("--client-ca needs --tls-cert and --tls-key")
+        try:
+            networks_of(self.opts["trusted-proxies"])
+        except ValueError as error:
+            raise usage.UsageError(f"--trusted-proxies is a list of addresses and networks: {error}") from None
         for name in ("port", "health-port"):
             text = self.opts[name]
             if self.opts["tls-cert"] and text.startswith("ssl:"):
@@ -135,6 +146,7 @@ class Options(usage.Options):
             input_ca=_path(chosen["input-ca"]),
             input_token_file=_path(chosen["input-token-file"]),
             tokens_file=_path(chosen["tokens-file"]),
+            trusted_proxies=networks_of(chosen["trusted-proxies"]),
         )
 
 

@@ -74,7 +74,7 @@ class Flags(SynchronousTestCase):
                 "--port", "--health-port", "--input-url", "--db-dir", "--max-size-mb", "--rotation-days",
                 "--keep-files", "--verbose", "--version", "--help", "--feed", "--max-hops", "--max-pending-mb",
                 "--max-connections", "--refeed", "--tokens-file", "--tls-cert", "--tls-key", "--client-ca",
-                "--input-ca", "--input-token-file",
+                "--input-ca", "--input-token-file", "--trusted-proxies",
             ],
         }.items():  # fmt: skip
             self.patch(sys, "stdout", said := io.StringIO())
@@ -137,6 +137,7 @@ class Environment(SynchronousTestCase):
             OUTPUTD_FEED="public", OUTPUTD_MAX_HOPS="6", OUTPUTD_MAX_PENDING_MB="7", OUTPUTD_MAX_CONNECTIONS="8",
             OUTPUTD_REFEED="1", OUTPUTD_TOKENS_FILE="t", OUTPUTD_TLS_CERT="c", OUTPUTD_TLS_KEY="k",
             OUTPUTD_CLIENT_CA="a", OUTPUTD_INPUT_CA="i", OUTPUTD_INPUT_TOKEN_FILE="f",
+            OUTPUTD_TRUSTED_PROXIES="10.0.0.0/8",
         )  # fmt: skip
         self.assertEqual(
             dict(found),
@@ -145,6 +146,7 @@ class Environment(SynchronousTestCase):
                 "rotation-days": 4.5, "keep-files": 5, "verbose": 1, "feed": "public", "max-hops": 6,
                 "max-pending-mb": 7, "max-connections": 8, "refeed": 1, "tokens-file": "t", "tls-cert": "c",
                 "tls-key": "k", "client-ca": "a", "input-ca": "i", "input-token-file": "f",
+                "trusted-proxies": "10.0.0.0/8",
             },
         )  # fmt: skip
 

@@ -9,9 +9,9 @@ from outputd.queries.question import Question
 from outputd.security.access import NODE, OPERATOR
 from outputd.web.routes import Endpoint
 
-RESULTS = Endpoint("POST", "/results", NODE)
+RESULTS = Endpoint("POST", "/results", NODE, codings=(b"identity", b"gzip", b"x-gzip"))
 ROTATE = Endpoint("POST", "/rotate", OPERATOR)
-DUMP = Endpoint("GET", "/dump", OPERATOR)
+DUMP = Endpoint("GET", "/dump", OPERATOR, is_dear=True)
 HEALTH = Endpoint("GET", "/health", None)
 READY = Endpoint("GET", "/ready", None)
 METRICS = Endpoint("GET", "/metrics", OPERATOR)

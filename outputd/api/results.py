@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from twisted.internet.address import IPv4Address, IPv6Address
-
 from outputd.api.endpoints import DUMP, RESULTS, ROTATE
 from outputd.api.files import send_part
 from outputd.intake.collector import Collector, Posted, Sender
 from outputd.ledger.shares import sender_of
 from outputd.process.threads import InThread
-from outputd.results.addresses import canonical
-from outputd.results.model import NO_ADDRESS
 from outputd.sqlite.errors import DatabaseFailed
 from outputd.store.copies import Copies, Reader
 from outputd.store.copying import NoRoom
@@ -158,7 +154,7 @@ def _sender(request: CappedRequest) -> Sender:
             raise BadHeader(f"Idempotency-Key must have 1 to {_MOST_KEY} characters")
     if request.holder is not None:
         node = request.holder.name
-    peer = _peer(request)
+    peer = request.origin_host
     return Sender(node or peer, node or "", key, sender_of(peer) if request.holder is None else request.holder.name)
 
 
@@ -169,10 +165,3 @@ def _header(request: CappedRequest, name: bytes) -> str | None:
     if len(values) > 1:
         raise BadHeader(f"more than one {name.decode()} header")
     return str(values[0].decode("latin-1"))
-
-
-def _peer(request: CappedRequest) -> str:
-    peer = request.getClientAddress()
-    if isinstance(peer, IPv4Address | IPv6Address):
-        return canonical(peer.host) or peer.host
-    return NO_ADDRESS

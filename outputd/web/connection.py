@@ -21,8 +21,9 @@ from outputd.security.access import Holder
 from outputd.security.certificates import node_of
 from outputd.web import request
 from outputd.web.answers import Answer, problem
+from outputd.web.elsewhere import SAFE_METHODS
 from outputd.web.outlet import Account, Outlet, wire_of
-from outputd.web.request import SAFE_METHODS, BodyRefused, CappedRequest
+from outputd.web.request import BodyRefused, CappedRequest
 
 _HEAD_S = 10
 _SILENT_S = 60

@@ -8,6 +8,7 @@ from functools import lru_cache
 from io import BytesIO
 from typing import Any, Protocol
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
@@ -15,13 +16,14 @@ from twisted.web.http import datetimeToString
 from twisted.web.iweb import IRequest
 
 from outputd.process.log import Logger
+from outputd.results.addresses import canonical
+from outputd.results.model import NO_ADDRESS
 from outputd.security.access import Access, Holder
+from outputd.security.proxies import Proxies
 from outputd.web.answers import Answer, problem
 from outputd.web.routes import Found, Miss, Routes
 
 _log = Logger()
-SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
-_CODINGS = (b"", b"identity", b"gzip", b"x-gzip")
 
 
 class Memory(Protocol):
@@ -80,6 +82,7 @@ class Place(Protocol):
 
     admission: Room
     access: Access
+    proxies: Proxies
     most_body_bytes: int
     resource: Routes
     in_flight: int
@@ -141,11 +144,11 @@ class CappedRequest(server.Request):
         return site.refusal(self)
 
     def _judge_body(self, length: int | None) -> Answer | None:
-        codings = self.requestHeaders.getRawHeaders(b"Content-Encoding")
-        if codings is not None and (length != 0 or self.method == b"POST"):
+        assert isinstance(self.found, Found), "a miss has its answer"
+        if self.found.route.codings and (codings := self.requestHeaders.getRawHeaders(b"Content-Encoding")):
             named = (coding.strip() for coding in b",".join(codings).lower().split(b","))
             self.coding = b",".join(coding for coding in named if coding)  # an empty element says nothing
-            if self.coding not in _CODINGS:
+            if self.coding and self.coding not in self.found.route.codings:
                 return problem(415, "the only content coding is gzip", {b"Accept-Encoding": b"gzip"})
         if length == 0:
             return None
@@ -216,6 +219,17 @@ class CappedRequest(server.Request):
         A byte beyond ASCII is one character: what a client writes there is never an error of ours.
         """
         return b", ".join(self.requestHeaders.getRawHeaders(name) or ()).decode("latin-1")
+
+    @property
+    def origin_host(self) -> str:
+        """The address that it comes from, in canonical text: the peer's, or what trusted proxies say of it."""
+        peer = self.getClientAddress()
+        if not isinstance(peer, IPv4Address | IPv6Address):
+            return NO_ADDRESS
+        host = canonical(peer.host) or peer.host
+        if not self.site.proxies:
+            return host
+        return self.site.proxies.origin(host, self.header_text(b"Forwarded"), self.header_text(b"X-Forwarded-For"))
 
     def first_header(self, name: bytes) -> bytes | None:
         """The first value of a header, or None."""

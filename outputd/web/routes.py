@@ -26,10 +26,12 @@ class Endpoint:
     path: str
     role: str | None
     suffixes: tuple[str, ...] = ()
+    codings: tuple[bytes, ...] = ()
+    is_dear: bool = False
 
     def answered_by(self, handler: Handler) -> Route:
         """The route."""
-        return Route(self.method, self.path, self.role, handler, self.suffixes)
+        return Route(self.method, self.path, self.role, handler, self.suffixes, self.codings, self.is_dear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Route:
     """A method and a path with its `<parts>`, the role that it asks for (None: everybody's), and what answers it.
 
     A path with `suffixes` may end in one of them (`/targets.csv`); its handler gets it as `suffix`, "" for none.
-    GET is HEAD, too.
+    GET is HEAD, too. A route with `codings` takes a body in one of these; others do not look at that. What `is_dear` is
+    not even had by a link on a page of another site.
     """
 
     method: str
@@ -45,6 +48,8 @@ class Route:
     role: str | None
     handler: Handler
     suffixes: tuple[str, ...] = ()
+    codings: tuple[bytes, ...] = ()
+    is_dear: bool = False
 
 
 class Found(NamedTuple):

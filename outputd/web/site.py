@@ -8,25 +8,18 @@ from twisted.web import server
 
 from outputd.process.loops import Every
 from outputd.security.access import Access
+from outputd.security.proxies import Proxies
 from outputd.web.answers import Answer, problem
 from outputd.web.connection import Channel, OneTooMany, has_more
 from outputd.web.doors import LATE, Doors, network_of
-from outputd.web.request import SAFE_METHODS, CappedRequest, Room
+from outputd.web.elsewhere import may_ask
+from outputd.web.request import CappedRequest, Room
 from outputd.web.routes import Miss, Routes
 
 _SWEEP_S = 1.0
 _LOOK_S = 5.0
 _MOST_UNSENT_BYTES = 16 << 20
 _CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
-
-
-def _is_from_another_site(request: CappedRequest) -> bool:
-    """Whether a browser says that a page which is not ours has sent this (Fetch Metadata; RFC 6454)."""
-    site = request.first_header(b"Sec-Fetch-Site")
-    if site is not None:
-        return site not in (b"same-origin", b"none")
-    origin = request.first_header(b"Origin")
-    return origin is not None and origin.partition(b"://")[2] != request.first_header(b"Host")
 
 
 class Site(server.Site):
@@ -40,13 +33,14 @@ class Site(server.Site):
 
     def __init__(
         self, routes: Routes, reactor: IReactorTime, admission: Room, most_body_bytes: int, most_connections: int,
-        access: Access, doors: Doors[Channel] | None = None,
+        access: Access, doors: Doors[Channel] | None = None, proxies: Proxies | None = None,
     ) -> None:  # fmt: skip
         super().__init__(routes, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)  # see is_stuck
         self.admission = admission
         self.most_body_bytes = most_body_bytes
         self.most_connections = most_connections
         self.access = access
+        self.proxies = proxies or Proxies()
         self.doors = doors or Doors("this port", reactor.seconds)
         self.channels: set[Channel] = set()
         self.seconds = reactor.seconds
@@ -81,10 +75,11 @@ class Site(server.Site):
 
     def refusal(self, request: CappedRequest) -> Answer | None:
         """The answer to a request that may not be answered otherwise: from whom it comes, and what for."""
-        if request.method not in SAFE_METHODS and _is_from_another_site(request):
-            return problem(403, "a page of another site may not ask for this")
         found, holder = request.found, request.holder
         assert found is not None, "it is sought before it is judged"
+        is_dear = not isinstance(found, Miss) and found.route.is_dear
+        if not may_ask(request, found.role is None, is_dear):
+            return problem(403, "a page of another site may not ask for this")
         if found.role is not None and self.access.asks_for(found.role):
             if holder is None:
                 return problem(401, f"needed: {self.access.wanted}", _CHALLENGE)

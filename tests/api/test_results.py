@@ -259,6 +259,17 @@ class MappedPeers(ApiTest):
             raise SkipTest("no dual stack here") from error
         super().setUp()
 
+    async def test_behind_a_trusted_proxy_it_is_who_the_proxy_says(self) -> None:
+        """Rule 7: its own word alone, and never a client's."""
+        for flag, node in (
+            ("--trusted-proxies=127.0.0.0/8", "198.51.100.7"),
+            ("--trusted-proxies=10.0.0.1", "127.0.0.1"),
+        ):
+            it = Running(Path(self.mktemp()), flag).start()
+            self.addCleanup(_stop, it)
+            await it.post(RESULT, X_Forwarded_For="203.0.113.9, 198.51.100.7")
+            self.assertEqual([(node,)], it.rows("SELECT node FROM batches"))
+
     async def test_the_peers_address_is_unmapped(self) -> None:
         """Rule 7."""
         self.assert_ok(await self.it.post(RESULT))
@@ -788,3 +799,7 @@ class SlowReaders(TestCase):
             self.assertEqual(len(self.site.channels), 1)
         self.handle.close()
         await eventually(lambda: not self.site.channels)
+
+
+def _stop(it: Running) -> Deferred[None]:
+    return Deferred.fromCoroutine(it.stop())

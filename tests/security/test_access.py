@@ -336,4 +336,29 @@ class OtherSites(TestCase):
             reply = await it.ask("POST", "/rotate", None, headers)
             self.assertEqual(reply.status, status, headers)
             self.assertEqual((await it.ask("POST", "/results", b"[]", headers)).status, status, headers)
-        self.assertEqual((await it.ask("GET", "/dump", None, {"Sec-Fetch-Site": "cross-site"})).status, 200)
+
+    async def test_nor_do_they_load_anything(self) -> None:
+        """A dump is a copy of a file, and a question goes through all of them: each time a page asks."""
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(it.stop()))
+        link = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        click = {**link, "Sec-Fetch-User": "?1"}
+        for site, more, dump, page, health in (
+            ("same-origin", {}, 200, 200, 200), ("none", link, 200, 200, 200),
+            ("cross-site", {}, 403, 403, 200), ("cross-site", link, 403, 200, 200),
+            ("cross-site", click, 403, 200, 200), ("cross-site", {**link, "Sec-Fetch-Dest": "iframe"}, 403, 403, 200),
+            ("same-site", {}, 403, 403, 200), ("same-site", link, 403, 200, 200), ("same-site", click, 200, 200, 200),
+        ):  # fmt: skip
+            headers = {"Sec-Fetch-Site": site, **more}
+            for path, port, status in (
+                ("/dump", "port", dump), ("/dump?file=no.db", "port", dump if dump == 403 else 404),
+                ("/", "health-port", page), ("/targets.csv", "health-port", page), ("/health", "health-port", health),
+            ):  # fmt: skip
+                self.assertEqual(status, (await it.ask("GET", path, None, headers, port)).status, (path, headers))
+        for path, port, status in (
+            ("/dump", "port", 403),
+            ("/events", "health-port", 403),
+            ("/ready", "health-port", 200),
+        ):
+            reply = await it.ask("HEAD", path, None, {"Origin": "http://evil.example"}, port)
+            self.assertEqual(status, reply.status, "of a browser without Fetch Metadata")

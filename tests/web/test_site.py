@@ -43,7 +43,7 @@ class Work:
     def __init__(self) -> None:
         self.under_way: list[Deferred[Answer]] = []
         self.routes = Routes([
-            Route("POST", "/echo", None, self.echo),
+            Route("POST", "/echo", None, self.echo, codings=(b"gzip",)),
             Route("GET", "/slow", None, self.slow),
             Route("GET", "/large", None, self.large),
             Route("GET", "/bug", None, self.bug),
