@@ -38,7 +38,7 @@ from outputd.queries import Queries
 from outputd.results.agreement import MOST_BODY_BYTES
 from outputd.results.hop_policy import feedable
 from outputd.results.parse import Parser
-from outputd.security.access import Access, Holders
+from outputd.security.access import NODE, Access, Holders
 from outputd.security.certificates import Certificates
 from outputd.security.pem import TokenFile
 from outputd.security.proxies import Proxies
@@ -50,6 +50,7 @@ from outputd.store.directory import DataDir
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.summary.keeping_up import KeepingUp
+from outputd.summary.senders import Senders
 from outputd.summary.summary import Summary
 from outputd.web.doors import Doors
 from outputd.web.routes import Routes
@@ -125,13 +126,15 @@ class Parts:
         rotation = Rotation(store, reactor, ledger)
         input_token = TokenFile(settings.input_token_file)
         feed = _feed(settings, ledger, stats, input_token, reactor) if settings.input_url else None
+        senders = Senders(lambda: access.asks_for(NODE))
         collector = Collector(
-            store, ledger, Parser(may_be_fed), stats, admission, parsing, now, _say if settings.verbose else None
-        )
+            store, ledger, Parser(may_be_fed), stats, admission, parsing, now, _say if settings.verbose else None,
+            senders.note,
+        )  # fmt: skip
         copies = Copies(directory, long, reactor, lambda: store.stored_batches, limits.spare_disk_bytes)
         api = Api(collector, store, rotation, copies, brief, metrics.observe_request, reactor.seconds)
         summary = KeepingUp(
-            Summary(directory.summary, lambda: store.files, wal_bytes=limits.wal_bytes), reactor,
+            Summary(directory.summary, lambda: store.files, senders, wal_bytes=limits.wal_bytes), reactor,
             lambda: (stats.results, stats.rejected.total(), store.files), lambda: store.waiting > 0, now,
             directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip

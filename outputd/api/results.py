@@ -8,8 +8,8 @@ from pathlib import Path
 from outputd.api.endpoints import DUMP, RESULTS, ROTATE
 from outputd.api.files import send_part
 from outputd.intake.collector import Collector, Posted, Sender
-from outputd.ledger.shares import sender_of
 from outputd.process.threads import InThread
+from outputd.results.addresses import sender_of
 from outputd.sqlite.errors import DatabaseFailed
 from outputd.store.copies import Copies, Reader
 from outputd.store.copying import NoRoom

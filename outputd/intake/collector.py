@@ -57,6 +57,7 @@ class Collector:
     def __init__(
         self, store: Store, ledger: Ledger, parser: Parser, stats: Stats, admission: Admission, in_thread: InThread,
         now: Callable[[], float], tell: Callable[[str], object] | None = None,
+        note_sender: Callable[[int, str], object] = lambda batch_id, account: None,
     ) -> None:  # fmt: skip
         self._store = store
         self._ledger = ledger
@@ -66,6 +67,7 @@ class Collector:
         self._in_thread = in_thread
         self._now = now
         self._tell = tell
+        self._note_sender = note_sender
         self._locks: dict[bytes, tuple[DeferredLock, int]] = {}
 
     async def collect(self, posted: Posted) -> Answer:
@@ -153,6 +155,8 @@ class Collector:
             return self._admission.turn_away(f"the results cannot be stored now: {error}")
         self._admission.drained(posted.memory.size_bytes)
         self._stats.count(batch)
+        if batch.hops:
+            self._note_sender(batch.id, posted.sender.account)
         errors = [item_error(bad.index, bad.field, bad.reason) for bad in batch.rejected[:MOST_ERRORS]]
         json = answer_of(batch.accepted, len(batch.rejected), errors)
         used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, now)

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from functools import lru_cache
-from ipaddress import ip_network
-
-from outputd.results.addresses import canonical
 
 MOST_SENDERS = 10_000
 """Senders that are told apart; further ones share one account."""
 _OTHERS = ""
 _LATE = 10
 """One part in so many of all room is kept for those who have used less than their share."""
-
-
-@lru_cache(maxsize=4096)
-def sender_of(peer: str) -> str:
-    """Whose account the findings of a peer without a token go to: its /24 or /48, since its name is free text."""
-    address = canonical(peer)
-    if address is None:
-        return peer
-    return str(ip_network(f"{address}/{48 if ':' in address else 24}", strict=False))
 
 
 class Shares:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from outputd.queries.choice import IN_FILES
+from outputd.queries.choice import IN_FILES, NODES_OF
 from outputd.queries.columns import NODES, RTT_DIFFERENCE
 from outputd.queries.parameters import address, limit
 from outputd.queries.question import Question
@@ -59,8 +59,8 @@ def hop(session: Session, asked: Hop, _: float) -> Table | None:
     if ip in SILENCE:
         return None
     session.make_tables(_SCRATCH)
-    marks = _summed_up(session, ip)
-    is_whole = _read_on(session, ip, marks)
+    marks, has_left_out = _summed_up(session, ip)
+    is_whole = _read_on(session, ip, marks) and not has_left_out
     seen, first_seen, last_seen = session.execute(
         "SELECT coalesce(sum(count), 0), min(first_seen), max(last_seen) FROM temp.passage"
     ).fetchone()
@@ -113,8 +113,8 @@ def _raw(session: Session, rows: str, parameters: dict[str, Any] | None = None) 
     return msgspec.Raw(session.value(f"SELECT json_group_array({line}) FROM ({rows})", parameters).encode())
 
 
-def _summed_up(session: Session, ip: str) -> dict[tuple[int, str], int]:
-    """Bring in what the summary has; up to which hop of each file it has it."""
+def _summed_up(session: Session, ip: str) -> tuple[dict[tuple[int, str], int], bool]:
+    """Bring in what the summary has; up to which hop of each file it has it, and whether it has left something out."""
     try:
         with session.summary():
             session.execute(
@@ -122,9 +122,8 @@ def _summed_up(session: Session, ip: str) -> dict[tuple[int, str], int]:
                 f" WHERE {IN_FILES} AND hop = :ip", {"ip": ip},
             )  # fmt: skip
             session.execute(
-                "INSERT OR IGNORE INTO temp.seen_by SELECT n.node FROM"
-                f" (SELECT DISTINCT nodes FROM s.passage WHERE {IN_FILES} AND hop = :ip) CROSS JOIN s.name n"
-                " WHERE instr(nodes, ',' || n.id || ',')", {"ip": ip},
+                "INSERT OR IGNORE INTO temp.seen_by SELECT n.node FROM (SELECT DISTINCT nodes FROM s.passage"
+                f" WHERE {IN_FILES} AND hop = :ip) CROSS JOIN {NODES_OF.format(nodes='nodes')}", {"ip": ip},
             )  # fmt: skip
             for relation, column, key, index in (
                 ("before", "near", "far", "INDEXED BY link_far"), ("after", "far", "near", ""),
@@ -133,10 +132,11 @@ def _summed_up(session: Session, ip: str) -> dict[tuple[int, str], int]:
                     f"INSERT INTO temp.beside SELECT '{relation}', {column}, count, difference_ns, differences,"
                     f" last_seen FROM s.link {index} WHERE {IN_FILES} AND {key} = :ip", {"ip": ip},
                 )  # fmt: skip
-            marks = session.execute("SELECT sequence, created_at, hop_id FROM s.file").fetchall()
-            return {(sequence, created_at): hop_id for sequence, created_at, hop_id in marks}
+            files = session.execute("SELECT sequence, created_at, hop_id, left_out FROM s.file").fetchall()
+            marks = {(sequence, created_at): hop_id for sequence, created_at, hop_id, _ in files}
+            return marks, any(left_out for *_, left_out in files)
     except NotReady:
-        return {}
+        return {}, False
 
 
 def _read_on(session: Session, ip: str, marks: dict[tuple[int, str], int]) -> bool:

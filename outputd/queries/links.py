@@ -6,13 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated
 
-from outputd.queries.choice import IN_FILES, complete_until, where
+from outputd.queries.choice import IN_FILES, NODES_OF, complete_until, where
 from outputd.queries.columns import COMPLETE_UNTIL, NODES, RTT_DIFFERENCE
 from outputd.queries.parameters import DEFAULT_ROWS, Limit, Node, Since, address, whole
 from outputd.queries.question import Question
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
-from outputd.summary.summary import MOST_LINKS, MOST_PASSAGES
 from outputd.web.shapes import count, flag, instant, listed, record, text
 
 COLUMNS = (
@@ -51,12 +50,13 @@ def links(session: Session, asked: Links, _: float) -> Table:
         elif not _gather_frequent(session, asked):
             session.execute("DELETE FROM temp.found")
             session.execute(_TOTALS.format(links=f"s.link {where(asked, node=_OF_NODE)}"), dataclasses.asdict(asked))
-        session.execute("""
+        session.execute(f"""
             CREATE TEMP TABLE answer AS
             SELECT near AS "from", far AS "to", count, first_seen, last_seen,
               CAST(round(difference / nullif(differences, 0)) AS INTEGER) AS rtt_difference_ns,
-              (SELECT json_group_array(node) FROM
-                (SELECT node FROM s.name WHERE instr(f.nodes, ',' || id || ',') ORDER BY node)) AS nodes
+              (SELECT json_group_array(node) FROM (
+                SELECT DISTINCT n.node FROM {NODES_OF.format(nodes="f.nodes")} ORDER BY n.node
+              )) AS nodes
             FROM temp.found f ORDER BY f.rowid
             """)  # fmt: skip
         return Table(session, "links", COLUMNS, after={**complete_until(session), "complete": not _full(session)})
@@ -108,13 +108,8 @@ def _gather_frequent(session: Session, asked: Links) -> bool:
 
 
 def _full(session: Session) -> bool:
-    """Whether a file has more links than are kept."""
-    return bool(
-        session.value(
-            "SELECT count(*) FROM s.file WHERE links >= :links OR passages >= :passages",
-            {"links": MOST_LINKS, "passages": MOST_PASSAGES},
-        )
-    )
+    """Whether some links of a file found no room."""
+    return bool(session.value("SELECT max(left_out) FROM s.file"))
 
 
 LINKS = Question(
@@ -129,7 +124,7 @@ LINKS = Question(
             {
                 "links": listed("Link", "the links"),
                 "complete_until": COMPLETE_UNTIL,
-                "complete": flag("false where a file has so many that later ones are not counted"),
+                "complete": flag("false where a file has so many that some are not kept"),
             },
         ),
     },

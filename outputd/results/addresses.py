@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from ipaddress import ip_network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
 
@@ -17,6 +19,15 @@ def canonical(text: str) -> str | None:
         return unpacked(packed(text))
     except (OSError, ValueError):  # no address; a NUL, a lone surrogate
         return None
+
+
+@lru_cache(maxsize=4096)
+def sender_of(peer: str) -> str:
+    """Whose account goes what a peer without a token sends: its /24 or /48, since its name is free text."""
+    address = canonical(peer)
+    if address is None:
+        return peer
+    return str(ip_network(f"{address}/{48 if ':' in address else 24}", strict=False))
 
 
 def packed(text: str) -> bytes:

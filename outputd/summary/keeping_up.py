@@ -21,6 +21,7 @@ _EVERY_S = 1.0
 _LOOKS_EVERY_S = 0.01
 _IDLE_LOOKS = 3
 _STEP_ENDS_S = 3.0
+_LATE_S = 60.0
 
 
 class UpToDate(Protocol):
@@ -57,11 +58,20 @@ class KeepingUp:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="outputd-summary", daemon=True)
         self._trouble = Trouble(now, reactor.seconds, _say_that_it_fails, _say_that_it_works)
+        self._now = now
+        self._counted_s: float = reactor.seconds()
+        """What was stored before is counted."""
 
     @property
     def failure(self) -> Failure | None:
-        """Why the summary is not kept up, or None."""
-        return self._trouble.failure
+        """Why the summary is not kept up, or that it is far behind; None when it is neither."""
+        if self._trouble.failure is not None:
+            return self._trouble.failure
+        behind_s = self._reactor.seconds() - self._counted_s
+        if behind_s <= _LATE_S or self._has == self._stored():
+            return None
+        why = "while POSTs wait for the disk" if self._is_busy() else "by traceroutes that take long"
+        return Failure(f"counting is {behind_s:.0f} s behind, {why}", self._now() - behind_s)
 
     def start(self) -> None:
         """Begin."""
@@ -97,8 +107,9 @@ class KeepingUp:
             while not self._stopping:
                 self._wanted.clear()
                 self._turns += 1
-                stored = self._stored()
+                begun_s, stored = self._reactor.seconds(), self._stored()
                 if (stored == self._has and self._summary.is_there) or self._work(stored):
+                    self._counted_s = begun_s
                     self._reactor.callFromThread(self._tell, self._turns)
                 self._wanted.wait(_EVERY_S)
         finally:

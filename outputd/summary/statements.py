@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from outputd.store.fragments import LOST, believable, believed, first_above, is_address
 from outputd.store.times import seconds_between
+from outputd.summary.bounds import MOST_NODES
 
 _RESULTS_A_STEP = 1000
-SCRATCH_TABLES = ("batch", "result", "reply")
+SCRATCH_TABLES = ("batch", "origin", "result", "reply")
 SCRATCH = """
 CREATE TEMP TABLE batch (
   id INTEGER PRIMARY KEY, node TEXT, received_at TEXT, first_id INTEGER, last_id INTEGER,
   accepted INTEGER, rejected INTEGER
 );
+CREATE TEMP TABLE origin (batch INTEGER PRIMARY KEY, sender INTEGER);
 CREATE TEMP TABLE result (
-  id INTEGER PRIMARY KEY, ip TEXT, node TEXT, batch INTEGER, sent INTEGER, received INTEGER, rtt INTEGER,
-  at TEXT, timestamp TEXT, arrived TEXT
+  id INTEGER PRIMARY KEY, ip TEXT, node TEXT, sender INTEGER, batch INTEGER, sent INTEGER, received INTEGER,
+  rtt INTEGER, at TEXT, timestamp TEXT, arrived TEXT
 );
 CREATE TEMP TABLE reply (
   trace INTEGER, ttl INTEGER, ip TEXT, rtt INTEGER, PRIMARY KEY (trace, ttl, ip)
@@ -25,11 +27,14 @@ INSERT INTO temp.batch
 SELECT id, node, received_at, first_id, last_id, accepted, rejected
 FROM f.batches WHERE id > :from AND id <= :to
 """
+NODES = "SELECT json_group_array(json_array(id, node)) FROM temp.batch"
+ORIGINS = "INSERT INTO temp.origin SELECT value ->> 0, value ->> 1 FROM json_each(:origins)"
 RESULTS = f"""
 INSERT INTO temp.result
-SELECT p.id, p.ip, b.node, b.id, p.sent, p.received, iif(p.received > 0, p.avg_rtt, NULL), {believed("p", "b")},
-  p.timestamp, b.received_at
-FROM temp.batch b CROSS JOIN f.ping_results p WHERE p.id BETWEEN b.first_id AND b.last_id
+SELECT p.id, p.ip, b.node, o.sender, b.id, p.sent, p.received, iif(p.received > 0, p.avg_rtt, NULL),
+  {believed("p", "b")}, p.timestamp, b.received_at
+FROM temp.batch b CROSS JOIN temp.origin o CROSS JOIN f.ping_results p
+WHERE o.batch = b.id AND p.id BETWEEN b.first_id AND b.last_id
 """
 UPTO = f"""
 SELECT max(id), max(last_id), max(received_at) FROM (
@@ -93,26 +98,27 @@ DELETE FROM temp.reply WHERE ip IN (SELECT ip FROM said WHERE NOT {is_address("i
 """
 """Takes out replies that bear no address; each text is judged once."""
 _NODE = "(SELECT ',' || id || ',' FROM name n WHERE n.node = found.node)"
-_NODES = "nodes = nodes || iif(instr(nodes, excluded.nodes), '', substr(excluded.nodes, 2))"
-HOPS_INTO = (
-    f"""
+_NODES = (
+    f"nodes = nodes || iif(instr(nodes, excluded.nodes) OR length(nodes) > {MOST_NODES}, '', substr(excluded.nodes, 2))"
+)
+LINKS_INTO = f"""
 INSERT INTO link
-SELECT :file, near, far, {_NODE}, count, difference_ns, differences, first_seen, last_seen FROM (
-  SELECT a.ip AS near, b.ip AS far, r.node AS node, count(*) AS count, total(b.rtt - a.rtt) AS difference_ns,
-    count(b.rtt - a.rtt) AS differences, min(r.at) AS first_seen, max(r.at) AS last_seen
+SELECT :file, near, far, {_NODE}, sender, count, difference_ns, differences, first_seen, last_seen FROM (
+  SELECT a.ip AS near, b.ip AS far, r.node AS node, min(r.sender) AS sender, count(*) AS count,
+    total(b.rtt - a.rtt) AS difference_ns, count(b.rtt - a.rtt) AS differences,
+    min(r.at) AS first_seen, max(r.at) AS last_seen
   FROM temp.reply a CROSS JOIN temp.reply b CROSS JOIN temp.result r
   WHERE b.trace = a.trace AND b.ttl = a.ttl + 1 AND b.ip <> a.ip AND r.id = a.trace GROUP BY 1, 2, 3
 ) found WHERE true
 ON CONFLICT DO UPDATE SET {_NODES}, count = count + excluded.count,
   difference_ns = difference_ns + excluded.difference_ns, differences = differences + excluded.differences, {_SEEN}
-""",
-    f"""
+"""
+PASSAGES_INTO = f"""
 INSERT INTO passage
-SELECT :file, hop, target, {_NODE}, count, first_seen, last_seen FROM (
-  SELECT a.ip AS hop, r.ip AS target, r.node AS node, count(*) AS count, min(r.at) AS first_seen,
-    max(r.at) AS last_seen
+SELECT :file, hop, target, {_NODE}, sender, count, first_seen, last_seen FROM (
+  SELECT a.ip AS hop, r.ip AS target, r.node AS node, min(r.sender) AS sender, count(*) AS count,
+    min(r.at) AS first_seen, max(r.at) AS last_seen
   FROM temp.reply a CROSS JOIN temp.result r WHERE r.id = a.trace GROUP BY 1, 2, 3
 ) found WHERE true
 ON CONFLICT DO UPDATE SET {_NODES}, count = count + excluded.count, {_SEEN}
-""",
-)
+"""

@@ -15,6 +15,8 @@ from importlib.resources import files as files_of
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from outputd.process.files import check_ours
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind
@@ -23,11 +25,17 @@ from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import delete_database, identity_of, make_empty, size_of, wal_of
 from outputd.sqlite.schema import Schema
 from outputd.store.file import FileInfo
+from outputd.summary import bounds
+from outputd.summary.bounds import MOST_LINKS, MOST_PASSAGES, make_room, narrow
+from outputd.summary.senders import Senders
 from outputd.summary.statements import (
     BATCHES,
     HOP_AFTER,
-    HOPS_INTO,
     INTO,
+    LINKS_INTO,
+    NODES,
+    ORIGINS,
+    PASSAGES_INTO,
     REPLIES,
     RESULTS,
     SCRATCH,
@@ -37,10 +45,7 @@ from outputd.summary.statements import (
 )
 
 _log = Logger()
-SCHEMA = Schema(files_of("outputd.summary") / "schema", 2, application_id=0x6F757473)  # "outs"
-MOST_LINKS = 100_000
-"""Rows of links that are kept for a result file; beyond them, or beyond MOST_PASSAGES, its later hops are left out."""
-MOST_PASSAGES = 200_000
+SCHEMA = Schema(files_of("outputd.summary") / "schema", 3, application_id=0x6F757473)  # "outs"
 _CACHE_KIB = 8 * 1024
 _WAL_BYTES = 32 << 20
 _BEGIN = "BEGIN"
@@ -52,13 +57,14 @@ class Summary:
     """The file, and the steps that keep it up, for one thread. `files` are the result files, the current one last."""
 
     def __init__(
-        self, path: Path, files: Callable[[], Sequence[FileInfo]], most_links: int = MOST_LINKS,
-        most_passages: int = MOST_PASSAGES, wal_bytes: int = _WAL_BYTES,
+        self, path: Path, files: Callable[[], Sequence[FileInfo]], senders: Senders | None = None,
+        most_links: int = MOST_LINKS, most_passages: int = MOST_PASSAGES, wal_bytes: int = _WAL_BYTES,
     ) -> None:  # fmt: skip
         self.path = path
         self._files = files
         self._wal_bytes = min(wal_bytes, _WAL_BYTES)
-        self._most = (most_links, most_passages)
+        self._senders = senders or Senders()
+        self._most_links, self._most_passages = most_links, most_passages
         self._db: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._whole: set[FileInfo] = set()
@@ -118,7 +124,7 @@ class Summary:
                 self.remove()
                 return self.opened()
             SCHEMA.bring_up(db)
-        db.executescript(SCRATCH)
+        db.executescript(SCRATCH + bounds.SCRATCH)
         return db
 
     @property
@@ -174,8 +180,8 @@ class Summary:
 
     def _advance(self, db: sqlite3.Connection, info: FileInfo) -> bool:
         """Take in the next results of a file; whether there were any."""
-        row = db.execute("SELECT batch_id, hop_id, links, passages FROM file WHERE sequence = ?", (info.sequence,))
-        mark = _Mark(*(row.fetchone() or ()))
+        row = db.execute(f"SELECT {', '.join(_Mark._fields)} FROM file WHERE sequence = ?", (info.sequence,)).fetchone()
+        mark = _Mark(*(row or ()))
         try:
             db.execute("ATTACH ? AS f", (uri(info.path, "ro"),))
             try:
@@ -190,23 +196,26 @@ class Summary:
             raise
         if read is None:
             return False
-        mark, received_at, has_hops = read
+        mark, to, received_at = read
         with transaction(db, _BEGIN):
             if not mark.batch_id:
                 _delete(db, info.sequence)
-            for statement in (*INTO, *(HOPS_INTO if has_hops else ())):
+            for statement in INTO:
                 db.execute(statement, {"file": info.sequence})
-            links, passages = (
-                db.execute(f"SELECT count(*) FROM {table} WHERE file = ?", (info.sequence,)).fetchone()[0]
-                for table in ("link", "passage")
-            )
-            last = db.execute("SELECT max(id) FROM temp.batch").fetchone()[0]
-            marked = (info.sequence, info.created_at, last, received_at, mark.hop_id, links, passages)
-            db.execute("INSERT OR REPLACE INTO file VALUES (?,?,?,?,?,?,?)", marked)
+            links = mark.links + db.execute(LINKS_INTO, {"file": info.sequence}).rowcount
+            passages = mark.passages + db.execute(PASSAGES_INTO, {"file": info.sequence}).rowcount
+            links, unlinked = make_room(db, "link", info.sequence, links, self._most_links)
+            passages, unpassed = make_room(db, "passage", info.sequence, passages, self._most_passages)
+            left_out = mark.left_out + unlinked + unpassed
+            marked = (info.sequence, info.created_at, to, received_at, mark.hop_id, links, passages, left_out)
+            db.execute("INSERT OR REPLACE INTO file VALUES (?,?,?,?,?,?,?,?)", marked)
         return True
 
-    def _read(self, db: sqlite3.Connection, mark: _Mark) -> tuple[_Mark, str, bool] | None:
-        """Bring the next results from `f` into the scratch tables; None when there are none."""
+    def _read(self, db: sqlite3.Connection, mark: _Mark) -> tuple[_Mark, int, str] | None:
+        """Bring the next results from `f` into the scratch tables; None when there are none.
+
+        Returns the mark they follow, with their hops counted in, the last batch and its arrival.
+        """
         last = db.execute("SELECT coalesce(max(id), 0) FROM f.batches").fetchone()[0]
         if 0 < last < mark.batch_id:  # it is another file than it was
             mark = _Mark()
@@ -216,24 +225,28 @@ class Summary:
         for table in SCRATCH_TABLES:
             db.execute(f"DELETE FROM temp.{table}")
         db.execute(BATCHES, {"from": mark.batch_id, "to": to})
+        nodes = msgspec.json.decode(db.execute(NODES).fetchone()[0])
+        origins = [(number, self._senders.number_of(number, node)) for number, node in nodes]
+        db.execute(ORIGINS, {"origins": msgspec.json.encode(origins).decode()})
         db.execute(RESULTS)
-        if last_id is None or mark.links >= self._most[0] or mark.passages >= self._most[1]:
-            return mark, received_at, False
+        if last_id is None:
+            return mark, to, received_at
         end = db.execute(f"SELECT {HOP_AFTER}", {"last": last_id, "low": mark.hop_id + 1}).fetchone()[0]
         if end is None:
-            return mark, received_at, False
+            return mark, to, received_at
         db.execute(REPLIES, {"hop_from": mark.hop_id, "hop_to": end})
         db.execute(STRANGERS)
-        return mark._replace(hop_id=end - 1), received_at, True
+        return mark._replace(hop_id=end - 1, left_out=mark.left_out + narrow(db)), to, received_at
 
 
 class _Mark(NamedTuple):
-    """Up to where a result file is summed up, and how much that takes."""
+    """Up to where a result file is summed up, how much that takes at most, and how much of it was left out."""
 
     batch_id: int = 0
     hop_id: int = 0
     links: int = 0
     passages: int = 0
+    left_out: int = 0
 
 
 class _Unreadable(Exception):

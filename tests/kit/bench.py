@@ -27,6 +27,7 @@ from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Trouble
 from outputd.queries import Queries
 from outputd.results import timestamps
+from outputd.results.addresses import sender_of
 from outputd.results.hop_policy import feedable
 from outputd.results.model import Origin
 from outputd.results.parse import Parser
@@ -36,6 +37,7 @@ from outputd.store.limits import Limits
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.store.writer import Written
+from outputd.summary.senders import Senders
 from outputd.summary.summary import Summary
 from outputd.web.answers import Answer
 from outputd.web.doors import Doors
@@ -72,6 +74,7 @@ class Bench:
         self.doors: Doors[Any] = Doors("the port for results", self.clock.seconds, self.now)
         self.commits: list[tuple[Written, int]] = []
         self.feedable = feedable(self.mode)
+        self.senders = Senders()
         self.parser = Parser(self.feedable)
         self.admission = Admission(64 << 20, self.clock.seconds)
         self.directory.path.mkdir(parents=True, exist_ok=True)
@@ -85,7 +88,7 @@ class Bench:
         self.rotation = Rotation(self.store, self.clock, self.ledger)
         self.collector = Collector(
             self.store, self.ledger, self.parser, self.stats, self.admission, self.in_thread,
-            self.now,
+            self.now, note_sender=self.senders.note,
         )  # fmt: skip
         self.store.open(self.ledger.heard())
         self.ledger.open(self.store.files, self.feedable, refeed)
@@ -93,7 +96,7 @@ class Bench:
 
     def queries(self) -> Queries:
         """Questions to the files, for which the summary is brought up to date each time."""
-        summary = Summary(self.directory.summary, lambda: self.store.files)
+        summary = Summary(self.directory.summary, lambda: self.store.files, self.senders)
 
         async def up_to_date(within_s: float) -> None:
             while summary.step():
@@ -176,23 +179,23 @@ class Bench:
         if isinstance(outcomes[0], Bug):
             outcomes[0].raiseException()
 
-    def sending(self, *items: Any, node: str = "", key: str | None = None) -> Deferred[Answer]:
+    def sending(self, *items: Any, node: str = "", key: str | None = None, peer: str = "192.0.2.9") -> Deferred[Answer]:
         """A POST on its way, for which no turn has come yet."""
         memory = self.admission.reserve()
-        posted = Posted(body_of(*items), Sender(node or "192.0.2.9", node, key), memory)
+        posted = Posted(body_of(*items), Sender(node or peer, node, key, sender_of(peer)), memory)
         return Deferred.fromCoroutine(self.collector.collect(posted)).addBoth(_let_go, memory)
 
-    def posting(self, *items: Any, node: str = "", key: str | None = None) -> list[Any]:
+    def posting(self, *items: Any, node: str = "", key: str | None = None, peer: str = "192.0.2.9") -> list[Any]:
         """The whole way of a POST; the list has the answer once there is one."""
         outcomes: list[Any] = []
-        self.sending(*items, node=node, key=key).addBoth(outcomes.append)
+        self.sending(*items, node=node, key=key, peer=peer).addBoth(outcomes.append)
         for _ in range(3):  # the store's turn, the ledger's turn
             self.clock.advance(0)
         return outcomes
 
-    def post(self, *items: Any, node: str = "", key: str | None = None) -> Reply:
+    def post(self, *items: Any, node: str = "", key: str | None = None, peer: str = "192.0.2.9") -> Reply:
         """The answer to a POST."""
-        outcomes = self.posting(*items, node=node, key=key)
+        outcomes = self.posting(*items, node=node, key=key, peer=peer)
         assert len(outcomes) == 1, "it waits"
         if isinstance(outcomes[0], Bug):
             outcomes[0].raiseException()

@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.ledger import shares
 from outputd.ledger.lessons import Lesson
-from outputd.ledger.shares import Shares, sender_of
+from outputd.ledger.shares import Shares
+from outputd.results.addresses import sender_of
 from tests.kit.bench import Bench
 
 

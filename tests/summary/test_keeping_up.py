@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from outputd.summary.keeping_up import KeepingUp
 from outputd.summary.summary import Summary
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace, body_of, many_hops
-from tests.kit.running import REACTOR, Running
+from tests.kit.running import REACTOR, Running, eventually
 
 
 class KeepingUpTests(TestCase):
@@ -76,6 +76,28 @@ class KeepingUpTests(TestCase):
         asked.cancel()
         with self.assertRaises(CancelledError):
             await asked
+
+    async def test_over_a_minute_behind_is_told_with_the_reason_until_it_has_caught_up(self) -> None:
+        """Rule 20."""
+        clock = Clock()
+        clock.callFromThread = REACTOR.callFromThread  # type: ignore[attr-defined]
+        keeping_up = KeepingUp(
+            self.summary, clock, lambda: self.stored, lambda: self.busy, self.bench.now, lambda: 1000, 1000
+        )
+        self.post()
+        clock.advance(60)
+        self.assertIsNone(keeping_up.failure)
+        clock.advance(15)
+        told = keeping_up.failure
+        assert told is not None
+        self.assertEqual((told.reason[:24], told.since_s), ("counting is 75 s behind,", self.bench.now() - 75))
+        self.busy = True
+        self.assertIn("POSTs wait", str(keeping_up.failure))
+        self.busy = False
+        keeping_up.start()
+        await eventually(lambda: keeping_up.failure is None)
+        self.assertEqual(self.count(), 1)
+        await keeping_up.stop(self.bench.in_thread)
 
     async def test_it_rests_while_little_room_is_left(self) -> None:
         """The results come first."""

@@ -27,7 +27,7 @@ from outputd.store.inventory import take_stock
 from outputd.summary.summary import SCHEMA, Summary
 from tests.kit.bench import Bench
 from tests.kit.logs import said
-from tests.kit.makers import a_result, a_trace, many_hops
+from tests.kit.makers import a_result, a_trace
 from tests.system.harness import CHECKOUT
 
 TABLES = ("target", "node", "minute", "link", "passage")
@@ -57,8 +57,8 @@ class SummaryTest(SynchronousTestCase):
         self.bench = Bench(Path(self.mktemp()))
         self.summary = self.make()
 
-    def make(self, **most: int) -> Summary:
-        summary = Summary(self.bench.directory.summary, lambda: self.bench.store.files, **most)
+    def make(self) -> Summary:
+        summary = Summary(self.bench.directory.summary, lambda: self.bench.store.files)
         self.addCleanup(summary.close)
         return summary
 
@@ -240,17 +240,6 @@ class Counting(SummaryTest):
         self.bench.post(*[a_result(sent=most, received=0)] * 3, a_result(sent=0, received=most))
         self.catch_up()
         self.assertEqual(self.rows("target", "sent, received, lost, results"), [(most, most, most, 10)])
-
-    def test_over_many_links_the_later_hops_are_left_out_and_the_rest_goes_on(self) -> None:
-        self.summary.close()
-        small = self.make(most_links=10)
-        self.bench.post(a_trace(*many_hops(40)))
-        self.catch_up(small)
-        links = len(self.rows("link"))
-        self.bench.post(a_trace(*many_hops(80)))
-        self.catch_up(small)
-        self.assertEqual(len(self.rows("link")), links)
-        self.assertEqual(self.rows("target", "results, ip, node"), [(2, "8.8.8.8", "192.0.2.9")])
 
 
 class Enduring(SummaryTest):

@@ -6,8 +6,9 @@ CREATE TABLE file (
   batch_id INTEGER NOT NULL,          -- batches up to this one are in `target`, `node` and `minute`
   received_at DATETIME,               -- when that batch arrived
   hop_id INTEGER NOT NULL,            -- hops up to this one are in `link` and `passage`
-  links INTEGER NOT NULL,             -- rows of `link`
-  passages INTEGER NOT NULL           -- rows of `passage`
+  links INTEGER NOT NULL,             -- rows of `link` at most
+  passages INTEGER NOT NULL,          -- rows of `passage` at most
+  left_out INTEGER NOT NULL           -- rows of both that found no room, and replies of traceroutes that were too wide
 );
 
 CREATE TABLE target (
@@ -63,6 +64,7 @@ CREATE TABLE link (
   near TEXT NOT NULL,
   far TEXT NOT NULL,
   nodes TEXT NOT NULL,
+  sender INTEGER NOT NULL,            -- a number for who brought it first, and gives it up when there is no room
   count INTEGER NOT NULL,
   difference_ns REAL NOT NULL,        -- sum of the differences of round-trip time
   differences INTEGER NOT NULL,       -- how many
@@ -78,6 +80,7 @@ CREATE TABLE passage (
   hop TEXT NOT NULL,
   target TEXT NOT NULL,
   nodes TEXT NOT NULL,
+  sender INTEGER NOT NULL,            -- a number for who brought it first, and gives it up when there is no room
   count INTEGER NOT NULL,
   first_seen DATETIME NOT NULL,
   last_seen DATETIME NOT NULL,
