@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, Protocol, cast
+from typing import Any, Concatenate, Protocol
 
 from twisted.enterprise import adbapi
 from twisted.internet.threads import deferToThreadPool
 
-from outputd.process.threads import P, T
+from outputd.process.threads import Job, P, T
 from outputd.sqlite.connections import uri
 
 Prepare = Callable[[sqlite3.Connection], object]
@@ -47,7 +47,9 @@ class AdbapiPool:
         """See Pool; a closed pool would never answer, so that is an error."""
         if self._closed:
             raise sqlite3.ProgrammingError("this database is closed")
-        return cast(T, await self._pool.runWithConnection(work, *args, **kwargs))
+        job = Job(lambda db: work(db, *args, **kwargs))
+        await self._pool.runWithConnection(_done, job)
+        return job.outcome()
 
     async def close(self) -> None:
         """See Pool. The last close of a database checkpoints it, so it is done in the thread, and only then joined."""
@@ -59,3 +61,9 @@ class AdbapiPool:
         connection = self._pool.connections.get(self._pool.threadID())
         if connection is not None:
             self._pool.disconnect(connection)
+
+
+def _done(db: sqlite3.Connection, job: Job[Any]) -> None:
+    """Do a job in the connection's thread. adbapi would roll back after an exception alone, and commit after this."""
+    if not job.run(db):
+        db.rollback()
