@@ -125,7 +125,7 @@ def _run_all(names: Sequence[str], which: str, jobs: int) -> int:
     for reason, count in total.skipped.most_common():
         print(f"skipped {count}: {reason}")
     if total.left_out:
-        print(f"left out {total.left_out} that take long (make test-all runs them)")
+        print(f"left out {total.left_out} (make test-all runs all)")
     for name in total.failed:
         print(f"FAILED  {name}")
     skipped = total.skipped.total()
