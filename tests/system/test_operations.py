@@ -275,7 +275,10 @@ class WellTests(OperationsTest):
     def test_more_than_it_can_write(self) -> None:
         self.set(OUTPUTD_MAX_PENDING_MB=0.05)
         self.start()
-        self.post(400, status=503)
+        body = self.source.post(400).body
+        with socket.create_connection((HOST, self.port)) as slow:  # alone a POST always has room
+            slow.sendall(b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n" + b" " * 49_000)
+            wait_until(lambda: call(self.port, "POST", "/results", body).status == 503, "a POST refused")
         self.follow("More comes than it can write")
         self.post(400)
 
