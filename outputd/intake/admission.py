@@ -108,6 +108,13 @@ class Reservation:
         """Hold this and no more."""
         self._hold(min(0, size_bytes - self.size_bytes))
 
+    def become(self, size_bytes: int) -> bool:
+        """Hold this in all; False, and no more held than before, without room for more."""
+        if size_bytes > self.size_bytes:
+            return self.grow(size_bytes - self.size_bytes)
+        self.shrink(size_bytes)
+        return True
+
     def let_go(self) -> None:
         """Hold nothing any more."""
         self.shrink(0)

@@ -45,7 +45,7 @@ class Upkeep:
         try:
             if self._ledger.is_gone():
                 if self._trouble.failure is None:
-                    _log.error("the hop ledger was deleted under our feet, and is made anew from the result files")
+                    _log.error("the hop ledger was deleted by someone else, and is made anew from the result files")
                 await self._ledger.reopen(self._files(), self._feedable, self._in_thread)
             await self._ledger.keep_up()
         except Exception as error:

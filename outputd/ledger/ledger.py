@@ -96,6 +96,7 @@ class Ledger:
         if self._path.exists():
             try:
                 with writing(self._path) as db:
+                    SCHEMA.version_of(db)  # before a newer file is touched, or any other file for its sake
                     mark = int(db.execute("SELECT batch_id FROM mark").fetchone()[0])
                     with contextlib.suppress(sqlite3.Error):
                         self._bring_to_disk(db)
@@ -121,7 +122,7 @@ class Ledger:
         self._attach()
 
     async def reopen(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], in_thread: InThread) -> None:
-        """Make the file anew from the result files, after it was deleted under our feet.
+        """Make the file anew from the result files, after it was deleted by someone else.
 
         Until it is there no turn begins, and `failure` keeps further POSTs away. When it cannot be made, all is as
         before.
@@ -275,7 +276,7 @@ class Ledger:
             self.when_owed()
 
     def is_gone(self) -> bool:
-        """Whether the file was deleted, moved or replaced under our feet."""
+        """Whether the file was deleted, moved or replaced by someone else."""
         return identity_of(self._path) != self._identity
 
     def _write(self, db: sqlite3.Connection, lessons: Sequence[Lesson]) -> Learnt:

@@ -71,7 +71,7 @@ def lessons_of(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_
     with reading(info.path) as db:
         file = _Readable(db)
         first_result_ids = []
-        last_batch_id = max(mark, info.next_ids[1] - 1)
+        last_batch_id = max(mark, info.next_ids.batch - 1)
         for batch_id, node, received_at, digest, key, first_id, accepted, rejected in file.rows(_BATCHES, mark):
             last_batch_id = max(last_batch_id, batch_id)
             if first_id is not None:

@@ -62,7 +62,6 @@ def links(session: Session, asked: Links, _: float) -> Table:
         return Table(session, "links", COLUMNS, after={**complete_until(session), "complete": not _full(session)})
 
 
-_FOUND = "near, far, nodes, count, difference, differences, first_seen, last_seen"
 _OF_NODE = "instr(nodes, (SELECT ',' || id || ',' FROM s.name WHERE name.node = :node))"
 OFTEN = (8, 3)
 MANY_ROWS = 100_000

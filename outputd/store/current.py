@@ -30,7 +30,7 @@ class Current:
         self.pool = open_pool(info.path, self._prepare)
 
     def is_gone(self) -> bool:
-        """Whether the file or its WAL was deleted, moved or replaced under our feet."""
+        """Whether the file or its WAL was deleted, moved or replaced by someone else."""
         if identity_of(self.info.path) != self._identity:
             return True
         return self._wal_identity is not None and identity_of(wal_of(self.info.path)) != self._wal_identity

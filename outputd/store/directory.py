@@ -67,7 +67,7 @@ class DataDir:
             left.unlink(missing_ok=True)
 
     def restore(self) -> None:
-        """Make the directory again, and take it, when it was removed under our feet. Raises OSError."""
+        """Make the directory again, and take it, when it was removed by someone else. Raises OSError."""
         if self.path.is_dir():
             return
         lost, self._lock = self._lock, None
@@ -80,7 +80,7 @@ class DataDir:
                 self._lock = lost
             elif lost is not None:
                 os.close(lost)
-        _log.error("{path} was removed under our feet and is made again", path=str(self.path))
+        _log.error("{path} was removed by someone else and is made again", path=str(self.path))
 
     def release(self) -> None:
         """Let another process have it."""
@@ -116,7 +116,7 @@ class DataDir:
     def publish(self, made: Path, now_s: float) -> Path:
         """Give a finished file the name of this second, or the next free one, durably and never over another file."""
         for path in self._names(now_s):
-            if wal_of(path).exists() or journal_of(path).exists():  # of a file that was deleted under our feet
+            if wal_of(path).exists() or journal_of(path).exists():  # of a file that was deleted by someone else
                 continue
             if Path(f"{path}{DAMAGED}").exists():  # it may be repaired and put back
                 continue

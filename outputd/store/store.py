@@ -131,7 +131,7 @@ class Store:
             await self._turns.settle()
             await self._rescue_lost()
             for old in self._lost:
-                _log.error("{name} was deleted under our feet and is lost", name=old.info.path.name)
+                _log.error("{name} was deleted by someone else and is lost", name=old.info.path.name)
                 await old.pool.close()
             await self._finish_all()
             current = self.current
@@ -189,7 +189,7 @@ class Store:
         if self._is_damaged:
             return "damaged"
         if self.current.is_gone():
-            return "deleted under our feet"
+            return "deleted by someone else"
         if self.current.size_bytes >= self.limits.max_size_bytes:
             return "size"
         if self.age_s >= self.limits.max_age_s:
@@ -216,7 +216,7 @@ class Store:
         """Return when a commit has succeeded within the last second, or one now does. Raises StoreFailed."""
         failure = self.failure
         if failure is not None and await self._brief(self._lacks_room):
-            raise StoreFailed(failure.reason)  # the little that proves it would fit, and the next POST would not
+            raise StoreFailed(failure.reason)  # a proof is small: it could succeed where the next POST does not
         if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S or failure:
             await self._turns.add(None)
 
@@ -303,10 +303,10 @@ class Store:
                     _log.error("{name} was deleted, and waits to be written again: {error!s}", name=name, error=error)
                     self._lost.append(old)
                 return False
-            _log.error("{name} was deleted under our feet and is lost: {error!s}", name=name, error=error)
+            _log.error("{name} was deleted by someone else and is lost: {error!s}", name=name, error=error)
             self._files = [info for info in self._files if info is not old.info]
         else:
-            _log.warn("{name} was deleted under our feet, in whole or in part, and is written again", name=name)
+            _log.warn("{name} was deleted by someone else, in whole or in part, and is written again", name=name)
         return True
 
     async def _rescue_lost(self) -> None:

@@ -37,6 +37,9 @@ class Memory(Protocol):
     def grow(self, more_bytes: int) -> bool:
         """Hold so much more; False, and no more held, without room."""
 
+    def become(self, size_bytes: int) -> bool:
+        """Hold this in all; False, and no more held than before, without room for more."""
+
     def shrink(self, size_bytes: int) -> None:
         """Hold this and no more."""
 

@@ -575,6 +575,13 @@ class Failures(CollectorTest):
         self.successResultOf(answer)
         self.assertEqual(self.it.admission.held_bytes, 0)
 
+    def test_room_for_rows_is_found_before_they_are_made(self) -> None:
+        """Rule 9: a body that finds none is not even parsed."""
+        body = body_of(*[a_result()] * 100)
+        self.it.admission.change(64 * MIB - 2 * len(body))
+        self.refused(503, body)
+        self.assertEqual((0, 64 * MIB - 2 * len(body)), (self.it.stats.offered, self.it.admission.held_bytes))
+
     def test_rejected_items_are_held_too(self) -> None:
         """Rule 9: 131,000 of them take some 60 MiB, and their text comes on top."""
         body = b"[%s]" % b",".join([b"1"] * 1000)

@@ -525,7 +525,7 @@ class Trouble(LedgerTest):
 
 
 class Gone(LedgerTest):
-    """The ledger was deleted or moved away under our feet."""
+    """The ledger was deleted or moved away by someone else."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -724,10 +724,10 @@ class FailingOnRun(InlinePools):
 
 
 class TakenAway(StoreTest):
-    """Rule 1: what is deleted under our feet is missed before anything more is answered."""
+    """Rule 1: what is deleted by someone else is missed before anything more is answered."""
 
     def assert_written_again(self) -> None:
-        self.assertEqual(self.bench.store.why_due(), "deleted under our feet")
+        self.assertEqual(self.bench.store.why_due(), "deleted by someone else")
         self.assertRaises(StoreFailed, self.bench.keep, a_result())
         self.rotate()
         self.bench.keep(a_result())

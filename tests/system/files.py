@@ -43,7 +43,10 @@ def is_self_contained(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection."""
+    """A read-only connection, once what a kill has left half done is taken back, as any first reader does."""
+    if Path(f"{path}-journal").exists():
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("SELECT 1 FROM sqlite_schema").fetchone()
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
         yield db
 

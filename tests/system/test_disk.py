@@ -189,7 +189,7 @@ class Unwritable(DiskTest):
         self.disk.make_room()
         wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again", _SOON_S)
         self.assertEqual(200, self.post(outputd))
-        self.assertEqual(1, outputd.log.count("the hop ledger was deleted under our feet"))
+        self.assertEqual(1, outputd.log.count("the hop ledger was deleted by someone else"))
         fed = wait_until(lambda: feedable_rows(self.directory), "rows")
         wait_until(lambda: input_service.taken.keys() >= fed, "every hop has arrived")
         self.assertStopped(outputd.stop())
