@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from dataclasses import dataclass, replace
 from importlib.resources import files as files_of
 from pathlib import Path
 
 from outputd.process.trouble import Kind
-from outputd.sqlite.connections import reading, writing
+from outputd.sqlite.connections import connect, reading, writing
 from outputd.sqlite.errors import Damaged, kind_of
 from outputd.sqlite.files import make_empty
 from outputd.sqlite.schema import Schema
@@ -98,20 +99,43 @@ def bring_up(info: FileInfo) -> FileInfo:
     return replace(info, version=SCHEMA.version)
 
 
+def keep_wal(path: Path) -> sqlite3.Connection:
+    """A connection for as long as whose life the WAL stays, when others close theirs: SQLite takes it for a reader."""
+    db = connect(path, "ro")
+    try:
+        db.execute("PRAGMA wal_autocheckpoint=0")
+        db.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
 def finish(path: Path, analyse: bool = True) -> bool:
     """Make a file that nobody writes one self-contained file without WAL, analysed if it is closed for good.
 
-    False while somebody still reads it.
+    False while somebody still reads it. Its WAL stays until all is done, so that a file without one changes no more.
     """
-    try:
-        with writing(path, busy_ms=0) as db:
-            if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
-                return True
-            db.execute("PRAGMA wal_autocheckpoint=0")
-            if analyse and not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone():
-                db.execute("PRAGMA analysis_limit=1000")
-                db.execute("ANALYZE")
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return bool(db.execute("PRAGMA journal_mode=DELETE").fetchone()[0] == "delete")
-    except sqlite3.OperationalError:
-        return not path.exists()  # pruned meanwhile, or still read
+    with contextlib.ExitStack() as last:
+        try:
+            with writing(path, busy_ms=0) as db:
+                try:
+                    _finish(db, analyse)
+                except sqlite3.OperationalError:
+                    last.callback(keep_wal(path).close)
+                    raise
+        except sqlite3.OperationalError:
+            return not path.exists()  # pruned meanwhile, or still read
+    return True
+
+
+def _finish(db: sqlite3.Connection, analyse: bool) -> None:
+    if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
+        return
+    db.execute("PRAGMA wal_autocheckpoint=0")
+    if analyse and not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone():
+        db.execute("PRAGMA analysis_limit=1000")
+        db.execute("ANALYZE")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if db.execute("PRAGMA journal_mode=DELETE").fetchone()[0] != "delete":
+        raise sqlite3.OperationalError("it keeps its WAL")

@@ -285,12 +285,22 @@ class Store:
         path = old.info.path
         if old.is_gone() and not await self._rescue(old):
             return
-        await old.pool.close()
+        await self._close_pool(old)
         if self._is_damaged:
             await self._set_aside(path, "it cannot be written")
             self._is_damaged = False
         elif old.info in self._files:
             self._unfinished.add(path)
+
+    async def _close_pool(self, old: Current) -> None:
+        """Close the writer's connection and leave the WAL to `finish`: a file without one changes no more."""
+        try:
+            wal = await self._brief(resultfile.keep_wal, old.info.path)
+        except sqlite3.Error:  # gone or damaged: then there is nothing to keep
+            await old.pool.close()
+            return
+        await old.pool.close()
+        await self._brief(wal.close)
 
     async def _rescue(self, old: Current) -> bool:
         """Write a file again that was deleted; False while that must wait for room on the disk."""

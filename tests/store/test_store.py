@@ -767,6 +767,15 @@ class ClosedFiles(StoreTest):
         with reading(old) as db:
             self.assertTrue(db.execute("SELECT count(*) FROM sqlite_stat1").fetchone()[0])
 
+    def test_until_nothing_more_is_written_into_it_its_wal_stays(self) -> None:
+        """Rule 11: a closed file never changes once it has no `-wal`, whoever looks at it between two steps."""
+        old = self.bench.store.current.info.path
+        self.bench.keep(a_result())
+        self.rotate()
+        self.assertTrue(wal_of(old).exists())
+        self.finish()
+        self.assertTrue(self.is_finished(old))
+
     def test_none_is_written_again_when_the_newest_is_damaged_at_a_start(self) -> None:
         """Rule 11: a new file follows instead."""
         closed = self.bench.store.current.info.path
