@@ -118,6 +118,7 @@ class CappedRequest(server.Request):
     _tokens_known = 0
     _memory: Memory | None = None
     received_bytes = 0
+    _is_body_wanted = True
     _taken = False
 
     def gotLength(self, length: int | None) -> None:
@@ -157,17 +158,22 @@ class CappedRequest(server.Request):
             return None
         if length is not None and length > self.site.most_body_bytes:
             return self._too_long()
+        self._is_body_wanted = self.found.route.takes_body
+        if not self._is_body_wanted:
+            return None
         return None if self.memory.admit(length or 1) else self.site.admission.turn_away()
 
     def _too_long(self) -> Answer:
         return problem(413, f"a body may have {_size(self.site.most_body_bytes)} at most")
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Keep a part of the body while there is room. Raises BodyRefused where it ends."""
+        """Keep a part of the body while there is room; of one that is of no use, nothing. Raises BodyRefused."""
         self.received_bytes += len(data)
         more = self.received_bytes - self.memory.size_bytes
         if self.received_bytes > self.site.most_body_bytes:
             self.refused = self._too_long()
+        elif not self._is_body_wanted:
+            return
         elif more > 0 and not self.memory.grow(more):
             self.refused = self.site.admission.turn_away()
         else:
@@ -267,7 +273,7 @@ class CappedRequest(server.Request):
         return self._memory
 
     def take_body(self) -> bytes:
-        """The whole body, as sent; the taker calls `end`."""
+        """The whole body, as sent, or empty where it is of no use; the taker calls `end`."""
         body: bytes = self.content.getvalue()
         self.content = BytesIO()
         self._taken = True

@@ -39,8 +39,8 @@ class Route:
     """A method and a path with its `<parts>`, the role that it asks for (None: everybody's), and what answers it.
 
     A path with `suffixes` may end in one of them (`/targets.csv`); its handler gets it as `suffix`, "" for none.
-    GET is HEAD, too. A route with `codings` takes a body in one of these; others do not look at that. What `is_dear` is
-    not even had by a link on a page of another site.
+    GET is HEAD, too. A route with `codings` takes a body in one of these; to others a body is of no use, and they keep
+    none. What `is_dear` is not even had by a link on a page of another site.
     """
 
     method: str
@@ -50,6 +50,11 @@ class Route:
     suffixes: tuple[str, ...] = ()
     codings: tuple[bytes, ...] = ()
     is_dear: bool = False
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether the body of a request is of any use; else it is thrown away as it arrives."""
+        return bool(self.codings)
 
 
 class Found(NamedTuple):

@@ -143,6 +143,22 @@ class Bodies(SiteTest):
         self.assertEqual(self.reply(POST % 60, b"x" * 60).status, 503)
         self.assertEqual(self.admission.held_bytes, 950)
 
+    def test_one_that_is_of_no_use_holds_nothing(self) -> None:
+        """Rule 9: neither while it arrives nor as long as its answer takes, and it costs no POST its room."""
+        self.admission.change(990)
+        for head in (b"GET /slow", b"POST /change"):
+            channel, _ = self.say(head + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", b"x" * 60)
+            self.assertEqual((990, b""), (self.admission.held_bytes, channel.requests[0].content.getvalue()))
+            channel.dataReceived(b"x" * 40)
+        self.assertEqual((990, 2), (self.admission.held_bytes, len(self.work.under_way)))
+
+    def test_one_that_is_of_no_use_has_its_limit_too(self) -> None:
+        """Rule 8."""
+        head = b"GET /slow HTTP/1.1\r\nHost: x\r\n"
+        self.assertEqual(413, self.reply(head + b"Content-Length: 101\r\n\r\n").status)
+        chunk = b"33\r\n" + b"x" * 51 + b"\r\n"
+        self.assertEqual(413, self.reply(head + b"Transfer-Encoding: chunked\r\n\r\n", chunk, chunk).status)
+
     def test_who_hangs_up_in_the_middle_holds_nothing(self) -> None:
         """Rule 9."""
         channel, _ = self.say(POST % 100, b"x" * 60)

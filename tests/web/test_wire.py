@@ -45,7 +45,7 @@ def echoing() -> Routes:
 
         answered(request, answer())
 
-    return Routes([Route("POST", "/echo", None, echo)])
+    return Routes([Route("POST", "/echo", None, echo, codings=(b"gzip",))])
 
 
 ROUTES = echoing()
