@@ -47,6 +47,7 @@ from outputd.settings import Settings
 from outputd.sqlite.pools import OpenPool
 from outputd.store.copies import Copies
 from outputd.store.directory import DataDir
+from outputd.store.manifests import Manifests
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.summary.keeping_up import KeepingUp
@@ -58,7 +59,7 @@ from outputd.web.site import Site
 
 _log = Logger()
 _BRIEF = 4
-_LONG = 5  # one copies, one digests, one looks at the disk, one finishes a closed file, one makes the ledger anew
+_LONG = 5  # copies, a manifest, a look at the disk, the finish of a closed file, the ledger made anew: one of each
 _ASKERS = 4
 _HEALTH_PENDING_BYTES = 1 << 20
 _HEALTH_BODY_BYTES = 64 * 1024
@@ -87,6 +88,7 @@ class Parts:
     rotation: Rotation
     feed: HopFeed | None
     """None when it is turned off."""
+    manifests: Manifests
     copies: Copies
     summary: KeepingUp
     queries: Queries
@@ -131,8 +133,9 @@ class Parts:
             store, ledger, Parser(may_be_fed), stats, admission, parsing, now, _say if settings.verbose else None,
             senders.note,
         )  # fmt: skip
-        copies = Copies(directory, long, reactor, lambda: store.stored_batches, limits.spare_disk_bytes)
-        api = Api(collector, store, rotation, copies, brief, metrics.observe_request, reactor.seconds)
+        manifests = Manifests(directory, lambda: store.closed, long, reactor)
+        copies = Copies(directory, long, reactor, lambda: store.stored_batches, limits.spare_disk_bytes, manifests)
+        api = Api(collector, store, rotation, copies, manifests, brief, metrics.observe_request, reactor.seconds)
         summary = KeepingUp(
             Summary(directory.summary, lambda: store.files, senders, wal_bytes=limits.wal_bytes), reactor,
             lambda: (stats.results, stats.rejected.total(), store.files), lambda: store.waiting > 0, now,
@@ -188,10 +191,10 @@ class Parts:
         return cls(
             settings=settings, feedable=may_be_fed, stopping=stopping, brief=brief, long=long, parsing=parsing,
             asking=asking, directory=directory, stats=stats, admission=admission, metrics=metrics, store=store,
-            ledger=ledger, upkeep=upkeep, rotation=rotation, feed=feed, copies=copies, summary=summary,
-            queries=queries, access=access, pages=pages, results_site=results_site, health_site=health_site,
-            results_port=results_port, health_port=health_port, reload=Reload(files, brief), notifier=notifier,
-            pulse=pulse,
+            ledger=ledger, upkeep=upkeep, rotation=rotation, feed=feed, manifests=manifests, copies=copies,
+            summary=summary, queries=queries, access=access, pages=pages, results_site=results_site,
+            health_site=health_site, results_port=results_port, health_port=health_port, reload=Reload(files, brief),
+            notifier=notifier, pulse=pulse,
         )  # fmt: skip
 
     def starts(self) -> Sequence[Callable[[], object]]:
@@ -205,6 +208,7 @@ class Parts:
             lambda: open_files(self.store, self.ledger, self.feedable, refeed, path),
             self.pulse.start,
             self.rotation.start,
+            self.manifests.start,
             self.summary.start,
             self.upkeep.start,
             *([] if self.feed is None else [self.feed.startService]),
@@ -220,6 +224,7 @@ class Parts:
             Stop("the word to systemd", self.pulse.stop),
             Stop("the port for results", lambda: _close(self.results_port, self.results_site, self.results_drain_s)),
             Stop("the copies", self.copies.stop),
+            Stop("the manifests", self.manifests.stop),
             Stop("the rotation", self.rotation.stop),
             *([] if self.feed is None else [Stop("the feed", self.feed.stopService)]),
             Stop("the queries", self.queries.stop),

@@ -12,6 +12,7 @@ from outputd.web.routes import Endpoint
 RESULTS = Endpoint("POST", "/results", NODE, codings=(b"identity", b"gzip", b"x-gzip"))
 ROTATE = Endpoint("POST", "/rotate", OPERATOR)
 DUMP = Endpoint("GET", "/dump", OPERATOR, is_dear=True)
+FILES = Endpoint("GET", "/files", OPERATOR)
 HEALTH = Endpoint("GET", "/health", None)
 READY = Endpoint("GET", "/ready", None)
 METRICS = Endpoint("GET", "/metrics", OPERATOR)

@@ -7,7 +7,7 @@ from functools import cache
 import msgspec
 
 from outputd import __version__
-from outputd.api.endpoints import DUMP, HEALTH, METRICS, OPENAPI, READY, RESULTS, ROTATE, STATS, endpoint_of
+from outputd.api.endpoints import DUMP, FILES, HEALTH, METRICS, OPENAPI, READY, RESULTS, ROTATE, STATS, endpoint_of
 from outputd.api.operations import (
     HEADERS,
     JSON,
@@ -15,6 +15,7 @@ from outputd.api.operations import (
     Part,
     answer,
     asking,
+    bare,
     file,
     operation,
     problem,
@@ -105,6 +106,7 @@ _ROTATE = {
         },
     )
 }
+_ETAG = {"type": "string", "examples": ['"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"']}
 _DUMP = reading(
     DUMP,
     "Dump",
@@ -117,14 +119,24 @@ _DUMP = reading(
             "One range of bytes of a closed file (RFC 9110). Other forms, and ranges of the current file, are ignored.",
             {"type": "string", "examples": ["bytes=0-4095"]},
         ),
+        sent_header("If-Range", "The ETag of the file whose parts are there; of another the whole is sent.", _ETAG),
+        sent_header("If-None-Match", "ETags of closed files that are there already; `*` is any.", _ETAG),
     ],
     answers={
-        "200": file("The file, an SQLite database.", "Accept-Ranges"),
-        "206": file("The part that was asked for.", "Accept-Ranges", "Content-Range"),
+        "200": file("The file, an SQLite database.", "Accept-Ranges", "ETag"),
+        "206": file("The part that was asked for.", "Accept-Ranges", "ETag", "Content-Range"),
+        "304": bare("The file is there already.", "ETag"),
         "404": problem("There is no result file of this name."),
         "416": problem("The range lies outside of the file.", "Content-Range"),
         "503": problem("There is no room for a copy.", "Retry-After"),
     },
+)
+_FILES = reading(
+    FILES,
+    "Files",
+    "List the result files",
+    description="A closed file has a manifest, which is made in the background once the file is finished.",
+    answers={"200": answer("What is known of each file.", ref("Files"))},
 )
 _HEALTH = reading(
     HEALTH,
@@ -159,7 +171,7 @@ _OPENAPI = reading(OPENAPI, "OpenApi", "This document", {"200": answer("OpenAPI 
 
 def document() -> Part:
     """The document."""
-    results = {RESULTS: _RESULTS, ROTATE: _ROTATE, DUMP: _DUMP}
+    results = {RESULTS: _RESULTS, ROTATE: _ROTATE, DUMP: _DUMP, FILES: _FILES}
     asked = {endpoint_of(question): asking(question) for question in QUESTIONS}
     health = {HEALTH: _HEALTH, READY: _READY, METRICS: _METRICS, STATS: _STATS, **asked, OPENAPI: _OPENAPI}
     return {

@@ -39,6 +39,7 @@ HEADERS = {
     "WWW-Authenticate": _header("How a token is sent.", _matching("^Basic realm=.*, Bearer realm=")),
     "Accept-Encoding": _header("The content coding that is taken.", {"const": "gzip"}),
     "Accept-Ranges": _header("Parts can be asked for; with a closed file.", {"const": "bytes"}, required=False),
+    "ETag": _header("What tells this closed file from any other.", _matching(r'^"[0-9a-f]{64}"$'), required=False),
     "Content-Length": _header("Bytes of this answer.", {"type": "integer", "minimum": 0}),
     "Content-Range": _header("The part, and the size of the file.", _matching(r"^bytes (\d+-\d+|\*)/\d+$")),
     "Content-Disposition": _header(
@@ -52,6 +53,11 @@ def answer(what: str, schema: Part, media: str = JSON, headers: Sequence[str] = 
     """An answer of this media type, which always has these headers."""
     named = {name: {"$ref": f"#/components/headers/{name}"} for name in (*_ALWAYS, *headers)}
     return {"description": what, "headers": named, "content": {media: {"schema": schema}}}
+
+
+def bare(what: str, *headers: str) -> Part:
+    """An answer that never has a body."""
+    return {name: value for name, value in answer(what, {}, headers=headers).items() if name != "content"}
 
 
 def problem(what: str, *headers: str, schema: Part | None = None) -> Part:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from outputd.api.endpoints import DUMP, RESULTS, ROTATE
-from outputd.api.files import send_part
+from outputd.api.endpoints import DUMP, FILES, RESULTS, ROTATE
+from outputd.api.files import described, send_part
 from outputd.intake.collector import Collector, Posted, Sender
 from outputd.process.threads import InThread
 from outputd.results.addresses import sender_of
 from outputd.sqlite.errors import DatabaseFailed
-from outputd.store.copies import Copies, Reader
+from outputd.store.copies import Copies, Copy, Reader
 from outputd.store.copying import NoRoom
+from outputd.store.manifests import Manifests
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
 from outputd.web.answers import SAFE, Answer, as_json, problem
+from outputd.web.negotiation import is_known
 from outputd.web.ranges import byte_range
 from outputd.web.request import CappedRequest, answered, put_head, send
 from outputd.web.routes import Route
@@ -32,13 +34,14 @@ class Api:
     """What --port serves."""
 
     def __init__(
-        self, collector: Collector, store: Store, rotation: Rotation, copies: Copies,
+        self, collector: Collector, store: Store, rotation: Rotation, copies: Copies, manifests: Manifests,
         in_thread: InThread, observe: Callable[[float], object], seconds: Callable[[], float],
     ) -> None:  # fmt: skip
         self._collector = collector
         self._store = store
         self._rotation = rotation
         self._copies = copies
+        self._manifests = manifests
         self._in_thread = in_thread
         self._observe = observe
         self._seconds = seconds
@@ -49,6 +52,7 @@ class Api:
             RESULTS.answered_by(self.post_results),
             ROTATE.answered_by(self.post_rotate),
             DUMP.answered_by(self.get_dump),
+            FILES.answered_by(self.get_files),
         ]
 
     # -- POST /results -------------------------------------------------------------------------------
@@ -82,6 +86,18 @@ class Api:
             return problem(503, f"no new file can be made: {error}", retry_after_s=5)
         return as_json({"status": "rotated", "file": path.name})
 
+    # -- GET /files ----------------------------------------------------------------------------------
+
+    def get_files(self, request: CappedRequest) -> None:
+        """Send the list of the result files with what is known of each."""
+        request.take_body()
+        answered(request, self._list())
+
+    async def _list(self) -> Answer:
+        return as_json(
+            {"files": await self._in_thread(described, self._store.files, self._store.current, self._manifests)}
+        )
+
     # -- GET /dump -----------------------------------------------------------------------------------
 
     def get_dump(self, request: CappedRequest) -> None:
@@ -106,40 +122,58 @@ class Api:
             if not await self._in_thread(path.exists):
                 return problem(404, "there is no result file of this name any more")
             return problem(503, f"no copy can be made now: {error}", retry_after_s=60)
-        return await self._send_copy(request, reader, ranges=path != current)
+        return await self._send_copy(request, reader, is_closed=path != current)
 
     def _named(self, name: bytes) -> Path | None:
         text = name.decode(errors="replace")
         return next((info.path for info in self._store.files if info.path.name == text), None)
 
-    async def _send_copy(self, request: CappedRequest, reader: Reader, ranges: bool) -> Answer | None:
+    async def _send_copy(self, request: CappedRequest, reader: Reader, is_closed: bool) -> Answer | None:
         copy = reader.copy
         size, start, end, status = copy.size_bytes, 0, copy.size_bytes, 200
+        headers = _headers_of(copy, is_closed)
+        if is_closed and is_known(copy.etag, request.header_text(b"If-None-Match")):
+            reader.end()
+            _send_head(request, 304, {b"ETag": headers[b"ETag"], **SAFE}, None)
+            return None
         try:
-            ranges_count = ranges and request.method == b"GET" and not request.requestHeaders.hasHeader(b"If-Range")
-            wanted = byte_range(request.header_text(b"Range"), size) if ranges_count else None
+            takes_parts = is_closed and request.method == b"GET" and _is_still(request, copy.etag)
+            wanted = byte_range(request.header_text(b"Range"), size) if takes_parts else None
         except ValueError:
             reader.end()
             return problem(416, "the range lies outside of the file", {b"Content-Range": b"bytes */%d" % size})
-        headers = {
-            b"Content-Type": b"application/vnd.sqlite3",
-            b"Content-Disposition": b'attachment; filename="%s"' % copy.name.encode(),
-            b"Repr-Digest": copy.repr_digest,
-            **SAFE,
-        }
-        if ranges:
-            headers[b"Accept-Ranges"] = b"bytes"
         if wanted is not None:
             (start, end), status = wanted, 206
             headers[b"Content-Range"] = b"bytes %d-%d/%d" % (start, end - 1, size)
-        put_head(request, status, headers, end - start)
         if request.method == b"HEAD":
             reader.end()
-            if not request.gone:
-                request.finish()
+            _send_head(request, status, headers, end - start)
             return None
+        put_head(request, status, headers, end - start)
         await send_part(request, reader, start, end, self._in_thread)
         return None
+
+
+def _headers_of(copy: Copy, is_closed: bool) -> dict[bytes, bytes]:
+    headers = {
+        b"Content-Type": b"application/vnd.sqlite3",
+        b"Content-Disposition": b'attachment; filename="%s"' % copy.name.encode(),
+        b"Repr-Digest": copy.repr_digest,
+        **SAFE,
+    }
+    return {**headers, b"Accept-Ranges": b"bytes", b"ETag": copy.etag.encode()} if is_closed else headers
+
+
+def _send_head(request: CappedRequest, status: int, headers: Mapping[bytes, bytes], length: int | None) -> None:
+    """Answer without a body, unless the client has gone."""
+    if not request.gone:
+        put_head(request, status, headers, length)
+        request.finish()
+
+
+def _is_still(request: CappedRequest, etag: str) -> bool:
+    """Whether the client's parts, if it has any, are of this very file: compared strongly, and never by a date."""
+    return not request.requestHeaders.hasHeader(b"If-Range") or request.header_text(b"If-Range").strip() == etag
 
 
 def _sender(request: CappedRequest) -> Sender:

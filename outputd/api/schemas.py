@@ -12,7 +12,21 @@ from outputd.api.checks import DECLARED
 from outputd.queries import QUESTIONS
 from outputd.results.agreement import MOST_ERRORS
 from outputd.results.model import MOST_RESULTS, PingResult
-from outputd.web.shapes import ADDRESS, FILE_NAME, REFERENCE, SENT_AT, Schema, count, instant, record, ref, text
+from outputd.web.shapes import (
+    ADDRESS,
+    FILE_NAME,
+    REFERENCE,
+    SENT_AT,
+    Schema,
+    count,
+    flag,
+    instant,
+    listed,
+    or_null,
+    record,
+    ref,
+    text,
+)
 
 _EXAMPLE = {
     "ip": "8.8.8.8", "sent": 4, "received": 4, "packet_loss": 0, "avg_rtt": 15_000_000,
@@ -149,6 +163,25 @@ _ANSWERS: dict[str, Schema] = {
     "Rotated": record(
         "A new file is being written.",
         {"status": {"const": "rotated"}, "file": {**FILE_NAME, "description": "its name"}},
+    ),
+    "Files": record("The result files.", {"files": listed("File", "oldest first, the current one last")}),
+    "File": record(
+        "A result file. What its manifest says is null while it has none: of the current one, and until it is made.",
+        {
+            "file": {**FILE_NAME, "description": "its name"},
+            "current": flag("whether it is being written"),
+            "created": instant("its creation"),
+            "size_bytes": count("its size"),
+            "sha256": or_null({**text("SHA-256 of the file"), "pattern": "^[0-9a-f]{64}$"}),
+            "results": or_null(count("results in it; null, as are the other counts, where it is damaged")),
+            "rejected": or_null(count("rejected items kept in it")),
+            "traceroutes": or_null(count("traceroutes in it")),
+            "hops": or_null(count("hops in it")),
+            "first_measured": or_null(instant("least timestamp of a result, as the node gave it; null without any")),
+            "last_measured": or_null(instant("greatest timestamp of a result")),
+            "first_arrived": or_null(instant("arrival of its first POST; null without any")),
+            "last_arrived": or_null(instant("arrival of its last POST, by the clock")),
+        },
     ),
     "Ready": record("Results can be stored.", {"status": {"const": "ready"}}),
     "Stats": record("Counts since the start of the process, and the current file.", _COUNTS),

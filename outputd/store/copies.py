@@ -20,8 +20,10 @@ from outputd.process.log import Logger
 from outputd.process.loops import Every
 from outputd.process.threads import InThread
 from outputd.store import copying
-from outputd.store.copying import NoRoom, Opened, Stamp
+from outputd.store.copying import NoRoom, Opened
 from outputd.store.directory import DataDir
+from outputd.store.manifest import stamp_of
+from outputd.store.manifests import Manifests
 
 _log = Logger()
 MOST_COPIES = 3
@@ -29,7 +31,6 @@ _LOOK_EVERY_S = 1.0
 _UNREAD_S = 2.0
 _NEW_S = 10.0
 _SLOW_BYTES_A_S = 256 * 1024
-_MOST_DIGESTS = 64
 
 
 class Reader:
@@ -75,6 +76,11 @@ class Copy:
         """The header of RFC 9530."""
         return b"sha-256=:" + base64.b64encode(self.digest) + b":"
 
+    @property
+    def etag(self) -> str:
+        """A strong one: the same bytes have the same, of whichever file."""
+        return f'"{self.digest.hex()}"'
+
     def reader(self) -> Reader:
         """One reader more."""
         reader = Reader(self, self._seconds())
@@ -116,19 +122,19 @@ class Copies:
 
     def __init__(
         self, directory: DataDir, in_thread: InThread, clock: IReactorTime, state: Callable[[], object],
-        spare_bytes: int,
+        spare_bytes: int, manifests: Manifests,
     ) -> None:  # fmt: skip
         self._directory = directory
         self._in_thread = in_thread
         self._clock = clock
         self._state = state
         self._spare_bytes = spare_bytes
+        self._manifests = manifests
         self._is_copying = False
         self._next: dict[Path, list[Deferred[Reader]]] = {}
         self._made: list[Copy] = []
         self._opening = DeferredLock()
         self._opened: dict[Path, Copy] = {}
-        self._digests: dict[Path, tuple[Stamp, bytes]] = {}
         self._looking = Every(_LOOK_EVERY_S, self._look_after_copies, clock)
 
     async def current(self, path: Path) -> Reader:
@@ -147,16 +153,13 @@ class Copies:
         return await wanted
 
     async def closed(self, path: Path) -> Reader:
-        """Read a file that stands by itself, as it is; its digest is made once. Raises FileNotFoundError."""
+        """Read a file that stands by itself, as it is; its digest is that of its manifest. Raises FileNotFoundError."""
+        manifest = await self._manifests.of(path)
         async with self._opening:
-            stamp = copying.stamp_of(await self._in_thread(os.stat, path))
             copy = self._opened.get(path)
-            if copy is None or copy.stamp != stamp:
-                file = await self._in_thread(copying.open_closed, path, self._digests.get(path))
+            if copy is None or copy.stamp != stamp_of(await self._in_thread(os.stat, path)):
+                file = await self._in_thread(copying.open_closed, path, manifest)
                 copy = self._opened[path] = Copy(file, path, self._clock.seconds, self._forget)
-                self._digests[path] = file.stamp, file.digest
-                for oldest in list(self._digests)[:-_MOST_DIGESTS]:
-                    del self._digests[oldest]
             reader = copy.reader()
             copy.end()
             return reader

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 from pathlib import Path
@@ -13,6 +12,7 @@ from outputd.sqlite.connections import pragma, reading, writing
 from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import make_empty
 from outputd.store.directory import DataDir
+from outputd.store.manifest import Manifest, Stamp, digest_of, stamp_of
 
 _PAGES_A_STEP = 256
 _CACHE_KIB = 200
@@ -21,10 +21,6 @@ _MAPPED_BYTES = 1 << 30
 
 class NoRoom(Exception):
     """There is no room for a copy: on the disk, or beside those that are being read."""
-
-
-Stamp = tuple[int, int, int]
-"""What tells one file, and one state of it, from another."""
 
 
 class Opened(NamedTuple):
@@ -37,18 +33,13 @@ class Opened(NamedTuple):
     stamp: Stamp
 
 
-def stamp_of(state: os.stat_result) -> Stamp:
-    """The stamp of a file."""
-    return state.st_ino, state.st_mtime_ns, state.st_size
-
-
-def open_closed(path: Path, known: tuple[Stamp, bytes] | None) -> Opened:
-    """Open a file that stands by itself; its digest is what is known, unless the file has changed."""
+def open_closed(path: Path, manifest: Manifest | None = None) -> Opened:
+    """Open a file that stands by itself; its digest is that of its manifest, unless the file is another by now."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         state = os.fstat(handle)
         stamp = stamp_of(state)
-        digest = known[1] if known is not None and known[0] == stamp else digest_of(handle)
+        digest = manifest.digest if manifest is not None and manifest.stamp == stamp else digest_of(handle)
     except BaseException:
         os.close(handle)
         raise
@@ -80,7 +71,7 @@ def copy_live(directory: DataDir, path: Path) -> Opened:
             source.backup(copy, pages=_PAGES_A_STEP, sleep=0)
             source.execute("COMMIT")
             copy.execute("PRAGMA journal_mode=DELETE")  # takes the WAL mark out of the header
-        file = open_closed(target, None)
+        file = open_closed(target)
         return file._replace(name=path.name)
     except (sqlite3.OperationalError, OSError) as error:
         if kind_of(error) is Kind.FULL:
@@ -89,13 +80,3 @@ def copy_live(directory: DataDir, path: Path) -> Opened:
     finally:
         target.unlink(missing_ok=True)
         Path(f"{target}-journal").unlink(missing_ok=True)
-
-
-def digest_of(handle: int) -> bytes:
-    """The SHA-256 of an open file."""
-    digest = hashlib.sha256()
-    at = 0
-    while chunk := os.pread(handle, 1 << 20, at):
-        digest.update(chunk)
-        at += len(chunk)
-    return digest.digest()

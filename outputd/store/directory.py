@@ -14,7 +14,7 @@ from pathlib import Path
 from outputd.process.files import open_ours
 from outputd.process.log import Logger
 from outputd.process.trouble import Unusable
-from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empty, set_mode, wal_of
+from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empty, set_aside, set_mode, wal_of
 
 _log = Logger()
 LEDGER = "hops.sqlite3"
@@ -126,9 +126,15 @@ class DataDir:
         raise AssertionError("unreachable: names never run out")
 
     def remove(self, path: Path) -> None:
-        """Delete a result file for good."""
+        """Delete a result file for good, its manifest first: a file without one is only given another."""
+        manifest_of(path).unlink(missing_ok=True)
         delete_database(path)
         self.sync()
+
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Take a damaged result file out of the way; its manifest goes, since the file may come back repaired."""
+        manifest_of(path).unlink(missing_ok=True)
+        set_aside(path, reason)
 
     def put_back(self, made: Path, path: Path) -> None:
         """Give a finished file this very name, durably. Raises FileExistsError."""
@@ -154,6 +160,11 @@ class DataDir:
         while True:
             yield self.path / f"results_{moment:%Y-%m-%d_%H-%M-%S}.db"
             moment += timedelta(seconds=1)
+
+
+def manifest_of(path: Path) -> Path:
+    """The name of the manifest of a result file."""
+    return path.with_suffix(".json")
 
 
 def sync_names(directory: Path) -> None:

@@ -17,7 +17,7 @@ from outputd.process.turns import Turns
 from outputd.results import timestamps
 from outputd.results.rows import Batch
 from outputd.sqlite.errors import Damaged, kind_of
-from outputd.sqlite.files import set_aside, size_of, wal_of
+from outputd.sqlite.files import size_of, wal_of
 from outputd.sqlite.pools import OpenPool
 from outputd.store import file as resultfile
 from outputd.store.current import Current
@@ -96,7 +96,7 @@ class Store:
         self._next_ids = end.above(heard)
         for path, reason in damaged.items():
             self._next_ids = self._next_ids.beyond(size_of(path))
-            set_aside(path, reason)
+            self._directory.set_aside(path, reason)
         newest = self._files[-1] if self._files else None
         if newest is None or damaged or newest.version < resultfile.SCHEMA.version:
             # each damaged one keeps a place in the order: it may be repaired and put back
@@ -150,6 +150,12 @@ class Store:
     def files(self) -> list[FileInfo]:
         """All result files, oldest first, the current one last."""
         return list(self._files)
+
+    @property
+    def closed(self) -> list[Path]:
+        """The files that stand by themselves and change no more, oldest first."""
+        not_yet = {*self._unfinished, *self._closing, *(old.info.path for old in self._lost)}
+        return [info.path for info in self._files[:-1] if info.path not in not_yet]
 
     @property
     def excess(self) -> list[FileInfo]:
@@ -334,7 +340,7 @@ class Store:
 
     async def _set_aside(self, path: Path, reason: str) -> None:
         """Take a damaged file out of the way, so that it stops nothing."""
-        await self._brief(set_aside, path, reason)
+        await self._brief(self._directory.set_aside, path, reason)
         self._files = [info for info in self._files if info.path != path]
         self._unfinished.discard(path)
 

@@ -100,6 +100,59 @@ class OverHTTP(TestCase):
         self.assertEqual((outside.status, outside.header("Content-Range")), (416, f"bytes */{size}"))
         self.assertEqual(outside.header("Content-Type"), "application/problem+json")
 
+    async def test_a_closed_file_that_is_there_already_is_not_sent_again(self) -> None:
+        """RFC 9110, 13.1.2: by its ETag; of another one, or of none, it is."""
+        name = await self.rotated()
+        whole = await self.service.ask("GET", f"/dump?file={name}")
+        etag = str(whole.header("ETag"))
+        self.assertEqual(etag, f'"{hashlib.sha256(whole.body).hexdigest()}"')
+        for method, known, status in (
+            ("GET", etag, 304),
+            ("HEAD", etag, 304),
+            ("GET", f'"x", W/{etag}', 304),
+            ("GET", "*", 304),
+            ("GET", '"x"', 200),
+        ):
+            reply = await self.service.ask(method, f"/dump?file={name}", headers={"If-None-Match": known})
+            self.assertEqual((status, etag), (reply.status, reply.header("ETag")), (method, known))
+            self.assertEqual(status == 304, not reply.body)
+
+    async def test_parts_are_of_the_file_whose_parts_are_there_or_the_whole_is_sent(self) -> None:
+        """RFC 9110, 13.1.5: a weak tag is none, and a date neither, since none was sent."""
+        name = await self.rotated()
+        whole = await self.service.ask("GET", f"/dump?file={name}")
+        etag = str(whole.header("ETag"))
+        for known, status in (
+            (etag, 206), (f"W/{etag}", 200), ('"x"', 200), ("Wed, 07 Jan 2026 22:30:00 GMT", 200), ("*", 200)
+        ):  # fmt: skip
+            headers = {"Range": "bytes=100-199", "If-Range": known}
+            reply = await self.service.ask("GET", f"/dump?file={name}", headers=headers)
+            body = whole.body[100:200] if status == 206 else whole.body
+            self.assertEqual((status, body), (reply.status, reply.body), known)
+
+    async def test_files_are_listed_with_what_is_known_of_each(self) -> None:
+        """The closed ones by their manifests, the current one as it is."""
+        first, second = [await self.rotated() for _ in range(2)]
+        await self.service.post(body_of(a_result()))
+        current = self.service.parts.store.current
+        await eventually(
+            lambda: all(self.service.parts.manifests.look(self.path / name)[1] for name in (first, second))
+        )
+        reply = await self.service.ask("GET", "/files")
+        found = reply.json["files"]
+        self.assertEqual([first, second, current.info.path.name], [each["file"] for each in found])
+        self.assertEqual([False, False, True], [each["current"] for each in found])
+        self.assertEqual([50, 50, None], [each["results"] for each in found])
+        digests = [hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in (first, second)]
+        self.assertEqual([*digests, None], [each["sha256"] for each in found])
+        self.assertEqual(current.size_bytes, found[-1]["size_bytes"])
+
+    async def test_a_file_that_was_deleted_is_listed_no_more(self) -> None:
+        name = await self.rotated()
+        (self.path / name).unlink()
+        reply = await self.service.ask("GET", "/files")
+        self.assertNotIn(name, [each["file"] for each in reply.json["files"]])
+
     async def test_head_of_a_closed_file_ignores_a_range(self) -> None:
         """Rule 15: a Range is for GET alone (RFC 9110, 14.2)."""
         name = await self.rotated()

@@ -290,6 +290,8 @@ class ServiceTests(TestCase):
         full.restore()
         await self.want(200, "GET", "/dump")
         await self.want(200, "GET", f"/dump?file={closed}")
+        await self.want(304, "GET", f"/dump?file={closed}", headers={"If-None-Match": "*"})
+        await self.want(200, "GET", "/files")
         await self.want(206, "GET", f"/dump?file={closed}", headers={"Range": "bytes=0-99"})
         await self.want(416, "GET", f"/dump?file={closed}", headers={"Range": "bytes=999999999-"})
         await self.want(404, "GET", "/dump?file=results_2026-01-07_22-30-45.db")

@@ -60,6 +60,8 @@ class Document:
         found = list(self._header_faults(answer.get("headers", {}), sent))
         if method == "HEAD":
             return found + [f"HEAD {path} has a body"] * bool(body)
+        if "content" not in answer:
+            return found + [f"{method} {path} has a body with {status}"] * bool(body)
         media = sent.get("content-type", "")
         content = answer["content"].get(media)
         if content is None:

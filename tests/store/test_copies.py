@@ -16,10 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.process.threads import InThread
 from outputd.sqlite.connections import reading
-from outputd.store import copying
+from outputd.store import manifest
 from outputd.store.copies import MOST_COPIES, Copies, Copy, Reader
 from outputd.store.copying import NoRoom, copy_live
 from outputd.store.directory import DataDir
+from outputd.store.manifests import Manifests
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace, many_hops
 from tests.kit.pools import inline, outcome
@@ -51,7 +52,10 @@ class CopiesTest(SynchronousTestCase):
 
     def made_by(self, in_thread: InThread) -> Copies:
         """Copies that this makes; they spare a MiB of the disk."""
-        return Copies(self.disk, in_thread, self.bench.clock, lambda: self.bench.store.stored_batches, 1 << 20)
+        manifests = Manifests(self.disk, lambda: self.bench.store.closed, in_thread, self.bench.clock)
+        return Copies(
+            self.disk, in_thread, self.bench.clock, lambda: self.bench.store.stored_batches, 1 << 20, manifests
+        )
 
     async def later(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """In a thread that waits for its gate before it copies."""
@@ -301,13 +305,13 @@ class ClosedFile(CopiesTest):
         files = [self.rotated() for _ in range(3)]
         self.bench.outcome(self.bench.store.finish_closed())
         digested: list[int] = []
-        digest = copying.digest_of
+        digest = manifest.digest_of
 
-        def counted(handle: int) -> bytes:
+        def counted(handle: int, goes_on: Callable[[], bool]) -> bytes:
             digested.append(handle)
-            return digest(handle)
+            return digest(handle, goes_on)
 
-        self.patch(copying, "digest_of", counted)
+        self.patch(manifest, "digest_of", counted)
         readers = [outcome(self.copies.closed(path)) for _ in range(30) for path in files]
         self.assertEqual((3, 3), (len(digested), len({reader.copy.handle for reader in readers})))
         for reader in readers:

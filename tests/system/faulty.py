@@ -17,7 +17,7 @@ from outputd import __main__
 from outputd.ledger import ledger
 from outputd.results.parse import Parser
 from outputd.sqlite.table import Table
-from outputd.store import copying
+from outputd.store import copying, manifest
 from outputd.store import file as resultfile
 from outputd.store.directory import DataDir
 from outputd.store.writer import Writer
@@ -84,6 +84,7 @@ POINTS: dict[str, Callable[[Passed], None]] = {
     "a new file is opened, the old one written": lambda passed: _around(resultfile, "begin", after=passed),
     "the new file is written, the old one has its WAL": lambda passed: _around(resultfile, "finish", before=passed),
     "the old file is finished": lambda passed: _around(resultfile, "finish", after=passed),
+    "a manifest is made, not written": lambda passed: _around(manifest, "write", before=passed),
     "a file is to be pruned": lambda passed: _around(DataDir, "remove", before=passed),
     "a file is pruned in part": _between_unlinks,
     "a file is pruned": lambda passed: _around(DataDir, "remove", after=passed),

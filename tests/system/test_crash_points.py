@@ -98,7 +98,7 @@ class CrashPoints(SystemTest):
             account.take_rest(self.directory)
             self.assertEqual([], account.order_faults())
         names = {path.name for path in self.directory.iterdir()}
-        names -= {path.name for path in result_files(self.directory)}
+        names -= {name for path in result_files(self.directory) for name in (path.name, f"{path.stem}.json")}
         self.assertEqual({"hops.sqlite3", "outputd.lock", "summary.sqlite3"}, names | {"summary.sqlite3"})
 
     def _ask_on(self, outputd: Outputd) -> None:
