@@ -156,7 +156,7 @@ class Parts:
             InputServiceCheck(ledger, lambda: None if feed is None else feed.state),
             ConnectionsCheck(tuple(doors.values())),
         )
-        health = Health(store, ledger, stats, metrics, checks, disk, reactor, lambda: stopping.has_begun)
+        health = Health(store, ledger, stats, metrics, checks, disk, reactor, now, lambda: stopping.has_begun)
         access = Access(settings.tokens_file, settings.client_ca is not None)
         certificates = _certificates(settings)
         results_site = Site(

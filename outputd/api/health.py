@@ -35,7 +35,7 @@ class Health:
 
     def __init__(
         self, store: Store, ledger: Ledger, stats: Stats, metrics: Metrics, checks: Sequence[Check], disk: Disk,
-        clock: IReactorTime, stopping: Callable[[], bool],
+        clock: IReactorTime, now: Callable[[], float], stopping: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._store = store
         self._ledger = ledger
@@ -44,6 +44,7 @@ class Health:
         self._checks = checks
         self._disk = disk
         self._clock = clock
+        self._now = now
         self._stopping = stopping
         self._started = clock.seconds()
 
@@ -107,13 +108,14 @@ class Health:
 
     def _figures(self) -> dict[str, Any]:
         stats, current = self._stats, self._store.current
+        latest = stats.latest.at(self._now())
         return {
             "total_results": stats.results,
             "successful_pings": stats.successful,
             "failed_pings": stats.failed,
             "hops_discovered": stats.hops_discovered,
             "hops_sent": stats.hops_sent,
-            "last_result_time": timestamps.printed(stats.latest) if stats.latest else None,
+            "last_result_time": timestamps.printed(latest) if latest else None,
             "current_db_file": current.info.path.name,
             "current_db_size": current.size_bytes,
             "last_rotation": timestamps.printed(current.info.created_at),

@@ -114,7 +114,7 @@ _COUNTS: dict[str, Schema] = {
     "hops_discovered": count("addresses that this instance had never seen as a hop"),
     "hops_sent": count("addresses delivered to input_service"),
     "last_result_time": {
-        "description": "the latest timestamp of a result between 1970 and tomorrow; null before any",
+        "description": "the latest timestamp of a result between 1970 and tomorrow, by today's clock; null before any",
         "anyOf": [instant("a time"), {"type": "null"}],
     },
     "current_db_file": {**FILE_NAME, "description": "the file that is being written"},

@@ -27,7 +27,6 @@ from outputd.web.request import Memory
 _ROWS_BYTES_A_BODY_BYTE = 4  # what real bodies become, 3 to 5 times as much; it is put right once the rows are there
 _LARGE_BYTES = 256 * 1024
 _MOST_BYTES_DECODED_HERE = 64 * 1024
-_DAY_S = 86_400
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -133,7 +132,7 @@ class Collector:
         body_bytes = posted.memory.size_bytes
         if not posted.memory.grow(_ROWS_BYTES_A_BODY_BYTE * len(body)):
             return self._admission.turn_away()
-        origin = Origin(sender.node, timestamps.at(now), timestamps.at(now // 1 + _DAY_S), sender.key)
+        origin = Origin(sender.node, timestamps.at(now), timestamps.horizon(now), sender.key)
         if len(body) < _LARGE_BYTES:
             batch = self._parser.parse(body, origin)
         else:
@@ -148,9 +147,9 @@ class Collector:
             self._stats.offered += batch.accepted + len(batch.rejected)
             self._stats.refused += batch.accepted + len(batch.rejected)
             return self._admission.turn_away()
-        return await self._record(batch, posted, key, now)
+        return await self._record(batch, posted, key)
 
-    async def _record(self, batch: Batch, posted: Posted, key: bytes | None, now: float) -> Answer:
+    async def _record(self, batch: Batch, posted: Posted, key: bytes | None) -> Answer:
         items = batch.accepted + len(batch.rejected)
         self._stats.offered += items
         try:
@@ -164,7 +163,7 @@ class Collector:
             self._note_sender(batch.id, posted.sender.account)
         errors = [item_error(bad.index, bad.field, bad.reason) for bad in batch.rejected[:MOST_ERRORS]]
         json = answer_of(batch.accepted, len(batch.rejected), errors)
-        used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, now)
+        used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, self._ledger.ran_s)
         self._ledger.learn(Lesson(batch.id, list(batch.new_hops.values()), used, posted.sender.account))
         if batch.new_hops:
             self._parser.now_known(batch.new_hops)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from outputd.intake.latest import Latest
 from outputd.ledger.lessons import Learnt
 from outputd.results.rows import Batch
 
@@ -26,7 +27,7 @@ class Stats:
     rejected: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     refused_posts: int = 0
-    latest: str = ""
+    latest: Latest = field(default_factory=Latest)
 
     @property
     def failed(self) -> int:
@@ -37,7 +38,7 @@ class Stats:
         """Count a batch that is stored."""
         self.results += batch.accepted
         self.successful += batch.successful
-        self.latest = max(self.latest, batch.latest)
+        self.latest.note(batch.latest, batch.ahead)
         for reject in batch.rejected:
             self.rejected[_INDEX.sub("", reject.field) or "item"] += 1
 

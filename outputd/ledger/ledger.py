@@ -12,12 +12,13 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files as files_of
+from itertools import islice
 from pathlib import Path
 from typing import Concatenate
 
 from twisted.internet.interfaces import IReactorTime
 
-from outputd.ledger.lessons import KEYS_LIVE_S, Learnt, Lesson, UsedKey, lessons_of
+from outputd.ledger.lessons import KEYS_LIVE_S, Learnt, Lesson, UsedKey, keys_of, lesson_of
 from outputd.ledger.shares import Shares
 from outputd.process.files import check_ours
 from outputd.process.log import Logger
@@ -35,12 +36,19 @@ from outputd.sqlite.table import Table
 from outputd.store.file import FileInfo, describe
 
 _log = Logger()
-SCHEMA = Schema(files_of("outputd.ledger") / "schema", 2)
+SCHEMA = Schema(files_of("outputd.ledger") / "schema", 3)
 _CACHE_KIB = 8 * 1024
 _WAL_BYTES = 4000 * 4096
 MOST_KEYS = 1_000_000
+_KEYS_AT_ONCE = 1000
 _MOST_VALUES = 500
 _MOST_UNWRITTEN = 100_000
+_USE = """
+INSERT INTO keys VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET digest = excluded.digest, answer = excluded.answer,
+  ran_s = excluded.ran_s WHERE excluded.ran_s > ran_s
+"""
+_RAN_EVERY_S = 60.0
+"""So often it is kept how long the service has run, while nothing else is."""
 
 
 class Ledger:
@@ -52,6 +60,8 @@ class Ledger:
     ) -> None:  # fmt: skip
         self._path = path
         self._now = now
+        self._seconds = reactor.seconds
+        self._began_s, self._ran_before_s, self._ran_kept_s = reactor.seconds(), 0.0, 0.0
         self._shares = Shares(most_addresses)
         self._discovered = discovered
         self._open_pool = open_pool
@@ -83,6 +93,14 @@ class Ledger:
     def stalled_s(self) -> float:
         """Seconds for which nothing has been written although something waits, 0 when nothing does."""
         return self._turns.stalled_s
+
+    @property
+    def ran_s(self) -> float:
+        """Seconds for which the service has run, over all its starts: the clock by which keys age.
+
+        Nobody sets it, and it stands still while the service is down.
+        """
+        return self._ran_before_s + self._seconds() - self._began_s
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -160,15 +178,18 @@ class Ledger:
             self._prepare(db)
             last = max((info.next_ids.batch for info in files), default=1) - 1
             db.execute("UPDATE mark SET batch_id = min(batch_id, ?)", (last,))
-            mark, self.known = db.execute("SELECT batch_id, known FROM mark").fetchone()
+            mark, self.known, ran_s = db.execute("SELECT batch_id, known, ran_s FROM mark").fetchone()
+            self._ran_before_s = max(self._ran_before_s, ran_s)  # that of a file made anew under us begins at 0
             self._shares.read(db)
             self._mark = mark
             self._last_batch_id = max(self._last_batch_id, mark)
+            keys = islice(keys_of(files, mark, self.ran_s), MOST_KEYS)
+            while some := [Lesson(mark, (), key) for key in islice(keys, _KEYS_AT_ONCE)]:
+                self.commit(db, some)
             for info in files:
                 if info.next_ids.batch - 1 > mark:
-                    lessons = list(lessons_of(info, mark, feedable, self._now() - KEYS_LIVE_S))
                     _log.info("reading {file} again from batch {mark} on", file=info.path.name, mark=mark + 1)
-                    learnt = self.commit(db, lessons)
+                    learnt = self.commit(db, [lesson_of(info, mark, feedable)])
                     new, over_limit = new + learnt.new, over_limit + learnt.over_limit
             if refeed:
                 with transaction(db):
@@ -243,12 +264,12 @@ class Ledger:
             raise sqlite3.OperationalError(f"another program reads {self._path.name}")
 
     async def keep_up(self) -> None:
-        """Once in a while: try again what failed, set the mark, forget old keys."""
+        """Once in a while: try again what failed, set the mark, keep how long the service has run, forget old keys."""
         if self.failure is not None or self._last_batch_id > self._mark:
             with contextlib.suppress(Exception):
                 await self._turns.add(Lesson(self._last_batch_id))
         if self.failure is None:
-            await self.pool.run(self._forget_keys, self._now() - KEYS_LIVE_S)
+            await self.pool.run(self._let_keys_age)
 
     async def _learn(self, lessons: Sequence[Lesson]) -> Learnt:
         everything = [*self._untaught, *lessons]
@@ -296,6 +317,7 @@ class Ledger:
             if lesson.addresses:
                 offered.setdefault(self._shares.account(lesson.sender), set()).update(map(packed, lesson.addresses))
         keys = [lesson.key for lesson in lessons if lesson.key is not None]
+        ran_s = self.ran_s
         assert self._statements is not None, "a connection is prepared before it is used"
         over_limit = 0
         found: dict[str, int] = {}
@@ -311,10 +333,9 @@ class Ledger:
             new = sum(found.values())
             self._shares.write(db, found)
             for key in keys:
-                row = (key.name, key.digest, key.answer.decode(), key.used_at)
-                db.execute("INSERT OR REPLACE INTO keys VALUES (?,?,?,?)", row)
-            db.execute("UPDATE mark SET batch_id = ?, known = known + ?", (mark, new))
-        self._mark = mark
+                db.execute(_USE, (key.name, key.digest, key.answer.decode(), key.ran_s))
+            db.execute("UPDATE mark SET batch_id = ?, known = known + ?, ran_s = ?", (mark, new, ran_s))
+        self._mark, self._ran_kept_s = mark, ran_s
         self.known += new
         self._shares.add(found)
         self.keys += len(keys)
@@ -323,26 +344,30 @@ class Ledger:
     # -- keys ----------------------------------------------------------------------------------------
 
     async def used(self, name: bytes) -> UsedKey | None:
-        """The key's first use within the last 12 hours, or None."""
+        """The key's first use within the last 12 hours of running, or None."""
         if (unwritten := self._unwritten_keys.get(name)) is not None:
             return unwritten
-        return await self.pool.run(self._find_key, name, self._now() - KEYS_LIVE_S)
+        return await self.pool.run(self._find_key, name, self.ran_s - KEYS_LIVE_S)
 
-    def _find_key(self, db: sqlite3.Connection, name: bytes, since: float) -> UsedKey | None:
-        row = db.execute("SELECT digest, answer, used_at FROM keys WHERE name = ?", (name,)).fetchone()
+    def _find_key(self, db: sqlite3.Connection, name: bytes, since_s: float) -> UsedKey | None:
+        row = db.execute("SELECT digest, answer, ran_s FROM keys WHERE name = ?", (name,)).fetchone()
         if row is None:
             return None
-        digest, answer, used_at = row
-        if used_at > since:
-            return UsedKey(name, digest, answer.encode(), used_at)
+        digest, answer, ran_s = row
+        if ran_s > since_s:
+            return UsedKey(name, digest, answer.encode(), ran_s)
         self.keys -= db.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount
         return None
 
-    def _forget_keys(self, db: sqlite3.Connection, before: float) -> None:
-        self.keys -= db.execute("DELETE FROM keys WHERE used_at <= ?", (before,)).rowcount
+    def _let_keys_age(self, db: sqlite3.Connection) -> None:
+        ran_s = self.ran_s
+        if self.keys and ran_s - self._ran_kept_s >= _RAN_EVERY_S:
+            db.execute("UPDATE mark SET ran_s = ?", (ran_s,))
+            self._ran_kept_s = ran_s
+        self.keys -= db.execute("DELETE FROM keys WHERE ran_s <= ?", (ran_s - KEYS_LIVE_S,)).rowcount
         if self.keys > MOST_KEYS:
             self.keys -= db.execute(
-                "DELETE FROM keys WHERE name IN (SELECT name FROM keys ORDER BY used_at LIMIT ?)",
+                "DELETE FROM keys WHERE name IN (SELECT name FROM keys ORDER BY ran_s LIMIT ?)",
                 (self.keys - MOST_KEYS,),
             ).rowcount
 

@@ -21,10 +21,13 @@ from outputd.store.file import FileInfo
 
 _log = Logger()
 KEYS_LIVE_S = 12 * 3600
+"""For so long a key is remembered, by the time that the service runs."""
+_MOST_QUIET_S = 60.0  # a longer time between two POSTs may be one without the service, or a clock that was set
 _BOTH_WAYS = (" ORDER BY id", " ORDER BY id DESC")
-_BATCHES = [
-    "SELECT id, node, received_at, digest, key, first_id, accepted, rejected FROM batches WHERE id > ?" + order
-    for order in _BOTH_WAYS
+_BATCHES = ["SELECT id, first_id FROM batches WHERE id > ?" + order for order in _BOTH_WAYS]
+_USES = [
+    "SELECT id, node, received_at, digest, key, accepted, rejected FROM batches WHERE id > ?" + order
+    for order in reversed(_BOTH_WAYS)
 ]
 _ERRORS = ["SELECT item_index, field, reason FROM rejected_results WHERE batch_id = ?" + order for order in _BOTH_WAYS]
 _HOPS = [
@@ -34,12 +37,12 @@ _HOPS = [
 
 
 class UsedKey(msgspec.Struct, frozen=True):
-    """An Idempotency-Key that has stored something: which body, and what was answered."""
+    """An Idempotency-Key that has stored something: which body, what was answered, and how long the service had run."""
 
     name: bytes
     digest: bytes
     answer: bytes
-    used_at: float
+    ran_s: float
 
 
 class Lesson(msgspec.Struct, frozen=True):
@@ -63,8 +66,33 @@ def key_name(scope: str, key: str) -> bytes:
     return hashlib.blake2b(f"{scope}\0{key}".encode(), digest_size=16).digest()
 
 
-def lessons_of(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_since: float) -> Iterator[Lesson]:
-    """What the batches of a result file above the mark have to tell, the addresses with the last of them.
+def keys_of(files: Sequence[FileInfo], mark: int, ran_s: float) -> Iterator[UsedKey]:
+    """The keys used by batches above the mark, the newest first, as far back as they are remembered.
+
+    `ran_s` is how long the service has run. A damaged file costs only those of its rows that cannot be read.
+    """
+    age_s, next_at_s = 0.0, 0.0
+    for info in reversed(files):
+        if info.next_ids.batch - 1 <= mark:
+            continue
+        with reading(info.path) as db:
+            file = _Readable(db)
+            for batch_id, node, received_at, digest, key, accepted, rejected in file.rows(_USES, mark):
+                at_s = timestamps.seconds(received_at)
+                age_s += min(max(0.0, next_at_s - at_s), _MOST_QUIET_S)
+                next_at_s = at_s
+                if age_s >= KEYS_LIVE_S:
+                    return
+                if key is None:
+                    continue
+                errors = [item_error(*row) for row in islice(file.rows(_ERRORS, batch_id), rejected and MOST_ERRORS)]
+                answer = answer_of(accepted, rejected, errors)
+                for scope in key_scopes(node):
+                    yield UsedKey(key_name(scope, key), digest, answer, ran_s - age_s)
+
+
+def lesson_of(info: FileInfo, mark: int, feedable: Callable[[str], bool]) -> Lesson:
+    """The addresses that the batches of a result file above the mark have to tell, with the last of these batches.
 
     A damaged file costs only those of its rows that cannot be read; the log names it.
     """
@@ -72,27 +100,20 @@ def lessons_of(info: FileInfo, mark: int, feedable: Callable[[str], bool], keys_
         file = _Readable(db)
         first_result_ids = []
         last_batch_id = max(mark, info.next_ids.batch - 1)
-        for batch_id, node, received_at, digest, key, first_id, accepted, rejected in file.rows(_BATCHES, mark):
+        for batch_id, first_id in file.rows(_BATCHES, mark):
             last_batch_id = max(last_batch_id, batch_id)
             if first_id is not None:
                 first_result_ids.append(first_id)
-            used_at = timestamps.seconds(received_at)
-            if key is None or used_at <= keys_since:
-                continue
-            errors = [item_error(*row) for row in islice(file.rows(_ERRORS, batch_id), MOST_ERRORS if rejected else 0)]
-            answer = answer_of(accepted, rejected, errors)
-            for scope in key_scopes(node):
-                yield Lesson(batch_id, (), UsedKey(key_name(scope, key), digest, answer, used_at))
         addresses: set[str] = set()
         if first_result_ids or file.damage:
             first_result_id = 0 if file.damage else min(first_result_ids)  # the first batch may be what cannot be read
             addresses = {text for (text,) in file.rows(_HOPS, first_result_id) if canonical(text) and feedable(text)}
-        yield Lesson(last_batch_id, sorted(addresses))
     if file.damage:
         _log.error(
             "{file} is damaged: hops and keys of its batches above {mark} that cannot be read are lost ({reason})",
             file=info.path.name, mark=mark, reason=file.damage,
         )  # fmt: skip
+    return Lesson(last_batch_id, sorted(addresses))
 
 
 class _Readable:

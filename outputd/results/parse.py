@@ -72,7 +72,7 @@ class Parser:
         pings, traceroutes, hops, spreads = batch.pings, batch.traceroutes, batch.hops, batch.spreads
         no_news, hop_text, new_hops = self._no_news.get, self._hop_text, batch.new_hops
         targets, stored = self._targets.get, timestamps.stored
-        created_at, latest = batch.received_at, ""
+        created_at = batch.received_at
         place = successful = 0
         items: Sequence[bytes | msgspec.Raw] | NotResults = ()
         for index, result in enumerate(found):
@@ -93,8 +93,6 @@ class Parser:
                 continue
             if received:
                 successful += 1
-            if latest < timestamp <= horizon:
-                latest = timestamp
             rtt = result.avg_rtt
             pings += (None, ip, sent, received, loss, None if rtt == -1 else rtt, timestamp, result.error, created_at)
             if result.min_rtt is not None or result.max_rtt is not None or result.stddev_rtt is not None:
@@ -113,6 +111,11 @@ class Parser:
                     hops += (place, hop.ttl, text, None if rtt == -1 else rtt, silent)
             place += 1
         batch.accepted, batch.successful = place, successful
+        times = pings[6 :: Batch.PING_COLUMNS]
+        latest = max(times, default="")
+        if latest > horizon:
+            batch.ahead = latest
+            latest = max((time for time in times if time <= horizon), default="")
         batch.latest = latest if latest >= "1970" else ""
 
     def _target(self, text: str) -> str | None:

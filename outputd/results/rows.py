@@ -32,6 +32,7 @@ class Batch:
     accepted: int = 0
     successful: int = 0
     latest: str = ""
+    ahead: str = ""
     new_hops: dict[str, str] = field(default_factory=dict)
     node: str = ""
     digest: bytes = b""

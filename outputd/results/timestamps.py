@@ -10,6 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+_DAY_S = 86_400
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?"
     r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
@@ -70,6 +71,11 @@ def _second(whole: int) -> str:
 def seconds(text: str) -> float:
     """Seconds since 1970 of a stored time."""
     return datetime.fromisoformat(text[:26]).replace(tzinfo=UTC).timestamp()
+
+
+def horizon(now_s: float) -> str:
+    """The latest time that a result may bear to be believed now: a day ahead, in whole seconds."""
+    return at(now_s // 1 + _DAY_S)
 
 
 def earlier(text: str, by_s: int) -> str:

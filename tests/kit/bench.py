@@ -56,6 +56,8 @@ class Bench:
         self.path = directory
         self.directory = DataDir(directory)
         self.clock = Clock()
+        self.clock_is_off_s = 0.0
+        """By so much the time of day is wrong; the clock of the reactor is never set."""
         self.pools = InlinePools()
         self.in_thread: InThread = inline
         self.store_thread: InThread = inline
@@ -66,7 +68,7 @@ class Bench:
         self.start()
 
     def now(self) -> float:
-        return EPOCH + self.clock.seconds()
+        return EPOCH + self.clock.seconds() + self.clock_is_off_s
 
     def start(self, refeed: bool = False) -> Bench:
         """A new process on the same directory."""
@@ -126,7 +128,7 @@ class Bench:
             ConnectionsCheck([self.doors]),
         ]
         metrics = Metrics(self.stats)
-        return Health(self.store, self.ledger, self.stats, metrics, checks, disk, self.clock, stopping)
+        return Health(self.store, self.ledger, self.stats, metrics, checks, disk, self.clock, self.now, stopping)
 
     def pages(self, report: Report) -> Pages:
         """The routes of what a person looks at."""

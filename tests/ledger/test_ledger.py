@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.ledger import ledger
+from outputd.ledger import ledger, lessons
 from outputd.ledger.lessons import Lesson, UsedKey, key_name
+from outputd.sqlite.connections import writing
 from outputd.sqlite.errors import NewerFile
+from outputd.sqlite.files import make_empty, wal_of
 from tests.kit.bench import Bench
 from tests.kit.damage import spoil_leaf
 from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, many_hops, rows_of
 from tests.kit.pools import inline, outcome
+
+YEAR_S = 366 * 86_400.0
 
 
 def hop(ip: str, **more: Any) -> dict[str, Any]:
@@ -293,6 +298,101 @@ class Keys(LedgerTest):
         self.bench.clock.advance(1)
         self.assertFalse(self.is_duplicate(self.bench, a_result(), key="k"))
 
+    def test_a_clock_that_is_set_ages_none(self) -> None:
+        """Rule 6: behind and then stepped forward, ahead and then set back."""
+        self.bench.clock_is_off_s = -10 * YEAR_S
+        self.bench.post(a_result(), key="k")
+        for off_s in (0.0, 10 * YEAR_S, -13 * 3600.0):
+            self.bench.clock_is_off_s = off_s
+            self.bench.outcome(self.bench.ledger.keep_up())
+            self.assertTrue(self.is_duplicate(self.bench, a_result(), key="k"), off_s)
+        self.bench.clock.advance(12 * 3600)
+        self.assertFalse(self.is_duplicate(self.bench, a_result(), key="k"))
+
+    def test_it_ages_while_the_service_runs_over_restarts_and_not_while_it_is_down(self) -> None:
+        """Rule 6."""
+        self.bench.post(a_result(), key="k")
+        for _ in range(2):
+            self.bench.clock.advance(6 * 3600 - 1)
+            self.bench.stop()
+            self.bench.clock.advance(24 * 3600)
+            self.bench.start()
+        self.assertTrue(self.is_duplicate(self.bench, a_result(), key="k"))
+        self.bench.clock.advance(2)
+        self.assertFalse(self.is_duplicate(self.bench, a_result(), key="k"))
+
+    def test_a_kill_takes_a_minute_of_its_age_at_most(self) -> None:
+        """Rule 6: also when nothing else was written since."""
+        self.bench.post(a_result(), key="k")
+        self.bench.clock.advance(12 * 3600 - 61)
+        self.bench.outcome(self.bench.ledger.keep_up())
+        self.bench.clock.advance(59)
+        self.bench.outcome(self.bench.ledger.keep_up())
+        left = self.crash()
+        self.assertTrue(self.is_duplicate(left, a_result(), key="k"))
+        left.clock.advance(61)
+        self.assertFalse(self.is_duplicate(left, a_result(), key="k"))
+
+    def test_nothing_is_written_each_second_for_it(self) -> None:
+        """Rule 6: it costs a write a minute, and none without keys."""
+        self.bench.post(a_result())
+        self.bench.outcome(self.bench.ledger.keep_up())
+        before = wal_of(self.bench.directory.ledger).stat().st_size
+        for key, seconds in ((None, 3600), ("k", 59)):
+            self.bench.post(a_result(), key=key)
+            self.bench.outcome(self.bench.ledger.keep_up())
+            before = wal_of(self.bench.directory.ledger).stat().st_size
+            self.bench.clock.advance(seconds)
+            self.bench.outcome(self.bench.ledger.keep_up())
+            self.assertEqual(wal_of(self.bench.directory.ledger).stat().st_size, before)
+        self.bench.clock.advance(1)
+        self.bench.outcome(self.bench.ledger.keep_up())
+        self.assertGreater(wal_of(self.bench.directory.ledger).stat().st_size, before)
+
+    def test_a_ledger_that_was_lost_learns_them_from_the_files_whatever_the_clock_was(self) -> None:
+        """Rule 6: of their ages it knows how many minutes brought something."""
+        for number, off_s in enumerate((0.0, 10 * YEAR_S, 0.0, -10 * YEAR_S, 0.0)):
+            self.bench.clock_is_off_s = off_s
+            self.bench.post(a_result(), node="n", key=f"{number}")
+            self.bench.outcome(self.bench.store.rotate())
+        self.bench.stop()
+        self.bench.directory.ledger.unlink()
+        self.bench.start()
+        self.assertEqual(self.bench.ledger.keys, 5)
+        for number in range(5):
+            self.assertTrue(self.is_duplicate(self.bench, a_result(), node="n", key=f"{number}"), number)
+
+    def test_a_ledger_that_was_lost_learns_none_that_is_too_old(self) -> None:
+        """Rule 6, with ten minutes for the 12 hours."""
+        for module in (ledger, lessons):
+            self.patch(module, "KEYS_LIVE_S", 600)
+        for number in range(12):
+            self.bench.post(a_result(), node="n", key=f"{number}")
+            self.bench.clock.advance(60)
+        for lose in (self.restart, lambda: self.bench.outcome(
+            self.bench.ledger.reopen(self.bench.store.files, self.bench.feedable, inline))):  # fmt: skip
+            self.bench.directory.ledger.unlink()
+            lose()
+            self.assertEqual(self.bench.ledger.keys, 10)
+        self.assertFalse(self.is_duplicate(self.bench, a_result(), node="n", key="0"))
+        self.assertTrue(self.is_duplicate(self.bench, a_result(), node="n", key="9"))
+
+    def test_those_of_a_ledger_of_version_2_keep_their_order_and_are_not_older_than_they_were(self) -> None:
+        """Rules 6 and 13: what lies in the future counts as used now, and downtime does not count."""
+        path = self.path / "old.sqlite3"
+        make_empty(path)
+        now_s = time.time()
+        with writing(path) as db:
+            db.executescript(ledger.SCHEMA.directory.joinpath("2.sql").read_text())
+            for number, used_at in enumerate((now_s - 90_000, now_s - 86_400, now_s + 10 * YEAR_S)):
+                db.execute("INSERT INTO keys VALUES (?, '', '', ?)", (b"%d" % number, used_at))
+            db.execute("PRAGMA user_version=2")
+            ledger.SCHEMA.bring_up(db)
+            ages = [-ran_s for (ran_s,) in db.execute("SELECT ran_s FROM keys ORDER BY name")]
+        self.assertEqual(ages[2], 0)
+        self.assertLess(abs(ages[1] - 86_400), 60)
+        self.assertLess(abs(ages[0] - 90_000), 60)
+
     def test_after_12_hours_it_is_deleted(self) -> None:
         """Rule 6: the ledger does not grow with them."""
         for number in range(3):
@@ -317,6 +417,8 @@ class Keys(LedgerTest):
         for number in range(5):
             self.bench.post(a_result(), key=f"{number}")
             self.bench.clock.advance(1)
+            self.bench.clock_is_off_s -= 86_400  # what is newest is told by no clock that can be set
+            self.restart()
         self.bench.outcome(self.bench.ledger.keep_up())
         self.assertEqual(self.bench.ledger.keys, 3)
         found = [self.is_duplicate(self.bench, a_result(), key=f"{number}") for number in range(5)]

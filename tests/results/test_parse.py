@@ -385,6 +385,14 @@ class Times(ResultsTest):
         self.assertEqual(self.latest("2026-01-09T00:00:00.000000001Z", "2026-01-07T00:00:00Z"), "2026-01-07 00:00:00")
         self.assertEqual(self.latest("9999-12-31T23:59:59Z", "2026-01-07T00:00:00.5+01:00"), "2026-01-06 23:00:00.5")
 
+    def test_the_latest_time_beyond_it_is_told_apart(self) -> None:
+        """Rule 4: the clock may be wrong, and be set right."""
+        moments = ("2026-01-09T00:00:00.1Z", "2026-01-07T00:00:00Z", "2036-01-01T00:00:00Z", "2026-01-10T00:00:00Z")
+        batch = parse(body_of(*(a_result(timestamp=moment) for moment in moments)))
+        self.assertEqual((batch.latest, batch.ahead), ("2026-01-07 00:00:00", "2036-01-01 00:00:00"))
+        batch = parse(body_of(a_result(timestamp=moments[1])))
+        self.assertEqual((batch.latest, batch.ahead), ("2026-01-07 00:00:00", ""))
+
     def test_a_rejected_item_never_sets_the_latest_time(self) -> None:
         """Rule 4."""
         batch = parse(body_of(a_result(), a_result(ip="x", timestamp="2026-01-08T01:00:00Z")))

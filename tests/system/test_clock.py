@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+
+import msgspec
 
 from tests.system.files import all_faults, column, opened, result_files, stored_targets
 from tests.system.harness import Outputd, SystemTest
@@ -70,6 +73,35 @@ class ClockTests(SystemTest):
         self.post(outputd)
         self.assertStopped(outputd.stop())
         self._check(4)
+
+    def test_behind_and_then_stepped_forward(self) -> None:
+        """Rule 6: what a node sends again at once is stored once, before a restart and after it."""
+        self.set_clock("-86400")
+        outputd = self.outputd_with_clock().start()
+        post = self.source.post()
+        self.posts.append(post)
+        self.assertEqual(200, outputd.post(post.body, idempotency_key="k").status)
+        self.set_clock("+0")
+        self.assertTrue(outputd.post(post.body, idempotency_key="k").json["duplicate"])
+        self.assertStopped(outputd.stop())
+        self.set_clock("+86400")
+        outputd.start()
+        self.assertTrue(outputd.post(post.body, idempotency_key="k").json["duplicate"])
+        self.assertStopped(outputd.stop())
+        self.assertEqual(targets(self.posts), stored_targets(self.directory))
+
+    def test_ahead_and_then_set_right(self) -> None:
+        """Rule 4: last_result_time is judged by the clock of today."""
+        self.set_clock("+3652d")
+        outputd = self.outputd_with_clock().start()
+        for days in (3652, 0):
+            written = f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
+            body = msgspec.json.encode([{"ip": "192.0.2.1", "sent": 1, "received": 1, "timestamp": written}])
+            self.assertEqual(200, outputd.post(body).status)
+        self.assertGreater(outputd.get("/stats").json["last_result_time"], written)
+        self.set_clock("+0")
+        self.assertEqual(written, outputd.get("/stats").json["last_result_time"])
+        self.assertStopped(outputd.stop())
 
     def test_set_back_before_a_restart(self) -> None:
         """It goes on with the newest file, whatever the names say."""
