@@ -91,6 +91,9 @@ class Session:
             with self._attached(self._summary, "s"):
                 if self.value("PRAGMA s.user_version") != SCHEMA.version:
                     raise NotReady("the summary of the files is being made")
+                if not self.value("SELECT count(*) FROM s.whole"):
+                    counted = self.value("SELECT count(*) FROM s.file")
+                    raise NotReady(f"the files are being counted, {counted} of {len(self.files)} so far")
                 yield
         except sqlite3.DatabaseError as error:
             kind = kind_of(error)

@@ -108,7 +108,9 @@ class KeepingUp:
                 self._wanted.clear()
                 self._turns += 1
                 begun_s, stored = self._reactor.seconds(), self._stored()
-                if (stored == self._has and self._summary.is_there) or self._work(stored):
+                if not self._summary.is_there:
+                    self._has = None  # before the new one is there: nobody takes it for a whole one
+                if stored == self._has or self._work(stored):
                     self._counted_s = begun_s
                     self._reactor.callFromThread(self._tell, self._turns)
                 self._wanted.wait(_EVERY_S)

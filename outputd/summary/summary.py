@@ -45,7 +45,7 @@ from outputd.summary.statements import (
 )
 
 _log = Logger()
-SCHEMA = Schema(files_of("outputd.summary") / "schema", 3, application_id=0x6F757473)  # "outs"
+SCHEMA = Schema(files_of("outputd.summary") / "schema", 4, application_id=0x6F757473)  # "outs"
 _CACHE_KIB = 8 * 1024
 _WAL_BYTES = 32 << 20
 _BEGIN = "BEGIN"
@@ -67,6 +67,7 @@ class Summary:
         self._most_links, self._most_passages = most_links, most_passages
         self._db: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._is_whole = False
         self._whole: set[FileInfo] = set()
         self._unreadable: dict[Path, tuple[int, int] | None] = {}
 
@@ -107,6 +108,7 @@ class Summary:
         if self._db is not None and self.is_there:
             return self._db
         self.close()
+        self._is_whole = False
         self._whole.clear()
         check_ours(self.path)
         with contextlib.suppress(FileExistsError):
@@ -164,6 +166,10 @@ class Summary:
                 continue
             if info is not files[-1]:
                 self._whole.add(info)
+        if not self._is_whole:
+            with transaction(db, _BEGIN):
+                db.execute("INSERT INTO whole SELECT max(received_at) FROM file WHERE NOT EXISTS (SELECT 1 FROM whole)")
+            self._is_whole = True
         return False
 
     def _forget(self, db: sqlite3.Connection, files: Sequence[FileInfo]) -> None:

@@ -204,8 +204,20 @@ class KeepingUpTests(TestCase):
             targets = await it.ask("GET", "/targets", port="health-port")
             if targets.status == 200:
                 break
+            self.assertEqual(targets.status, 503)
             await deferLater(REACTOR, 0.1)
         self.assertEqual([target["results"] for target in targets.json["targets"]], [1])
+
+    async def test_no_answer_is_made_of_files_that_are_half_counted(self) -> None:
+        """A count of some files would pass for that of all."""
+        it = Running(Path(self.mktemp())).start()
+        self.addCleanup(it.stop)
+        await it.post(body_of(a_result()))
+        await it.parts.summary.up_to_date(30.0)
+        with contextlib.closing(sqlite3.connect(it.directory / "summary.sqlite3")) as db, db:
+            db.execute("DELETE FROM whole")  # as it is between two steps of the first count
+        answer = await it.ask("GET", "/targets", port="health-port")
+        self.assertEqual((answer.status, answer.json["detail"]), (503, "the files are being counted, 1 of 1 so far"))
 
     async def test_the_operator_is_told_on_the_health_port(self) -> None:
         it = Running(Path(self.mktemp())).start()

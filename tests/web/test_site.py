@@ -613,11 +613,16 @@ class SlowReaders(TestCase):
     async def test_a_reader_who_stops_is_dropped_after_60_seconds(self) -> None:
         """Rule 8: progress is what its side acknowledged."""
         await self.connected()
-        self.clock.pump([1.0] * 58)
-        await self.tick()
-        self.assertEqual(len(self.site.channels), 1)
-        self.clock.pump([1.0] * 12)
-        await eventually(lambda: not self.site.channels)
+        (channel,) = self.site.channels
+        acked, silent_s = unread_progress(channel), 0
+        while silent_s < 90:
+            self.clock.advance(1.0)
+            await self.tick()
+            if not self.site.channels:
+                break
+            now = unread_progress(channel)  # the other kernel may take a little more, long after
+            acked, silent_s = (acked, silent_s + 1) if now == acked else (now, 0)
+        self.assertTrue(58 <= silent_s <= 70, silent_s)
 
     async def test_one_who_reads_a_little_now_and_then_is_not(self) -> None:
         """Rule 8: nor after five minutes; an answer has no time in all."""
@@ -703,17 +708,17 @@ class TheLastAnswer(TestCase):
         self.service = Running(Path(self.mktemp())).start()
         self.wires: list[Wire] = []
 
-    async def posting(self, size: int) -> Wire:
-        wire = await self.service.connect()
-        body = body_of(*[a_result()] * size)
-        wire.write(b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        return wire
-
     async def test_a_post_in_flight_at_the_stop_gets_its_answer(self) -> None:
         """Rule 23: the last one of all, too."""
-        wires = [await self.posting(2000) for _ in range(3)]
-        await eventually(lambda: self.service.site.in_flight == len(wires))
+        body = body_of(*[a_result()] * 2000)
+        wires = [await self.service.connect() for _ in range(3)]
+        for wire in wires:  # no answer can come before its last byte
+            head = b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+            wire.write(head + body[:-1])
+        await eventually(lambda: self._received_bytes() == len(wires) * (len(body) - 1))
         stopped = Deferred.fromCoroutine(self._stop())
+        for wire in wires:
+            wire.write(body[-1:])
         for wire in wires:
             await wire.closed
         await stopped
@@ -722,6 +727,9 @@ class TheLastAnswer(TestCase):
         for answer in answers:
             self.assertEqual(json.loads(parsed(answer).body)["received"], 2000)
         self.assertEqual(self.service.rows("SELECT count(*) FROM ping_results"), [(6000,)])
+
+    def _received_bytes(self) -> int:
+        return sum(request.received_bytes for channel in self.service.site.channels for request in channel.requests)
 
     async def _stop(self) -> None:
         await self.service.service().stopService()

@@ -1,5 +1,10 @@
 -- What the result files' own indexes cannot answer cheaply, counted for each file (by its sequence). Nothing here is
 -- known here alone: a summary that is missing or damaged is made again from the result files.
+-- Empty until every file was counted once: until then all counts are of a part, and no answer is made of them.
+CREATE TABLE whole (
+  received_at DATETIME                -- the last batch that was counted by then
+);
+
 CREATE TABLE file (
   sequence INTEGER PRIMARY KEY,
   created_at DATETIME NOT NULL,       -- of the result file: with its sequence it tells which file is meant
