@@ -9,7 +9,7 @@ import termios
 from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
-from twisted.internet.interfaces import IAddress, IConsumer, IDelayedCall, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IAddress, IConsumer, IDelayedCall, IPushProducer, IReadDescriptor, ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -21,6 +21,7 @@ from outputd.security.access import Holder
 from outputd.security.certificates import node_of
 from outputd.web import request
 from outputd.web.answers import Answer, problem
+from outputd.web.doors import Doors
 from outputd.web.elsewhere import SAFE_METHODS
 from outputd.web.outlet import Account, Outlet, wire_of
 from outputd.web.request import BodyRefused, CappedRequest
@@ -40,6 +41,7 @@ class Place(request.Place, Account, Protocol):
     """What a connection needs of its site."""
 
     channels: set[Channel]
+    doors: Doors[Channel]
     draining: bool
     seconds: Callable[[], float]
 
@@ -77,6 +79,7 @@ class Channel(http.HTTPChannel):
     was_answered = False
     holder: Holder | None = None
     _is_in_head = False
+    _is_on_porch = False
     _begun_s = 0.0
     _read_on_bytes: int | None = None
     _patience: IDelayedCall | None = None
@@ -92,10 +95,12 @@ class Channel(http.HTTPChannel):
         handle = socket_of(self)
         if handle is not None:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        self._enter_porch()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See HTTPChannel."""
         super().connectionLost(reason)
+        self._leave_porch()
         if self._producer is not None:
             self._producer.stopProducing()
         self._outlet.forget()
@@ -130,8 +135,29 @@ class Channel(http.HTTPChannel):
             self._throw_away(len(data))
             return
         super().dataReceived(data)
+        self._look_for_head()
+
+    def _look_for_head(self) -> None:
         if self.line_mode and not self._is_in_head and (self.requests or self._buffer):
-            self._is_in_head, self._begun_s = True, self.heard_s
+            self._is_in_head, self._begun_s = True, self.site.seconds()
+            self._enter_porch()
+
+    def hear(self) -> None:
+        """Take in what it has sent and was not read yet."""
+        wire = wire_of(self.transport)
+        if wire is not None:
+            cast(IReadDescriptor, wire).doRead()
+
+    def _enter_porch(self) -> None:
+        """Be on the porch: there is no request, or it was refused. It is not for who is known or was answered."""
+        if self.holder is None and not self.was_answered and not self._is_on_porch:
+            self._is_on_porch = True
+            self.site.doors.porch.enter(self)
+
+    def _leave_porch(self) -> None:
+        if self._is_on_porch:
+            self._is_on_porch = False
+            self.site.doors.porch.leave(self)
 
     @property
     def first_line(self) -> tuple[bytes, bytes, bytes]:
@@ -145,6 +171,7 @@ class Channel(http.HTTPChannel):
         request = self.requests[-1]
         if request.holder is not None:
             self.holder = request.holder
+        self._leave_porch()
         if request.refused is not None and self.length != 0:
             self._turn_away(request, request.refused)
 
@@ -160,6 +187,8 @@ class Channel(http.HTTPChannel):
         """Answer, or cut off, a request that may not go on by what is known now; what is being changed is changed."""
         if self.holder is not None and not self.site.access.knows(self.holder) and self.holder != self.certified:
             self.holder, self.was_answered = None, False
+            if self._is_in_head:
+                self._enter_porch()
         request = self.requests[-1] if self.requests else None
         if request is None or request.found is None:
             return
@@ -181,6 +210,7 @@ class Channel(http.HTTPChannel):
         """Take nothing for a request any more, whatever comes."""
         self.is_deaf = True
         self._is_in_head = False
+        self._enter_porch()
         for unread in self.requests:
             unread.drop_body()
         self.paused = True  # so that LineReceiver leaves what it has
@@ -224,6 +254,7 @@ class Channel(http.HTTPChannel):
         if request.code < http.BAD_REQUEST:
             self.was_answered = True
         super().requestDone(request)
+        self._look_for_head()
 
     def _emptied(self) -> None:
         if self._producer is not None:
@@ -305,6 +336,7 @@ class Channel(http.HTTPChannel):
 
     def abort(self) -> None:
         """End the connection now, whatever is unsent."""
+        self._leave_porch()
         self._outlet.forget()
         if self.transport is not None:
             cast(ITCPTransport, self.transport).abortConnection()
@@ -313,11 +345,6 @@ class Channel(http.HTTPChannel):
     def is_known(self) -> bool:
         """Whether it has shown a token, or a certificate, that is still good."""
         return self.holder is not None
-
-    @property
-    def has_no_request(self) -> bool:
-        """Whether the head of its request is not there yet, or it was refused."""
-        return self._is_in_head or self.is_deaf or not (self.served or self.requests)
 
     @property
     def waits_for_us(self) -> bool:

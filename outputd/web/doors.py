@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress
 from outputd.process.log import Logger
 from outputd.process.trouble import Failure, Trouble
 from outputd.results.addresses import canonical, packed
+from outputd.web.porch import Porch, Stranger
 
 _log = Logger()
 FULL, NO_REQUEST, SLOW, CROWDING, LATE = "full", "no_request", "slow", "crowding", "late"
@@ -28,26 +29,18 @@ _PATIENCE_S = 1.0
 _QUIET_S = 60.0
 _LOOK_EVERY_S = 0.1
 _LOOK_EVERY_S_A_PLACE = 1e-4
+_PORCH = 8  # strangers may have one in so many places before they go before who is slow
 
 
-class Guest(Protocol):
+class Guest(Stranger, Protocol):
     """What is known of a connection that has a place."""
 
-    network: bytes
     was_answered: bool
     """It has had what it asked for."""
 
     @property
     def is_known(self) -> bool:
         """Whether it has shown a token."""
-
-    @property
-    def has_no_request(self) -> bool:
-        """Whether the head of its request is not there yet, or it was refused."""
-
-    @property
-    def waits_for_us(self) -> bool:
-        """Whether it has sent something that was not read yet."""
 
     def kept_waiting_s(self, now_s: float) -> float:
         """Seconds that it has kept us waiting, beyond what its bytes may take; none while we work for it."""
@@ -59,13 +52,15 @@ G = TypeVar("G", bound=Guest)
 class Doors(Generic[G]):
     """The doors of one port, by a name for people: they choose who makes room for a newcomer.
 
-    First goes who has shown no token and sent no request, then who is slow; among those who are about as slow, who has
-    most company of its network. Who has shown a token, or has been answered, stays; the latter only while its network
-    does not have more than half of all places. Whom to turn out is looked up a few times a second, however many come.
+    First goes who has shown no token and sent no request, however young, by the rules of the porch; then who is slow,
+    and among those who are about as slow, who has most company of its network. Who has shown a token, or has been
+    answered, stays; the latter only while its network does not have more than half of all places. Who is slow is looked
+    up a few times a second, however many come.
     """
 
     def __init__(self, name: str, seconds: Callable[[], float], now: Callable[[], float] = time.time) -> None:
         self.name = name
+        self.porch: Porch[G] = Porch()
         self.turned_away: Counter[str] = Counter()
         self._seconds = seconds
         self._trouble = Trouble(
@@ -77,9 +72,7 @@ class Doors(Generic[G]):
         )  # fmt: skip
         self._newest_s = 0.0
         self._looked_s = -math.inf
-        self._shares: Counter[bytes] = Counter()
-        self._late: list[G] = []
-        self._young: list[G] = []
+        self._slow: list[G] = []
         self._idle: list[G] = []
 
     @property
@@ -102,18 +95,18 @@ class Doors(Generic[G]):
         return guest
 
     def _choose(self, guests: Collection[G], most: int, network: bytes) -> tuple[G | None, str]:
+        stranger = self.porch.first()
+        if stranger is not None and (len(self.porch) > most // _PORCH or self._keeps_waiting(stranger)):
+            return stranger, NO_REQUEST
         now_s = self._seconds()
         if now_s - self._looked_s >= _LOOK_EVERY_S + _LOOK_EVERY_S_A_PLACE * most:
             self._look(guests, most, now_s)
-        while self._late:
-            guest = self._late.pop()
+        while self._slow:
+            guest = self._slow.pop()
             if guest in guests and not self._may_stay(guest) and self._is_slow(guest):
-                return guest, NO_REQUEST if guest.has_no_request else SLOW
-        while self._young and self._shares[self._young[-1].network] > self._shares[network] + 1:
-            guest = self._young.pop()
-            if guest in guests and not self._may_stay(guest) and guest.has_no_request:
-                self._shares[guest.network] -= 1
-                return guest, CROWDING
+                return guest, SLOW
+        if stranger is not None:
+            return stranger, NO_REQUEST
         while self._idle and self._idle[-1].network != network:
             guest = self._idle.pop()
             if guest in guests and not guest.is_known and self._is_slow(guest):
@@ -123,9 +116,8 @@ class Doors(Generic[G]):
     def _look(self, guests: Collection[G], most: int, now_s: float) -> None:
         """Put into order who may have to go, the first of them last."""
         self._looked_s = now_s
-        self._shares = shares = Counter(guest.network for guest in guests)
-        late: list[tuple[bool, int, int, float, int, G]] = []
-        young: list[tuple[int, int, G]] = []
+        shares = Counter(guest.network for guest in guests)
+        slow: list[tuple[int, int, float, int, G]] = []
         idle: list[tuple[float, int, G]] = []
         for number, guest in enumerate(guests):
             if guest.is_known:
@@ -135,16 +127,15 @@ class Doors(Generic[G]):
                 if share > most // 2:
                     idle.append((waited_s, number, guest))
             elif waited_s >= _PATIENCE_S:
-                about = int(waited_s).bit_length()
-                late.append((guest.has_no_request, about, share, waited_s, number, guest))
-            elif guest.has_no_request:
-                young.append((share, number, guest))
-        self._late = [each[-1] for each in sorted(late)]
-        self._young = [each[-1] for each in sorted(young)]
+                slow.append((int(waited_s).bit_length(), share, waited_s, number, guest))
+        self._slow = [each[-1] for each in sorted(slow)]
         self._idle = [each[-1] for each in sorted(idle)]
 
+    def _keeps_waiting(self, guest: Guest) -> bool:
+        return guest.kept_waiting_s(self._seconds()) >= _PATIENCE_S
+
     def _is_slow(self, guest: Guest) -> bool:
-        return guest.kept_waiting_s(self._seconds()) >= _PATIENCE_S and not guest.waits_for_us
+        return self._keeps_waiting(guest) and not guest.waits_for_us
 
     @staticmethod
     def _may_stay(guest: Guest) -> bool:

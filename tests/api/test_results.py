@@ -541,9 +541,12 @@ class Connections(ApiTest):
     flags = ("--max-connections=2",)
 
     async def test_one_more_is_closed_and_the_health_port_keeps_its_own(self) -> None:
-        """Rule 8."""
+        """Rule 8: nobody makes room who was answered."""
         wires = [await self.it.connect() for _ in range(2)]
-        await eventually(lambda: len(self.it.site.channels) == 2)
+        for wire in wires:
+            wire.write(b"GET /ready HTTP/1.1\r\nHost: outputd\r\n\r\n")
+            await wire.until(b"}")
+            wire.data = b""
         third = await self.it.connect()
         await third.closed
         self.assertEqual(third.data, b"")

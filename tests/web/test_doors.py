@@ -24,6 +24,8 @@ from outputd.web.site import Site
 from tests.kit.wire import over_a_narrow_wire, over_the_wire
 
 HALF = b"POST /results HTTP/1.1\r\n"
+READY = b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n"
+WORK = b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n"
 PLACES = 4
 HERE, THERE = "192.0.2.9", "198.51.100.7"
 
@@ -138,13 +140,38 @@ class Strangers(DoorsTest):
         self.assertTrue(self.may_come())
         self.assertEqual(1, sum(self.gone(nodes)))
 
-    def test_a_flood_makes_room_for_others_and_not_for_its_own(self) -> None:
-        """However young its connections are: the network goes by the /24."""
-        flood = self.crowd(HALF, seconds=0.01)
-        self.assertFalse(self.may_come("192.0.2.200"))
+    def test_a_flood_makes_room_for_anybody_however_young_it_is(self) -> None:
+        """For its own network, too: a node may live there."""
+        flood = self.crowd(HALF, seconds=0.0)
+        for number, host in enumerate((HERE, "192.0.2.200", THERE)):
+            self.assertTrue(self.may_come(host))
+            self.assertEqual([True] * (number + 1), self.gone(flood)[: number + 1])
+        self.assertEqual({NO_REQUEST: 3}, dict(self.site.doors.turned_away))
+
+    def test_who_may_stay_is_not_turned_out_for_one_of_a_flood(self) -> None:
+        """However many come, and however fast: with a token, or answered, or with a request that is under way."""
+        _, node = self.come(self.post())
+        _, answered = self.come(READY)
+        _, working = self.come(WORK)
+        for _ in range(100):
+            self.assertTrue(self.may_come(THERE))
+        self.assertEqual([False] * 3, self.gone([node, answered, working]))
+
+    def test_one_who_was_answered_and_begins_another_head_is_no_stranger(self) -> None:
+        _, answered = self.come(READY + HALF)
+        flood = self.crowd(HALF)
         self.assertTrue(self.may_come(THERE))
-        self.assertEqual(1, sum(self.gone(flood)))
-        self.assertEqual({FULL: 1, CROWDING: 1}, dict(self.site.doors.turned_away))
+        self.assertEqual(([False], [True, False, False]), (self.gone([answered]), self.gone(flood)))
+
+    def test_half_a_head_that_waited_for_an_answer_is_one(self) -> None:
+        """What came with a request is looked at when its answer has left."""
+        channel, transport = self.come(WORK + HALF)
+        self.work.pop().callback(as_json({}, 404))
+        self.clock.advance(11)
+        self.assertTrue(channel.is_late(self.clock.seconds()))
+        self.crowd(WORK)
+        self.assertTrue(self.may_come(THERE))
+        self.assertTrue(transport.disconnected)
 
     def test_among_equals_who_has_most_company_goes(self) -> None:
         few = [self.come(HALF, host=THERE)[1]]
@@ -167,7 +194,7 @@ class Slow(DoorsTest):
 
     def test_who_drips_goes_and_not_who_sends_as_fast_as_it_can(self) -> None:
         steady, dripping, halting = [self.begin() for _ in range(3)]
-        self.crowd(b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.crowd(WORK)
         for second in range(10):
             self.clock.advance(1)
             steady[0].dataReceived(b" " * 20_000)
@@ -177,39 +204,40 @@ class Slow(DoorsTest):
         others = [steady[1], dripping[1], halting[1]]
         self.assertTrue(self.may_come())
         self.assertEqual([False, True, False], self.gone(others))
-        self.assertTrue(self.may_come())  # for whom the first newcomer, who has said nothing yet, is too young to go
+        self.come(READY)  # for which the first newcomer, who has said nothing yet, made room
+        self.assertTrue(self.may_come())
         self.assertEqual([False, True, True], self.gone(others))
-        self.assertFalse(self.may_come())
-        self.assertEqual({SLOW: 2, FULL: 1}, dict(self.site.doors.turned_away))
+        self.assertEqual({SLOW: 2, NO_REQUEST: 1}, dict(self.site.doors.turned_away))
 
     def test_who_does_not_read_goes(self) -> None:
         _, unread = over_a_narrow_wire(self.site, 100, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-        self.crowd(b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.crowd(WORK)
         self.clock.advance(2)
         self.assertTrue(self.may_come())
         self.assertTrue(unread.is_aborted)
 
     def test_who_waits_for_us_does_not(self) -> None:
-        self.crowd(b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.crowd(WORK)
         self.clock.advance(300)
         self.assertFalse(self.may_come())
 
     def test_who_was_answered_does_not_either(self) -> None:
-        self.crowd(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.crowd(READY)
         self.clock.advance(30)
         self.assertFalse(self.may_come())
 
     def test_unless_its_network_has_more_than_half_and_the_newcomer_s_has_not(self) -> None:
         """One stranger who asks for /ready now and then on each of his connections keeps nobody out."""
-        idle = self.crowd(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle = self.crowd(READY)
+        self.assertFalse(self.may_come("192.0.2.1"))
         self.assertTrue(self.may_come(THERE))
         self.assertEqual([True, False, False, False], self.gone(idle))
-        self.assertFalse(self.may_come("192.0.2.1"))
+        self.assertEqual({FULL: 1, CROWDING: 1}, dict(self.site.doors.turned_away))
 
     def test_with_half_a_head_before_with_half_a_body(self) -> None:
         self.begin()
         _, half = self.come(HALF)
-        self.crowd(b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.crowd(WORK)
         self.assertTrue(self.may_come())
         self.assertEqual(([True], {NO_REQUEST: 1}), (self.gone([half]), dict(self.site.doors.turned_away)))
 
@@ -249,9 +277,11 @@ class Patient:
     network = b""
     was_answered = False
     is_known = False
-    has_no_request = False
     waits_for_us = False
     looks = 0
+
+    def hear(self) -> None:
+        """There is nothing."""
 
     def kept_waiting_s(self, now_s: float) -> float:
         self.looks += 1

@@ -1,0 +1,79 @@
+"""Crowds that mean harm, in short; `make crowd` runs them at full size and prints what they cost."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+
+import trustme
+
+from tests.kit.certificates import write_certificate
+from tests.system.crowds import Door, answered_in_s, half_heads, meanwhile
+from tests.system.harness import SystemTest, call
+from tests.system.waiting import wait_until
+
+_TRIES = 3
+_CROWD, _NEIGHBOUR, _FAR = "127.0.0.1", "127.0.0.9", "127.0.9.9"
+
+
+class HalfHeads(SystemTest):
+    """Rule 8: who keeps opening connections and finishes no head keeps nobody out, not even of its own network."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.place = self.directory.parent
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self.place / "ca.pem"))
+        self.chain, self.key = write_certificate(self.place, "tls", authority.issue_cert("localhost"))
+
+    def assertLetIn(self, door: Door, request: bytes) -> None:  # in unittest's spelling
+        """Each of many clients gets its answer, each by a connection of its own, soon if not at once."""
+        for _ in range(30):
+            tries = (answered_in_s(door, request) for _ in range(_TRIES))
+            self.assertTrue(any(seconds is not None for seconds in tries))
+
+    def test_on_the_port_for_results(self) -> None:
+        """And who was answered before keeps its connection all the while."""
+        outputd = self.outputd("--max-connections=60").start()
+        door = partial(Door, outputd.port)
+        request = Door(outputd.port).head("POST", "/results", length=2) + b"[]"
+        with door(_NEIGHBOUR).connect() as kept:
+            self.assertTrue(_is_answered_on(kept, request))
+            for place in (_NEIGHBOUR, _FAR):
+                with meanwhile(half_heads, door(_CROWD), 60):
+                    wait_until(lambda: _turned_away(outputd.health_port), "it is full")
+                    for _ in range(3):
+                        self.assertLetIn(door(place), request)
+                        self.assertTrue(_is_answered_on(kept, request))
+        self.assertStopped(outputd.stop())
+
+    def test_on_the_health_port(self) -> None:
+        outputd = self.outputd().start()
+        door = partial(Door, outputd.health_port)
+        with meanwhile(half_heads, door(_CROWD), 200):
+            wait_until(lambda: _turned_away(outputd.health_port), "it is full")
+            self.assertLetIn(door(_NEIGHBOUR), door().head("GET", "/ready"))
+        self.assertStopped(outputd.stop())
+
+    def test_over_tls_with_handshakes_that_never_finish(self) -> None:
+        outputd = self.outputd("--max-connections=200", f"--tls-cert={self.chain}", f"--tls-key={self.key}")
+        outputd.is_ready = lambda: "results go to" in outputd.log  # type: ignore[method-assign]  # it asks in plain HTTP
+        outputd.start()
+        door = partial(Door, outputd.port, ca=str(self.place / "ca.pem"))
+        with meanwhile(half_heads, door(_CROWD), 200):
+            wait_until(lambda: "turns connections away" in outputd.log, "it is full")
+            self.assertLetIn(door(_NEIGHBOUR), door().head("POST", "/results", length=2) + b"[]")
+        self.assertStopped(outputd.stop())
+
+
+def _turned_away(health_port: int) -> int:
+    try:
+        turned_away: int = call(health_port, "GET", "/health").json["checks"]["connections"]["turned_away"]
+    except OSError:  # one of those
+        return 0
+    return turned_away
+
+
+def _is_answered_on(connection: socket.socket, request: bytes) -> bool:
+    connection.sendall(request)
+    return connection.recv(65536).startswith(b"HTTP/1.1 200 ")
