@@ -119,9 +119,10 @@ class DatabaseCheck:
     def _worry(self, seen: Seen) -> Failure | None:
         """What is wrong with the files although results are being stored."""
         if lost := self._store.lost:
-            return Failure(
-                f"deleted by someone else, and no room yet to write it again: {', '.join(lost)}", self._now()
-            )
+            return Failure("; ".join(f"{name} was {reason}" for name, reason in lost.items()), self._now())
+        if replaced := self._store.replaced:
+            name, failure = min(replaced.items())
+            return failure._replace(reason=f"{name}: {failure.reason}")
         if unreadable := self._unreadable():
             name, failure = min(unreadable.items())
             return failure._replace(reason=f"{name} cannot be read: {failure.reason}")

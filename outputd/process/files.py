@@ -43,6 +43,15 @@ def check_ours(path: Path) -> None:
         raise _no_file(path)
 
 
+def sync_file(path: Path) -> None:
+    """Bring what was written into a file to disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def is_still(handle: int, path: Path) -> bool:
     """Whether a name is still that of an open file."""
     try:

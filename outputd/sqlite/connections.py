@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, cast
 
+from outputd.sqlite.files import is_replaced
+
 VERSION = sqlite3.sqlite_version
 """SQLite's."""
 BUSY_MS = 5000
@@ -20,7 +22,11 @@ sqlite3.register_adapter(type(None), cast(Callable[[None], None], {}.get))
 
 
 def uri(path: Path, mode: str) -> str:
-    """The SQLite URI of a file; mode `rw` never makes one."""
+    """The SQLite URI of a file; mode `rw` never makes one. Raises OperationalError where another file was put there."""
+    if is_replaced(path):
+        error = sqlite3.OperationalError(f"{path.name} was replaced by another file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
     return f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
 
 

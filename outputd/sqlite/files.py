@@ -58,7 +58,11 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def identity_of(path: Path) -> tuple[int, int] | None:
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+def identity_of(path: Path) -> Identity | None:
     """What tells a file from another one of the same name; None when there is none."""
     try:
         state = path.stat()
@@ -67,8 +71,32 @@ def identity_of(path: Path) -> tuple[int, int] | None:
     return state.st_dev, state.st_ino
 
 
+_kept: dict[Path, Identity | None] = {}
+
+
+def keep_to(path: Path) -> None:
+    """Until `let_go`, connections are only opened to the file that has this name now, of which one is open.
+
+    SQLite would take the -wal and -shm of the file that is open for those of another one that was put in its place: it
+    would mix both, and cut off the -shm under the first, which ends the process (SIGBUS).
+    """
+    _kept[path.absolute()] = identity_of(path)
+
+
+def let_go(path: Path) -> None:
+    """The file of this name has no companions any more: whatever has the name may be opened."""
+    _kept.pop(path.absolute(), None)
+
+
+def is_replaced(path: Path) -> bool:
+    """Whether another file has the name of one that is kept to."""
+    kept = _kept.get(path.absolute())
+    return kept is not None and identity_of(path) not in (kept, None)
+
+
 def set_aside(path: Path, reason: str) -> None:
     """Take a damaged file out of the way, with its companions, under a name of its own; the log tells it."""
+    let_go(path)
     aside = next(
         name for number in count() if not (name := Path(f"{path}{f'.{number}' * bool(number)}{DAMAGED}")).exists()
     )

@@ -16,7 +16,6 @@ from outputd.store.manifest import Manifest, Stamp, digest_of, stamp_of
 
 _PAGES_A_STEP = 256
 _CACHE_KIB = 200
-_MAPPED_BYTES = 1 << 30
 
 
 class NoRoom(Exception):
@@ -65,7 +64,6 @@ def copy_live(directory: DataDir, path: Path) -> Opened:
             copy.execute("PRAGMA synchronous=OFF")
             copy.execute("PRAGMA journal_mode=OFF")
             copy.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")  # each page is written once and never read
-            source.execute(f"PRAGMA mmap_size={_MAPPED_BYTES}")
             source.execute("BEGIN")
             source.execute("SELECT 1 FROM sqlite_schema").fetchone()  # the snapshot is taken here
             source.backup(copy, pages=_PAGES_A_STEP, sleep=0)

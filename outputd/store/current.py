@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 
 from outputd.results import timestamps
 from outputd.results.rows import Batch
-from outputd.sqlite.files import identity_of, size_of, wal_of
+from outputd.sqlite.files import COMPANIONS, identity_of, is_replaced, keep_to, let_go, size_of, wal_of
 from outputd.sqlite.pools import OpenPool
+from outputd.store.directory import DataDir
 from outputd.store.file import FileInfo
 from outputd.store.limits import Limits
+from outputd.store.rescue import write_again, write_under_free_name
 from outputd.store.writer import Writer, Written, prepare
 
 
@@ -20,10 +23,13 @@ class Current:
     def __init__(self, info: FileInfo, limits: Limits, open_pool: OpenPool, opened_s: float) -> None:
         self.info = info
         self.opened_s = opened_s
+        self.unsaved = ""
+        """Why it cannot be written again, when it was deleted or replaced."""
         self.last_batch_id = info.next_ids.batch - 1
         self.created_s = timestamps.seconds(info.created_at)
         self.size_bytes = size_of(info.path)
         self._identity = identity_of(info.path)
+        keep_to(info.path)
         self._wal_identity: tuple[int, int] | None = None
         self._limits = limits
         self._writer: Writer | None = None
@@ -36,9 +42,26 @@ class Current:
         return self._wal_identity is not None and identity_of(wal_of(self.info.path)) != self._wal_identity
 
     @property
-    def has_lost_its_wal(self) -> bool:
-        """Whether the file itself is still where it was, so that only its WAL can be gone."""
-        return identity_of(self.info.path) == self._identity
+    def is_replaced(self) -> bool:
+        """Whether another file has its name."""
+        return is_replaced(self.info.path)
+
+    def rescue(self, db: sqlite3.Connection, directory: DataDir, now_s: float) -> Path:
+        """In the pool's thread: write it again when it, or its WAL, was deleted or replaced; returns where."""
+        path = self.info.path
+        if self.is_replaced:
+            self._take_wal_away()
+            path = write_under_free_name(db, directory, now_s)
+            let_go(self.info.path)
+            return path
+        write_again(db, directory, path, over=identity_of(path) == self._identity)
+        return path
+
+    def _take_wal_away(self) -> None:
+        """Leave no WAL of ours beside another file, which would take it for its own."""
+        if identity_of(wal_of(self.info.path)) == self._wal_identity:
+            for ending in COMPANIONS:
+                Path(f"{self.info.path}{ending}").unlink(missing_ok=True)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         prepare(db, self._limits.wal_bytes)
@@ -48,6 +71,9 @@ class Current:
     def write(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Written:
         """In the pool's thread. Raises FileNotFoundError when the file is no longer where it was."""
         if self.is_gone():
+            if self.is_replaced:
+                self._take_wal_away()
+                raise FileNotFoundError(f"{self.info.path.name} was replaced by another file")
             raise FileNotFoundError(f"{self.info.path.name} was deleted or moved away")
         assert self._writer is not None, "a connection is prepared before it is used"
         written = self._writer.write(db, batches)

@@ -11,7 +11,7 @@ from pathlib import Path
 from outputd.process.trouble import Kind
 from outputd.sqlite.connections import connect, reading, writing
 from outputd.sqlite.errors import Damaged, kind_of
-from outputd.sqlite.files import make_empty
+from outputd.sqlite.files import let_go, make_empty
 from outputd.sqlite.schema import Schema
 from outputd.store.directory import DataDir
 from outputd.store.ids import Ids
@@ -126,6 +126,7 @@ def finish(path: Path, analyse: bool = True) -> bool:
                     raise
         except sqlite3.OperationalError:
             return not path.exists()  # pruned meanwhile, or still read
+    let_go(path)
     return True
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from outputd.process.files import open_ours
+from outputd.process.files import open_ours, sync_file
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind
 from outputd.results import timestamps
@@ -108,10 +108,8 @@ def write(directory: DataDir, path: Path, manifest: Manifest) -> None:
     made = directory.temporary("manifest")
     try:
         make_empty(made)
-        with made.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        made.write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+        sync_file(made)
         os.replace(made, manifest_of(path))
         directory.sync()
     finally:

@@ -26,7 +26,6 @@ from outputd.store.file import FileInfo
 from outputd.store.ids import Ids, furthest
 from outputd.store.inventory import bears_our_mark, take_stock
 from outputd.store.limits import Limits
-from outputd.store.rescue import rescue
 from outputd.store.writer import Written
 
 _log = Logger()
@@ -68,6 +67,8 @@ class Store:
         self._lost: list[Current] = []
         self.trouble = Trouble(now, reactor.seconds, self._say_that_it_fails, _say_that_it_works)
         self.stored_batches = 0
+        self.replaced: dict[str, Failure] = {}
+        """Names that files of someone else have taken since the start, with what happened."""
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ class Store:
             await self._turns.settle()
             await self._rescue_lost()
             for old in self._lost:
-                _log.error("{name} was deleted by someone else and is lost", name=old.info.path.name)
+                _log.error("{name} is lost: {reason}", name=old.info.path.name, reason=old.unsaved)
                 await old.pool.close()
             await self._finish_all()
             current = self.current
@@ -195,7 +196,7 @@ class Store:
         if self._is_damaged:
             return "damaged"
         if self.current.is_gone():
-            return "deleted by someone else"
+            return f"{_fate_of(self.current)} by someone else"
         if self.current.size_bytes >= self.limits.max_size_bytes:
             return "size"
         if self.age_s >= self.limits.max_age_s:
@@ -274,7 +275,8 @@ class Store:
                 await new.pool.close()
                 await self._brief(self._directory.remove, info.path)
                 raise
-            self._closing.add(old.info.path)
+            path = old.info.path
+            self._closing.add(path)
             self._current = new
             ended = replace(old.info, next_ids=self._next_ids._replace(batch=old.last_batch_id + 1))
             self._files = [*(ended if other is old.info else other for other in self._files), info]
@@ -283,20 +285,19 @@ class Store:
             try:
                 await self._leave(old)
             finally:
-                self._closing.discard(old.info.path)
+                self._closing.discard(path)
             return info.path
 
     async def _leave(self, old: Current) -> None:
         """Close a file that is written no more, and see to it that what it holds is not lost."""
-        path = old.info.path
         if old.is_gone() and not await self._rescue(old):
             return
         await self._close_pool(old)
         if self._is_damaged:
-            await self._set_aside(path, "it cannot be written")
+            await self._set_aside(old.info.path, "it cannot be written")
             self._is_damaged = False
         elif old.info in self._files:
-            self._unfinished.add(path)
+            self._unfinished.add(old.info.path)
 
     async def _close_pool(self, old: Current) -> None:
         """Close the writer's connection and leave the WAL to `finish`: a file without one changes no more."""
@@ -309,21 +310,39 @@ class Store:
         await self._brief(wal.close)
 
     async def _rescue(self, old: Current) -> bool:
-        """Write a file again that was deleted; False while that must wait for room on the disk."""
-        name = old.info.path.name
+        """Write a file again that was deleted or replaced; False while that must wait for room on the disk."""
+        name, fate = old.info.path.name, _fate_of(old)
         try:
-            await old.pool.run(rescue, self._directory, old.info.path, old.has_lost_its_wal)
+            path = await old.pool.run(old.rescue, self._directory, self.now())
         except (sqlite3.Error, OSError) as error:
             if kind_of(error) is not Kind.DAMAGED:
+                old.unsaved = f"{fate} by someone else, and not yet written again: {error}"
                 if old not in self._lost:
-                    _log.error("{name} was deleted, and waits to be written again: {error!s}", name=name, error=error)
+                    _log.error(
+                        "{name} was {fate}, and waits to be written again: {error!s}", name=name, fate=fate, error=error
+                    )
                     self._lost.append(old)
                 return False
-            _log.error("{name} was deleted by someone else and is lost: {error!s}", name=name, error=error)
+            _log.error("{name} was {fate} by someone else and is lost: {error!s}", name=name, fate=fate, error=error)
             self._files = [info for info in self._files if info is not old.info]
         else:
-            _log.warn("{name} was deleted by someone else, in whole or in part, and is written again", name=name)
+            self._rename(old, path)
+            if path.name == name:
+                _log.warn("{name} was deleted by someone else, in whole or in part, and is written again", name=name)
+            else:
+                why = f"it was replaced by someone else; what it held is in {path.name}"
+                self.replaced = {**self.replaced, name: Failure(why, self.now())}
+                _log.error(
+                    "{name} was replaced by someone else; what it held is written to {new}, and the other file is left"
+                    " alone until the next start",
+                    name=name, new=path.name,
+                )  # fmt: skip
         return True
+
+    def _rename(self, old: Current, path: Path) -> None:
+        renamed = replace(old.info, path=path)
+        self._files = [renamed if info is old.info else info for info in self._files]
+        old.info = renamed
 
     async def _rescue_lost(self) -> None:
         for old in list(self._lost):
@@ -334,9 +353,9 @@ class Store:
                     self._unfinished.add(old.info.path)
 
     @property
-    def lost(self) -> list[str]:
-        """The names of files that were deleted and wait for room to be written again."""
-        return [old.info.path.name for old in self._lost]
+    def lost(self) -> dict[str, str]:
+        """The names of files that were deleted or replaced and wait to be written again, with the reasons."""
+        return {old.info.path.name: old.unsaved for old in self._lost}
 
     async def _set_aside(self, path: Path, reason: str) -> None:
         """Take a damaged file out of the way, so that it stops nothing."""
@@ -405,6 +424,10 @@ class Store:
     async def _finish_all(self) -> None:
         for path in sorted(self._unfinished):
             await self.finish(path)
+
+
+def _fate_of(current: Current) -> str:
+    return "replaced" if current.is_replaced else "deleted"
 
 
 def _say_that_it_works(seconds: float) -> None:

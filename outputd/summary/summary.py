@@ -22,7 +22,7 @@ from outputd.process.log import Logger
 from outputd.process.trouble import Kind
 from outputd.sqlite.connections import connect, pragma, transaction, uri, write_ahead
 from outputd.sqlite.errors import kind_of
-from outputd.sqlite.files import delete_database, identity_of, make_empty, size_of, wal_of
+from outputd.sqlite.files import delete_database, identity_of, keep_to, let_go, make_empty, size_of, wal_of
 from outputd.sqlite.schema import Schema
 from outputd.store.file import FileInfo
 from outputd.summary import bounds
@@ -95,6 +95,7 @@ class Summary:
                 self._db.execute("SELECT 1")  # an interrupt that met no statement would end the checkpoint of the close
             self._db.close()
             self._db = None
+            let_go(self.path)
 
     def leave(self) -> None:
         """Close the file without WAL, the one that a crash left and no step has met included."""
@@ -115,6 +116,7 @@ class Summary:
             make_empty(self.path)
         db = self._db = connect(self.path)
         self._identity = identity_of(self.path)
+        keep_to(self.path)
         write_ahead(db, "NORMAL", _CACHE_KIB, checkpoint_bytes=self._wal_bytes, keep_bytes=2 * self._wal_bytes)
         db.execute("PRAGMA temp_store=MEMORY")
         if not SCHEMA.is_newest(db):

@@ -125,6 +125,38 @@ class Declarations(ChecksTest):
         self.bench.outcome(self.bench.rotation.ask())
 
 
+class TakenAway(ChecksTest):
+    """Rule 20: what somebody has done to a file is said as it is."""
+
+    def rotate(self) -> dict[str, Any]:
+        self.bench.outcome(self.bench.store.rotate())
+        database: dict[str, Any] = self.health()["database"]
+        return database
+
+    def test_a_file_that_was_replaced_is_named_with_the_one_that_has_what_it_held(self) -> None:
+        self.bench.keep(a_result())
+        old = self.bench.store.current.info.path
+        other = old.with_suffix(".new")
+        other.write_bytes(b"another file")
+        os.replace(other, old)
+        database, rescued = self.rotate(), self.bench.store.files[0].path
+        reason = f"{old.name}: it was replaced by someone else; what it held is in {rescued.name}"
+        self.assertEqual({"status": "warn", "reason": reason, "since": NOW, "waiting_posts": 0}, database)
+
+    def test_one_that_cannot_be_written_again_says_why(self) -> None:
+        """It is not always the room."""
+        self.bench.keep(a_result())
+        old = self.bench.store.current.info.path
+        old.unlink()
+        temporary = DataDir.temporary
+        nowhere = Path("/proc/sys/kernel/rescued")
+        self.patch(DataDir, "temporary", lambda it, kind: nowhere if kind == "rescued" else temporary(it, kind))
+        database = self.rotate()
+        self.assertEqual("warn", database["status"])
+        self.assertIn(f"{old.name} was deleted by someone else, and not yet written again: ", database["reason"])
+        self.assertIn(str(nowhere), database["reason"])
+
+
 class Reasons(ChecksTest):
     """Rule 20: what a failure is follows from its number; its words are for people."""
 

@@ -748,6 +748,84 @@ class TakenAway(StoreTest):
         self.assert_written_again()
 
 
+class Replaced(StoreTest):
+    """Rule 1: what an open connection holds is written to another name when another file is put in the place of its."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bench.keep(a_result())
+        self.backup = Path(self.mktemp())
+        with reading(self.bench.store.current.info.path) as db:
+            db.execute("VACUUM INTO ?", (str(self.backup),))
+        self.bench.keep(*[a_result()] * 10)
+        self.path_of_it = self.bench.store.current.info.path
+        self.foreign = self.backup.read_bytes()
+
+    def replace(self) -> None:
+        os.replace(self.backup, self.path_of_it)
+
+    def test_what_was_answered_is_under_another_name_at_once(self) -> None:
+        """The file that was put there is left as it is, and no WAL of ours beside it."""
+        self.replace()
+        self.assertEqual("replaced by someone else", self.bench.store.why_due())
+        self.assertRaises(StoreFailed, self.bench.keep, a_result())
+        self.assertFalse(wal_of(self.path_of_it).exists())
+        with said() as texts:
+            self.rotate()
+        rescued, current = self.bench.store.files
+        self.assertEqual({}, self.bench.store.lost)
+        with reading(rescued.path) as db:
+            self.assertEqual((11,), db.execute("SELECT count(*) FROM ping_results").fetchone())
+        self.assertNotIn(self.path_of_it, [rescued.path, current.path])
+        self.assertTrue([text for text in texts if self.path_of_it.name in text and rescued.path.name in text], texts)
+        self.assertIn(rescued.path.name, self.bench.store.replaced[self.path_of_it.name].reason)
+        self.bench.keep(a_result())
+        self.assertEqual(self.foreign, self.path_of_it.read_bytes())
+        self.assertFalse(wal_of(self.path_of_it).exists())
+
+    def test_an_idle_service_too(self) -> None:
+        self.replace()
+        self.rotate()
+        self.bench.outcome(self.bench.store.finish_closed())
+        self.assertEqual(self.foreign, self.path_of_it.read_bytes())
+        self.assertEqual([], [path.name for path in self.path.glob(f"{self.path_of_it.name}-*")])
+        self.assertEqual(1, len(self.bench.store.closed))
+
+    def test_the_next_start_goes_on_above_all_of_it(self) -> None:
+        """Rule 12: the rescued file has the place of both, since it has more."""
+        self.replace()
+        self.rotate()
+        rescued = self.bench.store.files[0].path
+        self.bench.keep(a_result())
+        self.restart()
+        self.assertEqual([rescued, self.bench.store.current.info.path], [info.path for info in self.bench.store.files])
+        self.bench.keep(a_result())
+        ids = [id for info in self.bench.store.files for (id,) in self.ids_in(info.path)]
+        self.assertEqual(([*range(1, 12)], 2), (ids[:11], len(set(ids[11:]))))
+
+    def ids_in(self, path: Path) -> list[Any]:
+        with reading(path) as db:
+            return db.execute("SELECT id FROM ping_results").fetchall()
+
+    def test_until_then_nobody_opens_the_other_file_beside_the_wal_of_ours(self) -> None:
+        """SQLite would mix both, and cut off the -shm that is mapped, which ends the process."""
+        shm = Path(f"{self.path_of_it}-shm")
+        size = shm.stat().st_size
+        self.replace()
+        with self.assertRaises(sqlite3.OperationalError), reading(self.path_of_it) as db:
+            db.execute("SELECT count(*) FROM ping_results").fetchone()
+        self.assertEqual(size, shm.stat().st_size)
+
+    def test_a_wal_that_was_put_there_with_it_is_left(self) -> None:
+        """It is that of the other file."""
+        other = wal_of(self.backup)
+        other.write_bytes(b"of the other file")
+        os.replace(other, wal_of(self.path_of_it))
+        self.replace()
+        self.rotate()
+        self.assertEqual(b"of the other file", wal_of(self.path_of_it).read_bytes())
+
+
 class ClosedFiles(StoreTest):
     """Rule 11: a closed file becomes one self-contained file by a job that tries again until done."""
 

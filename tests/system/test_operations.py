@@ -246,6 +246,22 @@ class WellTests(OperationsTest):
         self.systemctl("stop")
         self.assertEqual(40, sum(stored_targets(self.directory).values()))
 
+    def test_a_replaced_file(self) -> None:
+        """By a copy of itself from before the last POST, while more arrive."""
+        self.start()
+        self.post()
+        (file,) = result_files(self.directory)
+        backup = self.here / "backup.db"
+        backup.write_bytes(call(self.port, "GET", "/dump").body)
+        self.post()
+        backup.rename(file)
+        self.assertIn(call(self.port, "POST", "/results", BARE).status, (200, 503))
+        self.follow("A result file was replaced")
+        self.post()
+        self.systemctl("stop")
+        self.assertEqual(60, sum(n for ip, n in stored_targets(self.directory).items() if ip != "192.0.2.1"))
+        self.assertEqual([], all_faults(self.directory))
+
     def test_a_damaged_file(self) -> None:
         self.start()
         for _ in range(10):
