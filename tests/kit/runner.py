@@ -1,7 +1,7 @@
 """`python -m tests.kit.runner`: test modules side by side, a line for each as it ends, and why what was skipped was.
 
 Each module runs under trial in a process and a directory of its own, so that none hears of another. What is marked by
-`tests.kit.depth.long` runs only with --all, or when it is named.
+`tests.kit.depth.long` runs only with --all, or when it is named; --list-long says which short test stands for each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 from twisted.trial.reporter import VerboseTextReporter
 from twisted.trial.runner import TestLoader, TrialRunner
 
-from tests.kit.depth import LONG
+from tests.kit.depth import twins_of
 
 TOP = Path(__file__).resolve().parents[2]
 _WANTED = {"short": {False}, "long": {True}, "all": {False, True}}
@@ -53,11 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", default=["tests"], metavar="NAME", help="package, module, class or test")
     parser.add_argument("--all", action="store_true", help="the long tests, too")
     parser.add_argument("--only-long", action="store_true", help="the long tests alone")
+    parser.add_argument("--list-long", action="store_true", help="name the long ones, and the short ones for each")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2, metavar="N", help="side by side (%(default)s)")
     parser.add_argument("--one", choices=_WANTED, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.one:
         print(json.dumps(_run_here(asked.names[0], _WANTED[asked.one]).__dict__))
+        return
+    if asked.list_long:
+        for test, twins in long_tests(asked.names):
+            print(test, *twins, sep="\n    ")
         return
     which = "long" if asked.only_long else "all" if asked.all or asked.names != ["tests"] else "short"
     raise SystemExit(_run_all(list(_modules(asked.names)), which, asked.jobs))
@@ -73,13 +78,30 @@ def _modules(names: Sequence[str]) -> Iterator[str]:
     yield from sorted(dict.fromkeys(found), key=lambda name: ".system." not in name)
 
 
+def long_tests(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The tests that `make test` leaves out, each with those that prove the same there."""
+    for test in _all(names):
+        if twins := _twins(test):
+            yield test.id(), twins
+
+
+def short_tests(names: Sequence[str]) -> Iterator[str]:
+    """The tests that `make test` runs."""
+    return (test.id() for test in _all(names) if not _twins(test))
+
+
+def _all(names: Sequence[str]) -> Iterator[unittest.TestCase]:
+    for name in _modules(names):
+        yield from _each(TestLoader().loadByName(name, recurse=True))
+
+
 # -- one module, in this process -------------------------------------------------------------------
 
 
 def _run_here(name: str, wanted: set[bool]) -> Ended:
     ended = Ended(name)
     found = TestLoader().loadByName(name, recurse=True)
-    chosen = [test for test in _each(found) if _is_long(test) in wanted]
+    chosen = [test for test in _each(found) if bool(_twins(test)) in wanted]
     ended.left_out = sum(1 for _ in _each(found)) - len(chosen)
     said = io.StringIO()
     with tempfile.TemporaryDirectory(prefix="outputd-test-", ignore_cleanup_errors=True) as place:
@@ -103,9 +125,8 @@ def _each(suite: object) -> Iterator[unittest.TestCase]:
         yield suite
 
 
-def _is_long(test: unittest.TestCase) -> bool:
-    method = getattr(test, test.id().rpartition(".")[2], None)
-    return any(getattr(place, LONG, False) for place in (method, test))
+def _twins(test: unittest.TestCase) -> tuple[str, ...]:
+    return twins_of(test, test.id().rpartition(".")[2])
 
 
 # -- all modules, each in its process --------------------------------------------------------------

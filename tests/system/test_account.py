@@ -51,7 +51,9 @@ class PublicAccount(SystemTest):
         self.assert_account(outputd, stored=13, rejected=6)
         self.assert_files_say_the_same(outputd, stored=13, rejected=6)
 
-    @long
+    @long(
+        "tests.system.test_account.PublicAccount.test_each_way_a_post_can_go",
+    )
     def test_under_mixed_load(self) -> None:
         """Nodes, scripts, rude clients that hang up, and too much at a time: even to the item when all is still."""
         outputd = self.outputd("--max-pending-mb=1", "--keep-files=1000").start()

@@ -62,7 +62,9 @@ class ClientTests(SystemTest):
         self.assertStopped(outputd.stop())
         self.assertEqual(targets(self.answered), stored_targets(self.directory))
 
-    @long
+    @long(
+        "tests.process.test_order.WholeStop.test_half_open_and_silent_connections_do_not_hold_it_up",
+    )
     def test_half_open(self) -> None:
         """Rules 8, 23: connections that fall silent anywhere hold up nobody, on either port."""
         outputd = self.outputd().start()

@@ -8,11 +8,9 @@ import re
 import subprocess
 import sys
 
-from tests.kit.depth import long
 from tests.system.harness import CHECKOUT, SystemTest
 
 
-@long
 class HealthCheck(SystemTest):
     def check(self, port: int, **environment: str) -> int:
         """Its exit code."""

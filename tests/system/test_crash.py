@@ -41,7 +41,10 @@ class CrashTests(SystemTest):
         self.assertStopped(outputd.stop())
         self._check_files()
 
-    @long
+    @long(
+        "tests.system.test_crash.CrashTests.test_killed_under_load",
+        "tests.store.test_rotation.OnRequest.test_many_in_one_second_refuse_and_lose_nothing",
+    )
     def test_killed_while_rotating(self) -> None:
         """Rules 1, 11, 12: as above, with a rotation under way most of the time."""
         outputd = self.outputd("--keep-files=10000")

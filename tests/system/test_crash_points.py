@@ -43,7 +43,11 @@ class FaultyOutputd(Outputd):
         return [sys.executable, "-m", "tests.system.faulty", self.point, str(self.times), *self.flags, *flags]
 
 
-@long
+@long(
+    "tests.system.test_crash.CrashTests.test_killed_under_load",
+    "tests.ledger.test_ledger.Discovery.test_over_a_kill",
+    "tests.store.test_store.Numbers.test_hop_ids_outlive_a_kill_between_the_making_of_a_file_and_its_use",
+)
 class CrashPoints(SystemTest):
     """Rules 1, 6, 11, 12, 13 and 18."""
 

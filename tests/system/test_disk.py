@@ -115,7 +115,9 @@ class FullDisk(DiskTest):
         self.assertStopped(outputd.stop())
         self.assertAllStored()
 
-    @long
+    @long(
+        "tests.ledger.test_opening.Opening.test_on_a_full_disk_files_beyond_the_limit_make_room",
+    )
     def test_a_start_on_a_full_disk_frees_what_retention_gives_back(self) -> None:
         """Rule 13: with fewer files to keep, the oldest go, and posts are stored again."""
         outputd = self.outputd("--max-size-mb=1").start("--keep-files=100")
@@ -131,7 +133,9 @@ class FullDisk(DiskTest):
         self.assertStopped(outputd.stop())
         self.assertEqual([], all_faults(self.directory))
 
-    @long
+    @long(
+        "tests.store.test_rotation.Pruning.test_a_full_disk_does_not_keep_its_own_relief_from_coming",
+    )
     def test_retention_goes_on_while_no_new_file_can_be_made(self) -> None:
         """Rule 13: a file too many is deleted, although the rotation that is due fails."""
         outputd = self.outputd("--max-size-mb=1", "--keep-files=3").start()
@@ -147,7 +151,11 @@ class FullDisk(DiskTest):
         self.assertEqual([], all_faults(self.directory))
 
 
-@long
+@long(
+    "tests.test_tap.Starting.test_a_directory_that_cannot_be_made",
+    "tests.store.test_store.TakenAway.test_the_file",
+    "tests.ledger.test_keeping_up.UpkeepTest.test_a_ledger_that_was_deleted_is_made_anew",
+)
 class Unwritable(DiskTest):
     """Rules 1, 9, 20 and 21."""
 
@@ -196,7 +204,12 @@ class Unwritable(DiskTest):
         self.assertAllStored()
 
 
-@long
+@long(
+    "tests.store.test_store.ClosedFiles.test_a_damaged_one_is_set_aside_and_does_not_keep_the_later_ones_from_it",
+    "tests.store.test_store.ClosedFiles.test_none_is_written_again_when_the_newest_is_damaged_at_a_start",
+    "tests.store.test_rotation.Trouble.test_a_damaged_file_is_left_at_once_and_kept_out_of_the_way",
+    "tests.store.test_store.TakenAway.test_the_file",
+)
 class Damaged(DiskTest):
     """Rules 11 and 13."""
 

@@ -57,7 +57,9 @@ class Failing(FaultyDisk):
 
 
 class Hanging(FaultyDisk):
-    @long
+    @long(
+        "tests.api.test_checks.Hanging.test_a_commit_that_takes_long_warns_and_then_fails",
+    )
     def test_a_hung_fsync_is_told(self) -> None:
         """Rules 20 and 21: /ready at once, /health by a warning, then by a failure."""
         outputd = self.outputd().start()

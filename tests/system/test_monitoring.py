@@ -129,7 +129,10 @@ class FileTests(SystemTest):
         self.assertEqual(set(), named - there)
 
 
-@long
+@long(
+    "tests.api.test_health.Checks.test_a_ledger_that_fails_is_the_database_s",
+    "tests.system.test_monitoring.FileTests.test_the_alerts_fire_when_they_must_and_not_before",
+)
 class LedgerTests(SystemTest):
     def test_storing_is_0_too_while_the_ledger_cannot_be_written(self) -> None:
         """POSTs are answered 503 then, so the alert must come."""

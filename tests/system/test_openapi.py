@@ -14,7 +14,9 @@ _DEADLINE_S = 150
 _RESULTS = "^/(results|rotate|dump)$"
 
 
-@long
+@long(
+    "tests.api.test_openapi.ServiceTests.test_every_documented_answer_but_of_a_bug_is_given_as_documented",
+)
 class SchemathesisTests(SystemTest):
     def test_both_ports_answer_as_the_document_says(self) -> None:
         """No 5xx, nothing undocumented, good data taken, and bad data refused."""

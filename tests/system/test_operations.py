@@ -209,7 +209,10 @@ class PageTests(OperationsTest):
         return float(size) / results
 
 
-@long
+@long(
+    "tests.system.test_operations.PageTests.test_each_section_with_a_block_is_followed_by_a_test",
+    "tests.system.test_operations.PageTests.test_each_alert_that_is_named_exists",
+)
 class WellTests(OperationsTest):
     def test_is_it_well(self) -> None:
         self.set(OUTPUTD_INPUT_URL=self.input_service().open().url)
@@ -369,7 +372,9 @@ class WellTests(OperationsTest):
         self.follow("Upgrade")
 
 
-@long
+@long(
+    "tests.system.test_disk.FullDisk.test_posts_are_refused_while_it_is_full_and_stored_soon_after",
+)
 class DiskTests(OperationsTest):
     """On a small disk of its own, for which one has to be root."""
 

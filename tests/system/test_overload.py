@@ -28,7 +28,10 @@ _PENDING_MIB = 4
 class OverloadTests(SystemTest):
     """Rules 1, 8 and 9."""
 
-    @long
+    @long(
+        "tests.system.test_clients.ClientTests.test_overload",
+        "tests.api.test_results.Overload.test_beyond_the_limit_it_is_503_with_retry_after_and_then_taken_again",
+    )
     def test_ten_times_too_much_beside_idle_and_slow_ones(self) -> None:
         """Every answer is 200, or 503 with a Retry-After; each 200 is stored, and the health port answers."""
         outputd = self.outputd(

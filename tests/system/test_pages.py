@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from outputd.demo.internet import VANTAGE_POINTS, World
 from outputd.results import timestamps
-from tests.kit.depth import long
+from tests.kit.depth import long, short
 from tests.system.browser import ENTER, ESCAPE, LIVE, PHONE, RIGHT, TAB, WIDE, Browser, axe
 from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.shared import replay
@@ -191,7 +191,9 @@ class OverviewTests(PagesTest):
         browser.wait_text("#ip", "2001:db8::77")
 
 
-@long
+@long(
+    "tests.system.test_pages.TargetTests.test_it_draws_smoke_and_routes_of_each_node",
+)
 class TargetTests(PagesTest):
     def open_filled(self) -> tuple[str, Browser]:
         """A target that all nodes have measured, and its page once all are drawn."""
@@ -200,6 +202,7 @@ class TargetTests(PagesTest):
         browser.wait(f"return document.querySelectorAll('#smoke svg').length === {len(VANTAGE_POINTS)}")
         return ip, browser
 
+    @short
     def test_it_draws_smoke_and_routes_of_each_node(self) -> None:
         ip, browser = self.open_filled()
         browser.wait("return document.querySelectorAll('#smoke path.median').length >= 5")
@@ -307,8 +310,11 @@ class TargetTests(PagesTest):
         browser.wait_text("#zone", "Europe/Berlin")
 
 
-@long
+@long(
+    "tests.system.test_pages.TopologyTests.test_it_grows_while_somebody_looks",
+)
 class TopologyTests(PagesTest):
+    @short
     def test_it_grows_while_somebody_looks(self) -> None:
         self.post(traced("203.0.113.9", ["10.0.0.1", "198.51.100.2", "203.0.113.9"]))
         browser = self.open("/topology")
@@ -382,7 +388,9 @@ class TopologyTests(PagesTest):
         """))  # fmt: skip
 
 
-@long
+@long(
+    "tests.pages.test_pages.Heads.test_what_comes_from_outside_is_text",
+)
 class HostileTests(PagesTest):
     def test_what_nodes_send_is_text_everywhere(self) -> None:
         hops = [{"ttl": 1, "ip": "10.0.0.1"}, {"ttl": 2, "ip": HOSTILE}, {"ttl": 3, "ip": "</table><script>1</script>"}]
@@ -407,7 +415,9 @@ class HostileTests(PagesTest):
             self.assertNoComplaints()
 
 
-@long
+@long(
+    "tests.pages.test_pages.Heads.test_a_page_runs_no_script_and_no_style_but_its_own_files",
+)
 class EverybodyTests(PagesTest):
     """Whoever reads, on whatever."""
 

@@ -39,7 +39,9 @@ class PeersTest(SystemTest):
 class InputServices(PeersTest):
     """Rule 19."""
 
-    @long
+    @long(
+        "tests.system.test_feed.FeedTests.test_an_outage_by_any_name",
+    )
     def test_each_kind_in_turn(self) -> None:
         """It drips, hangs, answers gigabytes, redirects, resets, talks TLS; each time it is well again."""
         peer = Rude(free_port())
@@ -79,7 +81,9 @@ class Names(PeersTest):
         self.resolv_conf = Path(f"{self.directory}.resolv.conf")
         self.resolv_conf.write_text(f"nameserver {_NAME_SERVER}\noptions timeout:30 attempts:3\n", encoding="ascii")
 
-    @long
+    @long(
+        "tests.system.test_feed.FeedTests.test_over_an_outage_and_a_crash",
+    )
     def test_a_name_server_that_is_silent_then_failing_then_right(self) -> None:
         """Hops wait; look-ups that hang keep nobody else from a thread, and do not pile up."""
         input_service = self.input_service().open()

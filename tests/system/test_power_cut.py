@@ -105,7 +105,10 @@ class PowerCuts(SystemTest):
             with opened(left / "data" / "hops.sqlite3") as db:
                 self.assertEqual(column(db, "SELECT count(*) FROM waiting"), [1], rest)
 
-    @long
+    @long(
+        "tests.system.test_power_cut.PowerCuts.test_after_a_prune",
+        "tests.system.test_power_cut.TheProof.test_or_some_of_it",
+    )
     def test_under_load(self) -> None:
         """At any moment of a run with rotations and prunes; `make cuts` has a hundred of them."""
         for number, case in enumerate(CASES):

@@ -36,7 +36,10 @@ class Answers(ProxyTest):
         self.assertEqual("no", answer.headers["X-Accel-Buffering"])
 
 
-@long
+@long(
+    "tests.system.test_proxy.Answers.test_each_link_of_a_page_stays_below_the_path",
+    "tests.system.test_proxy.Answers.test_events_are_not_kept_back",
+)
 class Pages(ProxyTest):
     def test_they_live_there(self) -> None:
         """Each page draws, hears the news, and leads to the others."""

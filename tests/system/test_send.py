@@ -101,7 +101,9 @@ class SendTests(SystemTest):
         """The command and the service are killed by turns in the middle: the counts are those of the bodies."""
         self._kill_in_the_middle(self._many_lines(), kills=6, every=400)
 
-    @long
+    @long(
+        "tests.system.test_send.SendTests.test_a_pipe_and_a_file_that_grew",
+    )
     def test_again(self) -> None:
         """A file that was sent is not sent by accident; --again stores it once more."""
         file = self._written("twice.jsonl", Source(15).post(9).body)

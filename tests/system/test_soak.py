@@ -20,7 +20,12 @@ from tests.system.soak import Soak, shared
 _DISK_MIB = 160
 
 
-@long
+@long(
+    "tests.system.test_soak.AccountTests.test_all_is_well",
+    "tests.system.test_crash.CrashTests.test_killed_under_load",
+    "tests.system.test_disk.FullDisk.test_killed_while_it_is_full",
+    "tests.system.test_feed.FeedTests.test_over_an_outage_and_a_crash",
+)
 class SoakTests(SynchronousTestCase):
     """Rules 1, 5, 6, 11 to 13, 15 to 21 and 23, together."""
 

@@ -87,7 +87,10 @@ class Notifying(SystemTest):
             order = [heard.times(text)[0] for text in ("READY=1", "RELOADING=1", "STOPPING=1")]
             self.assertEqual(order, sorted(order))
 
-    @long
+    @long(
+        "tests.system.test_systemd.Notifying.test_ready_status_reloading_and_stopping",
+        "tests.api.test_health.Ready.test_not_while_the_writer_hangs",
+    )
     def test_the_watchdog_hears_of_us_while_reactor_and_writer_work(self) -> None:
         """And no longer when one of them hangs; a writer that fails does not hang."""
         for part in ("reactor", "writer"):
