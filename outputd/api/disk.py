@@ -49,7 +49,7 @@ class Disk:
             left_s = began_s + PATIENCE_S - self._clock.seconds()
             return await waiting.addTimeout(max(0.0, left_s), self._clock)
         except DeferredTimeout:
-            reason = f"{self._directory.path}: the disk has not answered for {PATIENCE_S:g} s"
+            reason = f"{self._directory.name}: the disk has not answered for {PATIENCE_S:g} s"
             return Seen(failure=Failure(reason, began_at_s), is_late=True)
         finally:
             self._waiting.discard(waiting)
@@ -64,7 +64,7 @@ class Disk:
         try:
             return Seen(self._directory.free_bytes(), self._directory.damaged())
         except OSError as error:
-            return f"{self._directory.path}: {error.strerror}"
+            return f"{self._directory.name}: {error.strerror}"
 
     def _tell(self, found: Seen | str | Bug) -> None:
         self._began = None

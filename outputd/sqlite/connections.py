@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -22,12 +23,15 @@ sqlite3.register_adapter(type(None), cast(Callable[[None], None], {}.get))
 
 
 def uri(path: Path, mode: str) -> str:
-    """The SQLite URI of a file; mode `rw` never makes one. Raises OperationalError where another file was put there."""
+    """The SQLite URI of a file, of whichever bytes its name is; mode `rw` never makes one.
+
+    Raises OperationalError where another file was put there.
+    """
     if is_replaced(path):
         error = sqlite3.OperationalError(f"{path.name} was replaced by another file")
         error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
         raise error
-    return f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
+    return f"file:{urllib.parse.quote(os.fsencode(path.absolute()))}?mode={mode}"
 
 
 def connect(path: Path, mode: str = "rw", busy_ms: int = BUSY_MS) -> sqlite3.Connection:

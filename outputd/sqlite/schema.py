@@ -6,6 +6,7 @@ takes. What was released is never changed: the next version is a new file beside
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
@@ -31,8 +32,10 @@ class Schema:
         """The version of a database, 0 of an empty one. Raises NewerFile."""
         found = pragma(db, "user_version")
         if found > self.version:
-            path = db.execute("PRAGMA database_list").fetchone()[2]
-            raise NewerFile(f"{path} has schema version {found}, this outputd knows {self.version}: upgrade it")
+            path = db.execute("SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'").fetchone()[0]
+            raise NewerFile(
+                f"{os.fsdecode(path)} has schema version {found}, this outputd knows {self.version}: upgrade it"
+            )
         return found
 
     def bring_up(self, db: sqlite3.Connection) -> None:

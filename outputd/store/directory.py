@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from outputd.process.files import open_ours
-from outputd.process.log import Logger
+from outputd.process.log import Logger, in_one_line
 from outputd.process.trouble import Unusable
 from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empty, set_aside, set_mode, wal_of
 
@@ -23,6 +24,7 @@ _LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
 _RESULT_FILE = re.compile(r"results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db", re.ASCII)
 _DIRECTORY_MODE = 0o750
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class DirectoryUnusable(Unusable):
@@ -52,19 +54,36 @@ class DataDir:
                 make_empty(self.path / _LOCK)
             lock = open_ours(self.path / _LOCK, os.O_RDWR)
         except OSError as error:
-            named = f" ({error.filename})" if error.filename is not None else ""
-            raise DirectoryUnusable(f"cannot write to {self.path}: {error.strerror}{named}") from None
+            named = f" ({in_one_line(str(error.filename))})" if error.filename is not None else ""
+            raise DirectoryUnusable(f"cannot write to {self.name}: {error.strerror}{named}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
             os.close(lock)
-            raise DirectoryUnusable(f"{self.path} is in use by another outputd, process {holder}") from None
+            raise DirectoryUnusable(f"{self.name} is in use by another outputd, process {holder}") from None
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
         self._lock = lock
         for left in self.path.glob(f".*{_TEMPORARY}*"):
             left.unlink(missing_ok=True)
+        self._check_links()
+
+    def _check_links(self) -> None:
+        """A file is given its name by a second link, which overwrites nothing."""
+        first, second = self.temporary("first"), self.temporary("second")
+        try:
+            make_empty(first)
+            os.link(first, second)
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                self.release()
+                raise DirectoryUnusable(
+                    f"{self.name} is on a file system without hard links, which outputd needs: choose another --db-dir"
+                ) from None
+        finally:
+            second.unlink(missing_ok=True)
+            first.unlink(missing_ok=True)
 
     def restore(self) -> None:
         """Make the directory again, and take it, when it was removed by someone else. Raises OSError."""
@@ -87,6 +106,11 @@ class DataDir:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    @property
+    def name(self) -> str:
+        """Its path as it is told: what is no text in it is escaped."""
+        return in_one_line(str(self.path))
 
     @property
     def ledger(self) -> Path:

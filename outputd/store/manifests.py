@@ -54,7 +54,7 @@ class Manifests:
     async def of(self, path: Path) -> Manifest | None:
         """The manifest of a closed file, made where there is none to be believed; None when it cannot be made now.
 
-        Raises FileNotFoundError.
+        Raises OSError when there is no such file.
         """
         manifest = self._believed(path, await self._in_thread(os.stat, path))
         if manifest is not None:
@@ -95,6 +95,6 @@ class Manifests:
         for path in closed:
             if path in self._known or path in self._failed or self._is_stopping:
                 continue
-            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            with contextlib.suppress(OSError):  # it was deleted meanwhile, or the whole directory
                 if await self.of(path) is None:
                     self._failed.add(path)

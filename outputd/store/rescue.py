@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from outputd.process.files import sync_file
+from outputd.sqlite.connections import uri
 from outputd.sqlite.files import let_go, make_empty
 from outputd.store.directory import DataDir
 
@@ -40,7 +41,7 @@ def _written_aside(db: sqlite3.Connection, directory: DataDir) -> Iterator[Path]
     made = directory.temporary("rescued")
     try:
         make_empty(made)
-        db.execute("VACUUM INTO ?", (str(made),))
+        db.execute("VACUUM INTO ?", (uri(made, "rw"),))
         sync_file(made)
         yield made
     finally:

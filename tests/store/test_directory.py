@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -217,6 +218,27 @@ class Lock(DataDirTest):
             error = self.assertRaises(DirectoryUnusable, DataDir(place).take)
             self.assertIn(str(place), str(error))
             self.assertNotIn("\n", str(error))
+
+    def test_a_file_system_without_hard_links_is_one_line_that_says_so(self) -> None:
+        """Rule 23: FAT and some network file systems; the directory is free again."""
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        link = self.patch(os, "link", refuse)
+        error = self.assertRaises(DirectoryUnusable, self.directory.take)
+        self.assertIn("without hard links", str(error))
+        self.assertIn(str(self.path), str(error))
+        link.restore()
+        self.assertEqual(["outputd.lock"], os.listdir(self.path))
+        self.directory.take()
+        self.directory.release()
+
+    def test_a_name_that_is_no_text_is_told_as_text(self) -> None:
+        path = Path(os.fsdecode(os.fsencode(self.path) + b"/\xff"))
+        path.touch()
+        error = self.assertRaises(DirectoryUnusable, DataDir(path).take)
+        self.assertTrue(str(error).isascii(), str(error))
 
     def test_free_room_is_that_of_its_disk(self) -> None:
         """Rule 20: a figure of the check `disk`."""

@@ -748,6 +748,26 @@ class TakenAway(StoreTest):
         self.assert_written_again()
 
 
+class Anywhere(SynchronousTestCase):
+    def test_the_name_of_the_directory_may_be_any_bytes(self) -> None:
+        """Files are made, read, written again, closed and told of there as elsewhere."""
+        path = Path(os.fsdecode(os.fsencode(self.mktemp()) + b"-\xff\xc3%?#"))
+        bench = Bench(path)
+        bench.keep(a_result())
+        first = bench.store.current.info.path
+        first.unlink()
+        bench.outcome(bench.store.rotate())
+        bench.keep(a_result())
+        bench.start()
+        bench.outcome(bench.store.rotate())
+        bench.outcome(bench.store.finish_closed())
+        self.assertEqual([(1,), (2,)], rows_of(path, "SELECT id FROM ping_results"))
+        with contextlib.closing(sqlite3.connect(path / first.name)) as db:
+            db.execute(f"PRAGMA user_version={resultfile.SCHEMA.version + 1}")
+        error = self.assertRaises(NewerFile, bench.start)
+        self.assertIn(str(first), str(error))
+
+
 class Replaced(StoreTest):
     """Rule 1: what an open connection holds is written to another name when another file is put in the place of its."""
 
