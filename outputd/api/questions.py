@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from outputd.api.endpoints import endpoint_of
 from outputd.api.formats import MEDIA, wanted_format
+from outputd.process.log import Logger
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
 from outputd.queries import QUESTIONS, Queries
@@ -17,11 +18,13 @@ from outputd.queries.parameters import BadQuestion, read
 from outputd.queries.question import Question
 from outputd.queries.session import NotReady, TooLong
 from outputd.queries.tables import Format, Rows, Table
-from outputd.sqlite.errors import DatabaseUnusable
+from outputd.sqlite.errors import DatabaseFailed, DatabaseUnusable
 from outputd.web.answers import SAFE, Answer, problem
 from outputd.web.request import CappedRequest, answered, put_head, send
 from outputd.web.routes import Route
 from outputd.web.streaming import Streaming
+
+_log = Logger()
 
 
 class Questions:
@@ -61,7 +64,7 @@ class Questions:
             return _refusal(error)
         if found is None:
             return problem(404, "there is nothing of this name")
-        headers = {} if isinstance(found, Table) else _link_to_next(sent, found)
+        headers = _link_to_next(sent, found)
         await self._give(request, found, wanted_format(suffix, request.header_text(b"Accept")), headers)
         return None
 
@@ -73,14 +76,13 @@ class Questions:
             headers[b"Unreadable-Files"] = ", ".join(sorted(unreadable)).encode()
         pages = found.pages(form)
         try:
-            first, more = await self._in_thread(_first_two, pages)
+            first, more = await self._in_thread(_first_two, found, pages)
             if more is None:
                 send(request, 200, first, headers)
             else:
                 await self._stream(request, headers, [more, first], pages)
         finally:
-            if isinstance(found, Table):
-                await self._queries.done(found)
+            await self._queries.done(found)
 
     async def _stream(
         self, request: CappedRequest, headers: Mapping[bytes, bytes], begun: list[bytes], pages: Iterator[bytes]
@@ -90,12 +92,16 @@ class Questions:
                 return begun.pop()
             return None if request.method == b"HEAD" else await self._in_thread(next, pages, None)
 
-        if not request.gone:
-            put_head(request, 200, headers, None)
+        if request.gone:
+            return
+        put_head(request, 200, headers, None)
+        try:
             await Streaming(request, part).run()
+        except (TooLong, NotReady, DatabaseFailed) as error:
+            _log.warn("an answer broke off: {error!s}", error=error)
 
 
-_ENOUGH_BYTES = 64 * 1024
+_ENOUGH_BYTES = 256 * 1024
 
 
 def _refusal(error: Exception) -> Answer:
@@ -110,18 +116,19 @@ def _refusal(error: Exception) -> Answer:
             return problem(503, f"the files cannot be read now: {error}", retry_after_s=5)
 
 
-def _link_to_next(sent: Mapping[str, str], found: Rows) -> Mapping[bytes, bytes]:
+def _link_to_next(sent: Mapping[str, str], found: Rows | Table) -> Mapping[bytes, bytes]:
     """The header that says where the next page is, if there may be one."""
     if not found.following:
         return {}
     return {b"Link": f'<?{urlencode({**sent, **found.following})}>; rel="next"'.encode()}
 
 
-def _first_two(pages: Iterator[bytes]) -> tuple[bytes, bytes | None]:
+def _first_two(found: Rows | Table, pages: Iterator[bytes]) -> tuple[bytes, bytes | None]:
     """What can be sent as a whole, and what comes after it, if anything does."""
     first = b""
     for page in pages:
         if len(first) + len(page) > _ENOUGH_BYTES and first:
+            found.session.has_begun = True
             return first, page
         first += page
     return first, None

@@ -26,7 +26,7 @@ from outputd.queries.recent import RECENT
 from outputd.queries.result import RESULT
 from outputd.queries.series import SERIES
 from outputd.queries.session import NotReady, Session, TooLong
-from outputd.queries.tables import Table
+from outputd.queries.tables import Rows, Table
 from outputd.queries.targets import TARGETS
 from outputd.store.file import FileInfo
 from outputd.summary.keeping_up import UpToDate
@@ -99,9 +99,9 @@ class Queries:
             work.addBoth(lambda _: Deferred.fromCoroutine(self._in_thread(session.close)))
             raise
 
-    async def done(self, table: Table) -> None:
+    async def done(self, found: Rows | Table) -> None:
         """The answer is sent, or not wanted any more."""
-        await self._in_thread(table.session.close)
+        await self._in_thread(found.session.close)
 
     async def stop(self) -> None:
         """End all questions; when it returns, no file is open for one."""
@@ -136,11 +136,11 @@ class Queries:
 
 
 def _find(session: Session, question: Question[A], asked: A, now_s: float) -> Found:
-    """What a question finds; the session stays open for a Table alone."""
+    """What a question finds; the session stays open for it."""
     found: Found = None
     try:
         found = question.find(session, asked, now_s)
         return found
     finally:
-        if not isinstance(found, Table):
+        if found is None:
             session.close()

@@ -58,7 +58,7 @@ def hop(session: Session, asked: Hop, _: float) -> Table | None:
     ip = asked.ip
     if ip in SILENCE:
         return None
-    session.make_tables(_SCRATCH)
+    session.run(_SCRATCH)
     marks, has_left_out = _summed_up(session, ip)
     is_whole = _read_on(session, ip, marks) and not has_left_out
     seen, first_seen, last_seen = session.execute(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -12,7 +11,6 @@ from outputd.queries.parameters import Node, Since, Target
 from outputd.queries.question import Question
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
-from outputd.results import timestamps
 from outputd.store.fragments import NODES_OF_CHOSEN, SILENCE, believed, first_hop
 from outputd.store.times import within
 from outputd.web import shapes
@@ -21,6 +19,9 @@ from outputd.web.shapes import count, flag, instant, listed, or_null, record, te
 MOST_TRACEROUTES = 5000
 """Traceroutes that are read for one answer, the newest."""
 MOST_IN_TIMELINE = 2000
+MOST_BYTES = 8 << 20
+"""Bytes of hops that are read for one answer, about; 5000 traceroutes of 30 long IPv6 addresses have 7 MiB."""
+_HOP_BYTES = 8
 _MOST_GAP = 30
 COLUMNS = (
     Column("node", text("who measured")),
@@ -47,99 +48,84 @@ class Paths:
 def paths(session: Session, asked: Paths, _: float) -> Table:
     """The distinct paths of each node, the one that was seen last first."""
     parameters = dataclasses.asdict(asked)
-    session.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
-    session.execute("CREATE TEMP TABLE trace (id INTEGER PRIMARY KEY, node, at, completed, replies)")
-
-    complete = True
+    where = " AND ".join(["p.ip = :ip", "t.id = p.id", *within("+p.timestamp", asked.since, None)])
+    of_node = "" if asked.node is None else "AND b.node = :node"
+    room, room_bytes, complete = MOST_TRACEROUTES, MOST_BYTES, True
+    session.run(_SCRATCH)
 
     def gather(_: object) -> bool:
-        nonlocal complete
-        room = MOST_TRACEROUTES - session.value("SELECT count(*) FROM temp.trace")
+        nonlocal room, room_bytes, complete
         session.execute("DELETE FROM temp.chosen")
-        session.execute(
-            "INSERT INTO temp.chosen SELECT p.id FROM f.ping_results p CROSS JOIN f.traceroute_results t"
-            f" WHERE {' AND '.join(['p.ip = :ip', 't.id = p.id', *within('+p.timestamp', asked.since, None)])}"
-            " ORDER BY p.id DESC LIMIT :room",
-            {**parameters, "room": room},
-        )
-        complete = session.value("SELECT count(*) FROM temp.chosen") < room
-        session.execute(f"""
-            INSERT INTO temp.trace
-            SELECT p.id, b.node, {believed("p", "b")}, t.completed, (
-              SELECT json_group_array(json_array(ttl, ip)) FROM (
-                SELECT h.ttl, min(iif(h.timeout OR h.ip IN {SILENCE}, NULL, h.ip)) AS ip FROM f.traceroute_hops h
-                WHERE h.id >= {first_hop("p.id")} AND h.id < {first_hop("(p.id + 1)")} GROUP BY h.ttl
-              )
-            )
-            FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p CROSS JOIN f.traceroute_results t
-            WHERE p.id = c.id AND t.id = c.id {"" if asked.node is None else "AND b.node = :node"}
-            """, parameters)  # fmt: skip
+        session.execute(f"INSERT INTO temp.chosen {_CHOSEN} WHERE {where} {_NEWEST}", {**parameters, "room": room})
+        rows, fitting, size_bytes = session.row(_FITTING, {"room": room_bytes})
+        session.execute("DELETE FROM temp.chosen WHERE before >= :room", {"room": room_bytes})
+        session.execute(f"INSERT INTO temp.trace {_TRACES} {of_node}", parameters)
+        complete = fitting == rows < room
+        room, room_bytes = room - fitting, room_bytes - size_bytes
         return not complete
 
     session.over_files(gather, session.files[::-1])
-    session.execute("""
-        CREATE TEMP TABLE path AS
-        SELECT node, replies, count(*) AS count, min(at) AS first_seen, max(at) AS last_seen,
-          max(completed) AS completed
-        FROM temp.trace GROUP BY node, replies ORDER BY max(id) DESC
-        """)
-    session.execute("CREATE INDEX temp.path_of ON path(node, replies)")
-    rows = session.value("""
-        SELECT json_group_array(json_array(node, replies, count, first_seen, last_seen, completed)) FROM (
-          SELECT * FROM temp.path ORDER BY rowid
-        )""")
-    found = [_Path(*row) for row in msgspec.json.decode(rows)]
-    timeline = session.value(f"""
-        SELECT json_group_array(json_array(substr(at, 1, 10) || 'T' || substr(at, 12) || 'Z', node, place)) FROM (
-          SELECT at, t.node AS node, p.rowid - 1 AS place FROM temp.trace t CROSS JOIN temp.path p
-          WHERE p.node = t.node AND p.replies = t.replies ORDER BY id DESC LIMIT {MOST_IN_TIMELINE}
-        )""")  # fmt: skip
-    session.execute("CREATE TEMP TABLE answer (node, hops, count, first_seen, last_seen, completed)")
-    session.execute(
-        "INSERT INTO temp.answer SELECT value ->> 0, value -> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5"
-        " FROM json_each(:paths)",
-        {"paths": msgspec.json.encode([
-            (path.node, path.hops, path.count, path.first_seen, path.last_seen, path.completed) for path in found
-        ]).decode()},
-    )  # fmt: skip
-    traceroutes = session.value("SELECT count(*) FROM temp.trace")
-    document = {
-        "ip": asked.ip,
-        "paths": [path.printed() for path in found],
-        "timeline": msgspec.Raw(timeline.encode()),
-        "traceroutes": traceroutes,
+    session.run(_ANSWER)
+    after = {
+        "timeline": msgspec.Raw(session.value(_TIMELINE)),
+        "traceroutes": session.value("SELECT count(*) FROM temp.trace"),
         "complete": complete,
     }
-    return Table(session, "paths", COLUMNS, document=msgspec.json.encode(document))
+    return Table(session, "paths", COLUMNS, {"ip": asked.ip}, after)
 
 
-class _Path(msgspec.Struct, frozen=True):
-    node: str
-    replies: str
-    """A list in JSON of [TTL, who answered]."""
-    count: int
-    first_seen: str
-    last_seen: str
-    completed: int | None
-
-    @property
-    def hops(self) -> list[str | None]:
-        """Who answered at each TTL from 1 on; a long silence (to RIPE Atlas's TTL 255) is cut short."""
-        hops: list[str | None] = []
-        at = 0
-        for ttl, ip in msgspec.json.decode(self.replies):
-            hops += [None] * min(_MOST_GAP, ttl - at - 1)
-            hops.append(ip)
-            at = ttl
-        return hops
-
-    def printed(self) -> dict[str, Any]:
-        """As the API prints it."""
-        return {
-            "node": self.node, "hops": self.hops, "count": self.count,
-            "first_seen": timestamps.printed(self.first_seen), "last_seen": timestamps.printed(self.last_seen),
-            "completed": None if self.completed is None else bool(self.completed),
-        }  # fmt: skip
+_SCRATCH = """
+CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY, octets, before);
+CREATE TEMP TABLE trace (id INTEGER PRIMARY KEY, node, at, completed, replies);
+"""
+_HOPS = f"f.traceroute_hops h WHERE h.id >= {first_hop('p.id')} AND h.id < {first_hop('(p.id + 1)')}"
+# The newest traceroutes of a file: the bytes of the hops of each, and of all that are newer.
+_CHOSEN = f"""
+SELECT id, octets, sum(octets) OVER (ORDER BY id DESC) - octets FROM (
+  SELECT p.id, (SELECT coalesce(sum(coalesce(length(CAST(h.ip AS BLOB)), 0) + {_HOP_BYTES}), 0) FROM {_HOPS}) AS octets
+  FROM f.ping_results p CROSS JOIN f.traceroute_results t
+"""
+_NEWEST = "ORDER BY p.id DESC LIMIT :room)"
+_FITTING = """
+SELECT count(*), count(iif(before < :room, 1, NULL)), coalesce(sum(iif(before < :room, octets, 0)), 0) FROM temp.chosen
+"""
+# `replies` is a list in JSON of [TTL, who answered].
+_TRACES = f"""
+SELECT p.id, b.node, {believed("p", "b")}, t.completed, (
+  SELECT json_group_array(json_array(ttl, ip)) FROM (
+    SELECT h.ttl, min(iif(h.timeout OR h.ip IN {SILENCE}, NULL, h.ip)) AS ip FROM {_HOPS} GROUP BY h.ttl
+  )
+)
+FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p CROSS JOIN f.traceroute_results t
+WHERE p.id = c.id AND t.id = c.id
+"""
+# A list has who answered at each TTL from 1 on; a long silence (to RIPE Atlas's TTL 255) is cut short.
+_ANSWER = f"""
+CREATE TEMP TABLE path AS
+SELECT node, replies, count(*) AS count, min(at) AS first_seen, max(at) AS last_seen, max(completed) AS completed
+FROM temp.trace GROUP BY node, replies ORDER BY max(id) DESC;
+CREATE INDEX temp.path_of ON path(node, replies);
+CREATE TEMP TABLE step (number INTEGER PRIMARY KEY);
+INSERT INTO temp.step
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {_MOST_GAP}) SELECT i FROM n;
+CREATE TEMP TABLE answer AS
+SELECT node, (
+  SELECT '[' || coalesce(group_concat(hop), '') || ']' FROM (
+    SELECT iif(number < silent, 'null', ip) AS hop FROM (
+      SELECT value ->> 0 AS ttl, value -> 1 AS ip,
+        max(0, min({_MOST_GAP}, (value ->> 0) - lag(value ->> 0, 1, 0) OVER (ORDER BY value ->> 0) - 1)) AS silent
+      FROM json_each(replies)
+    ) CROSS JOIN temp.step WHERE number <= silent ORDER BY ttl, number
+  )
+) AS hops, count, first_seen, last_seen, completed
+FROM temp.path ORDER BY path.rowid;
+"""
+_TIMELINE = f"""
+SELECT CAST(json_group_array(json_array(substr(at, 1, 10) || 'T' || substr(at, 12) || 'Z', node, place)) AS BLOB) FROM (
+  SELECT at, t.node AS node, p.rowid - 1 AS place FROM temp.trace t CROSS JOIN temp.path p
+  WHERE p.node = t.node AND p.replies = t.replies ORDER BY id DESC LIMIT {MOST_IN_TIMELINE}
+)
+"""
 
 
 PATHS = Question(
@@ -172,5 +158,6 @@ PATHS = Question(
     whole="Paths",
     row="Path",
     summary="The paths to a target",
-    description=f"Of the newest {MOST_TRACEROUTES} traceroutes; the timeline has the newest {MOST_IN_TIMELINE}.",
+    description=f"Of the newest {MOST_TRACEROUTES} traceroutes, or as many as have {MOST_BYTES >> 20} MiB of hops;"
+    f" the timeline has the newest {MOST_IN_TIMELINE}.",
 )

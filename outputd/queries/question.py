@@ -15,7 +15,7 @@ from outputd.web.shapes import Schema
 
 A = TypeVar("A")
 Found = Rows | Table | None
-"""An answer; None when there is nothing of this name. A Table needs its session still."""
+"""An answer, which needs its session still; None when there is nothing of this name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import partial
+from itertools import groupby
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from outputd.queries.parameters import Node, Since, Until, address, flag, limit, whole, word
 from outputd.queries.question import Question
-from outputd.queries.results import MOST_HOPS, PACKET_LOSS, ROW, TRACEROUTE, printed
+from outputd.queries.results import HOP, MOST_HOPS, OCTETS, PACKET_LOSS, ROW, TRACEROUTE, Row, printed, size_of
 from outputd.queries.session import Session
-from outputd.queries.tables import Column, Rows, row_of
+from outputd.queries.tables import PAGE_BYTES, Column, Rows, row_of
 from outputd.store.file import FileInfo
-from outputd.store.fragments import batch_of
+from outputd.store.fragments import batch_of, first_hop
 from outputd.store.times import within
 from outputd.web import shapes
 from outputd.web.shapes import count, instant, ref, text
@@ -64,14 +67,30 @@ class Recent:
         ]
 
 
+class _Place(NamedTuple):
+    """Where a result stands, and how much there is of it."""
+
+    id: int
+    octets: int
+    first_hop: int | None = None
+    end_of_hops: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes when it is printed, about."""
+        return size_of(self.octets, (self.end_of_hops or 0) - (self.first_hop or 0))
+
+
 def recent(session: Session, asked: Recent, _: float) -> Rows:
     """The newest results by arrival."""
-    found: list[dict[str, Any]] = []
+    found: list[tuple[FileInfo, list[_Place]]] = []
+    wanted = asked.limit
 
-    def gather(_: FileInfo) -> bool:
+    def gather(info: FileInfo) -> bool:
+        nonlocal wanted
         parameters = {
-            "limit": asked.limit - len(found), "ip": asked.ip, "node": asked.node, "since": asked.since,
-            "until": asked.until, "before": asked.before,
+            "limit": wanted, "ip": asked.ip, "node": asked.node, "since": asked.since, "until": asked.until,
+            "before": asked.before,
         }  # fmt: skip
         where = asked.conditions
         source = "f.ping_results p"
@@ -82,22 +101,67 @@ def recent(session: Session, asked: Recent, _: float) -> Rows:
             order = "b.id DESC, p.id DESC"
         elif asked.node is not None:
             where.append(f"(SELECT node FROM f.batches WHERE id = {batch_of('p.id')}) = :node")
-        row = f"{ROW}, {TRACEROUTE if asked.include else 'NULL'}"
         chosen = f"WHERE {' AND '.join(where)}" if where else ""
         text = session.value(
-            f"SELECT json_group_array(json_array({row}))"
-            f" FROM (SELECT p.* FROM {source} {chosen} ORDER BY {order} LIMIT :limit) p",
-            {**parameters, "most_hops": MOST_HOPS},
+            f"SELECT json_group_array(json_array(p.id, {OCTETS}{_HOPS if asked.include else ''}))"
+            f" FROM (SELECT p.id, p.error FROM {source} {chosen} ORDER BY {order} LIMIT :limit) p",
+            parameters,
         )
-        for *values, traceroute in msgspec.json.decode(text):
-            result = printed(*values)
-            found.append({**result, "traceroute": traceroute} if asked.include else result)
-        return len(found) >= asked.limit
+        places = msgspec.json.decode(text, type=list[_Place])
+        found.append((info, places))
+        wanted -= len(places)
+        return not wanted
+
+    def read() -> Iterator[list[dict[str, Any]]]:
+        for info, places in found:
+            for page in _pages(places):
+                yield session.in_file(info, partial(_read, session, page, asked)) or []
 
     session.over_files(gather, session.files[::-1])
-    if len(found) < asked.limit:
-        return Rows(found, COLUMNS)
-    return Rows(found, COLUMNS, following={"limit": str(asked.limit), "before": str(found[-1]["id"])})
+    if wanted:
+        return Rows(session, COLUMNS, read)
+    last = next(places[-1].id for _, places in reversed(found) if places)
+    return Rows(session, COLUMNS, read, following={"limit": str(asked.limit), "before": str(last)})
+
+
+def _pages(places: Sequence[_Place]) -> Iterator[list[_Place]]:
+    """These places, parted where a page is full."""
+    size_bytes = 0
+
+    def page_of(place: _Place) -> int:
+        nonlocal size_bytes
+        size_bytes += place.size_bytes
+        return (size_bytes - place.size_bytes) // PAGE_BYTES
+
+    return (list(page) for _, page in groupby(places, page_of))
+
+
+def _read(session: Session, places: Sequence[_Place], asked: Recent) -> list[dict[str, Any]]:
+    """The results at these places of the file that is attached."""
+    row = f"json_array({ROW}), {_TRACEROUTE if asked.include else 'NULL'}"
+    text = session.value(
+        f"SELECT CAST(json_group_array(json_array({row})) AS BLOB)"
+        " FROM json_each(:places) c CROSS JOIN f.ping_results p WHERE p.id = c.value ->> 0",
+        {"places": msgspec.json.encode(places).decode(), "most_hops": MOST_HOPS},
+    )
+    found = msgspec.json.decode(text, type=list[tuple[Row, msgspec.Raw]])
+    return [
+        {**printed(*row), "traceroute": traceroute} if asked.include else printed(*row) for row, traceroute in found
+    ]
+
+
+_HOPS = f"""
+, iif(EXISTS (SELECT 1 FROM f.traceroute_results WHERE id = p.id), {first_hop("p.id")}, NULL)
+, iif(EXISTS (SELECT 1 FROM f.traceroute_results WHERE id = p.id), {first_hop("(p.id + 1)")}, NULL)
+"""
+_TRACEROUTE = f"""
+(SELECT json_object({TRACEROUTE}, 'hops', json((
+  SELECT json_group_array({HOP}) FROM (
+    SELECT * FROM f.traceroute_hops
+    WHERE id >= c.value ->> 2 AND id < c.value ->> 3 AND traceroute_id = p.id ORDER BY id LIMIT :most_hops
+  )
+))) FROM f.traceroute_results t WHERE t.id = p.id)
+"""
 
 
 RECENT = Question(

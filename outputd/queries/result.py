@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 
 from outputd.queries.parameters import result_id
 from outputd.queries.question import Question
-from outputd.queries.results import PACKET_LOSS, ROW, TRACEROUTE, printed
-from outputd.queries.session import Session
+from outputd.queries.results import HOP, PACKET_LOSS, ROW, TRACEROUTE, Row, printed
+from outputd.queries.session import NotReady, Session
 from outputd.queries.tables import Column, Rows, row_of
 from outputd.store.file import FileInfo
-from outputd.store.fragments import batch_of
+from outputd.store.fragments import batch_of, first_hop
 from outputd.web import shapes
 from outputd.web.shapes import FILE_NAME, count, flag, instant, listed, or_null, record, ref, text
 
@@ -34,34 +36,59 @@ class Result:
 
 def result(session: Session, asked: Result, _: float) -> Rows | None:
     """One result whole, with its traceroute, its batch and its node, in CSV its hops; None when no file has it."""
-    found: dict[str, Any] | None = None
+    found: _Found | None = None
+    file: FileInfo | None = None
 
     def gather(info: FileInfo) -> bool:
-        nonlocal found
+        nonlocal found, file
         text = session.value(
-            f"SELECT json_array({ROW}, json_object({_MORE}), {TRACEROUTE}, {_BATCH})"
+            f"SELECT CAST(json_array(json_array({ROW}), {_MORE}, {_TRACEROUTE}, {_BATCH}, {_HOPS}) AS BLOB)"
             " FROM f.ping_results p LEFT JOIN f.rtt_spread s ON s.ping_result_id = p.id"
             f" LEFT JOIN f.batches b ON b.id = {batch_of('p.id')} WHERE p.id = :id",
-            {"id": asked.id, "most_hops": -1},
+            {"id": asked.id},
         )
         if text is None:
             return False
-        *row, more, traceroute, batch = msgspec.json.decode(text)
-        found = {**printed(*row), **more, "traceroute": traceroute, "batch": batch, "file": info.path.name}
+        found, file = msgspec.json.decode(text, type=_Found), info
         return True
 
     session.over_files(gather, session.files[::-1])
-    if found is None:
+    if found is None or file is None:
         return None
-    traceroute = found["traceroute"]
-    return Rows([] if traceroute is None else traceroute["hops"], COLUMNS, found)
+    row, more, traceroute, batch, (first, end) = found
+    has_hops = bytes(traceroute) != b"null"
+    before = msgspec.json.encode({**printed(*row), **more, "traceroute": traceroute})[:-1]
+    after = b',"batch":%s,"file":%s}' % (bytes(batch), msgspec.json.encode(file.path.name))
+
+    def read() -> Iterator[list[dict[str, Any]]]:
+        at = first if has_hops else None
+        while at is not None:
+            parameters = {"id": asked.id, "at": at, "end": end}
+            page = session.in_file(file, partial(session.row, _PAGE, parameters))
+            if page is None:
+                raise NotReady(f"{file.path.name} is there no more")
+            text, last = page
+            yield msgspec.json.decode(text)
+            at = None if last is None else last + 1
+
+    if has_hops:
+        before, after = before[:-1] + b',"hops":[', b"]}" + after
+    return Rows(session, COLUMNS, read, (before, after))
 
 
-_MORE = """
+_Found = tuple[Row, dict[str, msgspec.Raw], msgspec.Raw, msgspec.Raw, tuple[int | None, int | None]]
+_MORE = """json_object(
 'min_rtt', s.min_rtt, 'max_rtt', s.max_rtt, 'stddev_rtt', s.stddev_rtt, 'node', b.node,
 'received_at', substr(p.created_at, 1, 10) || 'T' || substr(p.created_at, 12) || 'Z'
-"""
+)"""
+_TRACEROUTE = f"(SELECT json_object({TRACEROUTE}) FROM f.traceroute_results t WHERE t.id = p.id)"
 _BATCH = "json_object('id', b.id, 'accepted', b.accepted, 'rejected', b.rejected)"
+_HOPS = f"json_array({first_hop('p.id')}, {first_hop('(p.id + 1)')})"
+_PAGE = f"""
+SELECT CAST(json_group_array({HOP}) AS BLOB), max(id) FROM (
+  SELECT * FROM f.traceroute_hops WHERE id >= :at AND id < :end AND traceroute_id = :id ORDER BY id LIMIT 500
+)
+"""
 
 
 RESULT = Question(

@@ -4,39 +4,44 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from outputd.queries.columns import LOSS_PERCENT as PACKET_LOSS
 from outputd.results import timestamps
-from outputd.store.fragments import first_hop
 
-__all__ = ["MOST_HOPS", "PACKET_LOSS", "ROW", "TRACEROUTE", "printed"]
+__all__ = ["HOP", "MOST_HOPS", "OCTETS", "PACKET_LOSS", "ROW", "TRACEROUTE", "Row", "printed", "size_of"]
 
 MOST_HOPS = 1024
 """Hops of a traceroute in a list of results; one result alone has all."""
 # quote() has all digits of a float, as JSON in SQLite has not.
 ROW = "p.id, p.ip, p.sent, p.received, quote(p.packet_loss), p.avg_rtt, p.timestamp, p.error"
+OCTETS = "coalesce(length(CAST(p.error AS BLOB)), 0)"
+"""SQL: the bytes of what may be long in ROW."""
+_ROW_BYTES, _HOP_BYTES = 160, 64
 _FLAG = "json(CASE WHEN {0} IS NULL THEN 'null' WHEN {0} THEN 'true' ELSE 'false' END)"
-TRACEROUTE = f"""
-(SELECT json_object('method', t.method, 'completed', {_FLAG.format("t.completed")}, 'error', t.error, 'hops', json((
-  SELECT json_group_array(json_object('ttl', ttl, 'ip', ip, 'rtt', rtt, 'timeout', {_FLAG.format("timeout")}))
-  FROM (
-    SELECT * FROM f.traceroute_hops
-    WHERE id >= {first_hop("p.id")} AND id < {first_hop("(p.id + 1)")} AND traceroute_id = p.id
-    ORDER BY id LIMIT :most_hops
-  )
-))) FROM f.traceroute_results t WHERE t.id = p.id)
-"""
+TRACEROUTE = f"'method', t.method, 'completed', {_FLAG.format('t.completed')}, 'error', t.error"
+"""SQL: the members of a traceroute, but its hops."""
+HOP = f"json_object('ttl', ttl, 'ip', ip, 'rtt', rtt, 'timeout', {_FLAG.format('timeout')})"
+"""SQL: a hop as it is printed."""
+Row = tuple[int, str, int, int, str, int | None, str, msgspec.Raw]
+"""The values of ROW in JSON. A text of megabytes stays as it is: as str it may take four times as much."""
 
 
 def printed(
-    number: int, ip: str, sent: int, received: int, loss: str, rtt: int | None, timestamp: str, error: str | None
+    number: int, ip: str, sent: int, received: int, loss: str, rtt: int | None, timestamp: str, error: msgspec.Raw
 ) -> dict[str, Any]:
-    """A result as the API prints it, from the values of ROW."""
+    """A result as the API prints it, from a Row."""
     percent = float(loss)
     result = {
         "id": number, "ip": ip, "sent": sent, "received": received,
         "packet_loss": int(percent) if percent.is_integer() else percent, "avg_rtt": rtt,
         "timestamp": timestamps.printed(timestamp),
     }  # fmt: skip
-    if error is not None:
+    if bytes(error) != b"null":
         result["error"] = error
     return result
+
+
+def size_of(octets: int, hops: int) -> int:
+    """Bytes of a result when it is printed, about, with so many OCTETS and so many hops, of which not all may be."""
+    return _ROW_BYTES + octets + _HOP_BYTES * min(MOST_HOPS, hops)

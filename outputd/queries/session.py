@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from outputd.process.trouble import Kind
 from outputd.sqlite.connections import uri
@@ -15,6 +15,7 @@ from outputd.sqlite.files import delete_database, identity_of
 from outputd.store.file import FileInfo
 from outputd.summary.summary import SCHEMA
 
+T = TypeVar("T")
 _CACHE_KIB = 8 * 1024
 _LOOK_EVERY = 1_000_000
 """Steps of SQLite's machine, tens of milliseconds; an interrupt that comes before a statement's first step is lost."""
@@ -35,6 +36,8 @@ class Session:
         self.files = files
         self.unreadable: dict[str, str] = {}
         """Damaged files that were passed over, by name, with what is wrong."""
+        self.has_begun = False
+        """Whether a part of the answer is with the client: who reads it can no longer be told of a damaged file."""
         self._summary = summary
         self._ended: Exception | None = None
         self._db = sqlite3.connect(":memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=5)
@@ -45,28 +48,27 @@ class Session:
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> sqlite3.Cursor:
         """Run a statement. Raises TooLong, or another reason to end, and sqlite3.Error."""
-        if self._ended is not None:
-            raise self._ended
-        try:
+        with self._ending():
             return self._db.execute(statement, parameters or {})
-        except sqlite3.OperationalError:
-            if self._ended is not None:
-                raise self._ended from None
-            raise
 
-    def make_tables(self, script: str) -> None:
-        """Make scratch tables, all at once: each statement costs a wait for the interpreter beside a load."""
-        self._db.executescript(script)
+    def run(self, script: str) -> None:
+        """Run statements without parameters all at once: each alone costs a wait for the interpreter beside a load."""
+        with self._ending():
+            self._db.executescript(script)
 
     def value(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first value of the first row; None when there is no row."""
-        row = self.execute(statement, parameters).fetchone()
+        row = self.row(statement, parameters)
         return None if row is None else row[0]
+
+    def row(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """The first row; None when there is none."""
+        return self.execute(statement, parameters).fetchone()
 
     def over_files(self, work: Callable[[FileInfo], bool | None], files: Sequence[FileInfo] | None = None) -> None:
         """Do `work` with each file attached as `f`, in one snapshot of it, until it returns True.
 
-        What is pruned meanwhile is passed over, and so is a damaged file: the others answer.
+        What is pruned meanwhile is passed over, and so is a damaged file while that can be told: the others answer.
         """
         for info in self.files if files is None else files:
             try:
@@ -75,10 +77,16 @@ class Session:
                         return
             except sqlite3.DatabaseError as error:
                 kind = kind_of(error)
-                if kind is Kind.DAMAGED:
+                if kind is Kind.DAMAGED and not self.has_begun:
                     self.unreadable[info.path.name] = str(error)
                 elif info.path.exists() or kind not in (Kind.GONE, Kind.FOREIGN):
                     raise
+
+    def in_file(self, info: FileInfo, work: Callable[[], T]) -> T | None:
+        """What `work` finds in this file alone; None where over_files passes it over."""
+        found: list[T] = []
+        self.over_files(lambda _: found.append(work()), [info])
+        return found[0] if found else None
 
     @contextlib.contextmanager
     def summary(self) -> Iterator[None]:
@@ -114,6 +122,17 @@ class Session:
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
             self._db.execute(f"DETACH {name}")
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        if self._ended is not None:
+            raise self._ended
+        try:
+            yield
+        except sqlite3.OperationalError:
+            if self._ended is not None:
+                raise self._ended from None
+            raise
 
     def end(self, reason: Exception) -> None:
         """End what is under way, and all that is still asked."""

@@ -1,9 +1,9 @@
-"""Answers in JSON, NDJSON and CSV, made by SQLite a page at a time: a row never becomes a Python object."""
+"""Answers in JSON, NDJSON and CSV, made a page at a time: how long one is, and how wide its rows are, nodes choose."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,9 @@ from outputd.queries.session import Session
 from outputd.web.shapes import Schema, record
 
 Format = Literal["json", "ndjson", "csv"]
+Row = Mapping[str, Any]
+PAGE_BYTES = 128 * 1024
+"""Bytes of texts after which a page ends; one row alone may have more."""
 _ROWS_A_PAGE = 500
 _RUN = ("=", "+", "-", "@", "\t", "\n", "\r")
 _PARTED = re.compile('[,;"\t\n\r]').search
@@ -38,6 +41,11 @@ class Column:
                 return "json"
             case _:
                 return "value"
+
+    @property
+    def octets(self) -> str:
+        """SQL of the bytes of its value, where that may be a long text."""
+        return f'coalesce(length(CAST("{self.name}" AS BLOB)), 0)' if self.kind in ("value", "json") else "0"
 
     @property
     def in_json(self) -> str:
@@ -78,7 +86,10 @@ def row_of(what: str, columns: Sequence[Column]) -> Schema:
 
 @dataclass(slots=True)
 class Table:
-    """The rows of temp.answer, in the order of their rowids, under a name; `before` and `after` are further members."""
+    """The rows of temp.answer, in the order of their rowids, under a name; `before` and `after` are further members.
+
+    SQLite makes its text: a row never becomes a Python object.
+    """
 
     session: Session
     name: str
@@ -87,6 +98,8 @@ class Table:
     after: Mapping[str, Any] = field(default_factory=dict)
     document: bytes | None = None
     """The whole answer in JSON, where it is not one list."""
+    following: Mapping[str, str] = field(default_factory=dict)
+    """The parameters that the next page has beside those of this one; none when this is the last."""
 
     def pages(self, format: Format) -> Iterator[bytes]:
         """The answer in parts of bounded size; the first one takes the longest."""
@@ -113,41 +126,64 @@ class Table:
         return f"json_object({members})"
 
     def _pages(self, row: str, between: str) -> Iterator[bytes]:
-        statement = (
-            f"SELECT group_concat(line, :between), max(number) FROM (SELECT {row} AS line, rowid AS number"
-            f" FROM temp.answer WHERE rowid > :after ORDER BY rowid LIMIT {_ROWS_A_PAGE})"
-        )
+        octets = " + ".join(column.octets for column in self.columns)
+        statement = f"""
+            SELECT CAST(group_concat(line, :between) AS BLOB), max(number) FROM (
+              SELECT {row} AS line, rowid AS number FROM temp.answer
+              WHERE rowid > :after AND rowid <= (
+                SELECT max(number) FROM (
+                  SELECT number, sum(octets) OVER (ORDER BY number) - octets AS before FROM (
+                    SELECT rowid AS number, {octets} AS octets FROM temp.answer
+                    WHERE rowid > :after ORDER BY rowid LIMIT {_ROWS_A_PAGE}
+                  )
+                ) WHERE before < {PAGE_BYTES}
+              ) ORDER BY rowid
+            )"""
         after = 0
         while True:
             text, last = self.session.execute(statement, {"after": after, "between": between}).fetchone()
             if last is None:
                 return
-            yield text.encode()
+            yield text
             after = last
 
 
 @dataclass(slots=True)
 class Rows:
-    """A short list of objects, as it is; in CSV its columns alone."""
+    """Objects that `read` reads from the files a page at a time, when they are sent; in CSV its columns alone.
 
-    rows: Sequence[Mapping[str, Any]]
+    What is in the files stays as it is, so nothing is held of what is still to come but where it stands.
+    """
+
+    session: Session
     columns: Sequence[Column]
-    document: Any = None
-    """The whole answer in JSON, where it is not the list."""
+    read: Callable[[], Iterator[Sequence[Row]]]
+    document: tuple[bytes, bytes] | None = None
+    """What stands before and after the objects, where the whole answer in JSON is not their list."""
     following: Mapping[str, str] = field(default_factory=dict)
-    """The parameters that the next page has beside those of this one; none when this is the last."""
+    """As of a Table."""
 
     def pages(self, format: Format) -> Iterator[bytes]:
-        """The answer, in one part."""
-        if format == "json":
-            yield _json(self.rows if self.document is None else self.document)
-        elif format == "ndjson":
-            whole = self.rows if self.document is None else [self.document]
-            yield b"".join(_json(row) + b"\n" for row in whole)
+        """The answer in parts of bounded size."""
+        if format == "csv":
+            yield _line([column.name for column in self.columns])
+            for rows in self.read():
+                yield b"".join(_line([row.get(column.name) for column in self.columns]) for row in rows)
+        elif format == "ndjson" and self.document is None:
+            for rows in self.read():
+                yield b"".join(_json(row) + b"\n" for row in rows)
         else:
-            lines = [[column.name for column in self.columns]]
-            lines += [[_field(row.get(column.name)) for column in self.columns] for row in self.rows]
-            yield "".join(f"{','.join(line)}\r\n" for line in lines).encode()
+            opening, closing = self.document or (b"[", b"]")
+            yield opening
+            is_first = True
+            for rows in self.read():
+                yield b"," * (not is_first and bool(rows)) + b",".join(_json(row) for row in rows)
+                is_first = is_first and not rows
+            yield closing + b"\n" * (format == "ndjson")
+
+
+def _line(values: Sequence[object]) -> bytes:
+    return f"{','.join(_field(value) for value in values)}\r\n".encode()
 
 
 def _field(value: object) -> str:
@@ -155,6 +191,8 @@ def _field(value: object) -> str:
 
     Quoted is also what has a separator by which a spreadsheet of another country would cut it.
     """
+    if isinstance(value, msgspec.Raw):
+        value = msgspec.json.decode(value)
     if not isinstance(value, str):
         return "" if value is None else _json(value).decode()
     text = f"'{value}" if value.startswith(_RUN) else value

@@ -13,7 +13,10 @@ from outputd.web.request import CappedRequest
 
 @implementer(IPushProducer)
 class Streaming:
-    """Writes parts to a request whose headers are set; `part` makes the next one, None when there is no more."""
+    """Writes parts to a request whose headers are set; `part` makes the next one, None when there is no more.
+
+    When that fails the connection breaks off: an answer that is not whole never looks as if it were.
+    """
 
     def __init__(self, request: CappedRequest, part: Callable[[], Awaitable[bytes | None]]) -> None:
         self._request = request
@@ -23,7 +26,14 @@ class Streaming:
         self._resumed: Deferred[None] | None = None
 
     async def run(self) -> None:
-        """Return when all is written, or the client has gone."""
+        """Return when all is written, or the client has gone. Raises what `part` raises."""
+        try:
+            await self._run()
+        except BaseException:
+            self._request.cut_off()
+            raise
+
+    async def _run(self) -> None:
         request = self._request
         if not request.gone:
             request.registerProducer(self, True)

@@ -13,8 +13,10 @@ from outputd.security.access import Access
 from outputd.web.routes import Routes
 from outputd.web.site import Site
 from tests.kit.bench import Bench
-from tests.kit.makers import a_result
-from tests.kit.wire import Reply, get
+from tests.kit.makers import a_result, a_trace, many_hops
+from tests.kit.wire import Reply, get, over_a_narrow_wire
+
+ASK = b"GET /recent?include=traceroute HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class QuestionsTest(SynchronousTestCase):
@@ -60,3 +62,16 @@ class QuestionsTest(SynchronousTestCase):
     def test_what_it_does_not_know_is_ignored_and_of_two_the_last_counts(self) -> None:
         self.bench.post(*[a_result()] * 3)
         self.assertEqual(2, len(self.get("/recent?limit=x&limit=2&limits=1&_=7").json))
+
+    def test_an_error_in_the_middle_is_no_end(self) -> None:
+        """What it has of a damaged file cannot be told any more."""
+        self.bench.post(*[a_trace(*many_hops(1000))] * 20)
+        file = self.bench.store.current.info.path
+        self.bench.outcome(self.bench.store.rotate())
+        self.bench.outcome(self.bench.store.finish(file))
+        _, transport = over_a_narrow_wire(self.site, 1000, ASK)
+        file.write_bytes(b"no database" * 1000)
+        transport.read(100 << 20)
+        self.assertEqual(b"HTTP/1.1 200 OK", transport.sent[:15])
+        self.assertNotEqual(b"0\r\n\r\n", transport.sent[-5:])
+        self.assertTrue(transport.is_aborted)

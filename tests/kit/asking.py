@@ -10,7 +10,6 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.queries.question import A, Found, Question
-from outputd.queries.tables import Table
 from tests.kit.bench import Bench
 from tests.kit.pools import outcome
 
@@ -22,8 +21,7 @@ def read(answer: Found) -> Any:
     """An answer in JSON."""
     assert answer is not None
     text = b"".join(answer.pages("json"))
-    if isinstance(answer, Table):
-        answer.session.close()
+    answer.session.close()
     return json.loads(text)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from outputd.queries.paths import MOST_TRACEROUTES, PATHS, Paths
+from outputd.queries.paths import MOST_BYTES, MOST_TRACEROUTES, PATHS, Paths
 from tests.kit.asking import Asking
-from tests.kit.makers import a_trace
+from tests.kit.makers import a_trace, many_hops
 
 
 class ThePaths(Asking):
@@ -43,3 +43,31 @@ class ThePaths(Asking):
         for complete in (True, False):
             self.assertEqual(complete, self.ask(PATHS, Paths("8.8.8.8", "rare"))["complete"])
             self.bench.post(*[trace] * MOST_TRACEROUTES, node="busy")
+
+    def test_no_more_is_read_than_so_many_bytes_of_hops(self) -> None:
+        """Rule 9: nodes choose how long a traceroute is, and how long the text of a hop."""
+        wide = [{"ttl": ttl, "ip": f"{ttl:0255}"} for ttl in range(1, 256)]
+        most = MOST_BYTES // (255 * 255)
+        for number in range(2):
+            self.bench.post(*[a_trace({"ttl": 1, "ip": f"{number}"}, *wide[1:])] * (most * 2 // 3))
+            self.bench.outcome(self.bench.store.rotate())
+        found = self.ask(PATHS, Paths("8.8.8.8"))
+        self.assertFalse(found["complete"])
+        self.assertLess(most * 2 // 3, found["traceroutes"])
+        self.assertLess(found["traceroutes"], most)
+        self.assertEqual(["1", "0"], [path["hops"][0] for path in found["paths"]])
+
+    def test_one_alone_is_read_however_long_it_is(self) -> None:
+        hops = [{"ttl": 1 + n % 255, "ip": f"{n:0250}"} for n in range(MOST_BYTES // 250)]
+        self.bench.post(a_trace(*many_hops(1)))
+        self.bench.post(a_trace(*hops))
+        found = self.ask(PATHS, Paths("8.8.8.8"))
+        self.assertEqual((1, False, 255), (found["traceroutes"], found["complete"], len(found["paths"][0]["hops"])))
+
+    def test_a_silence_is_as_long_as_it_was_or_cut_short(self) -> None:
+        for ttls, hops in (
+            ((0, 1), ["0", "1"]), ((3,), [None, None, "3"]), ((1, 255), ["1", *[None] * 30, "255"]),
+            ((32,), [*[None] * 30, "32"]), ((), []),
+        ):  # fmt: skip
+            self.bench.post(a_trace(*({"ttl": ttl, "ip": f"{ttl}"} for ttl in ttls)))
+            self.assertEqual(hops, self.ask(PATHS, Paths("8.8.8.8"))["paths"][0]["hops"])

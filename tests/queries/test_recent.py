@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.queries.recent import RECENT, Recent
-from outputd.queries.tables import Rows
+from outputd.queries.results import MOST_HOPS
+from outputd.queries.tables import PAGE_BYTES, Format
+from tests.kit.asking import read
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace, many_hops
 from tests.kit.pools import outcome
@@ -27,8 +30,8 @@ class TheNewest(SynchronousTestCase):
 
     def rows(self, asked: Recent) -> list[Mapping[str, Any]]:
         found = outcome(self.queries.ask(RECENT, asked))
-        assert isinstance(found, Rows)
-        return list(found.rows)
+        rows: list[Mapping[str, Any]] = read(found)
+        return rows
 
     def rotate(self) -> None:
         self.bench.outcome(self.bench.store.rotate())
@@ -169,3 +172,34 @@ class TheNewest(SynchronousTestCase):
             },
         )  # fmt: skip
         self.assertEqual(len(rows[2]["traceroute"]["hops"]), 3)
+
+
+class LongAnswers(SynchronousTestCase):
+    """Rule 9: how much is read at once does not depend on how long the answer is."""
+
+    def setUp(self) -> None:
+        self.bench = Bench(Path(self.mktemp()))
+        self.queries = self.bench.queries()
+
+    def pages(self, asked: Recent, form: Format = "json") -> list[bytes]:
+        found = outcome(self.queries.ask(RECENT, asked))
+        assert found is not None
+        self.addCleanup(found.session.close)
+        return list(found.pages(form))
+
+    def test_long_errors_are_read_a_few_at_a_time(self) -> None:
+        for _ in range(3):
+            self.bench.keep(*[a_result(error="e" * 100_000)] * 10, *[a_result()] * 10)
+            self.bench.outcome(self.bench.store.rotate())
+        pages = self.pages(Recent())
+        self.assertLess(max(map(len, pages)), 2 * PAGE_BYTES)
+        self.assertEqual([row["id"] for row in json.loads(b"".join(pages))], list(range(60, 0, -1)))
+        for form in ("csv", "ndjson"):
+            self.assertLess(max(map(len, self.pages(Recent(), form))), 2 * PAGE_BYTES)
+
+    def test_so_are_long_traceroutes(self) -> None:
+        self.bench.keep(*[a_trace(*many_hops(MOST_HOPS + 10))] * 5, *[a_trace(*many_hops(2))] * 5)
+        pages = self.pages(Recent(include="traceroute"))
+        self.assertLess(max(map(len, pages)), 2 * PAGE_BYTES)
+        rows = json.loads(b"".join(pages))
+        self.assertEqual([2] * 5 + [MOST_HOPS] * 5, [len(row["traceroute"]["hops"]) for row in rows])

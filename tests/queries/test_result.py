@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from outputd.queries.result import RESULT, Result
+from outputd.queries.session import NotReady
+from outputd.queries.tables import PAGE_BYTES
 from tests.kit.asking import Asking
 from tests.kit.makers import a_result, a_trace, many_hops
 
@@ -17,3 +21,26 @@ class OneResult(Asking):
         found = self.ask(RESULT, Result(1))
         self.assertEqual((found["node"], found["batch"]), ("a", {"id": 1, "accepted": 1, "rejected": 1}))
         self.assertIsNone(self.find(RESULT, Result(3)))
+
+    def test_its_hops_are_read_a_few_at_a_time(self) -> None:
+        """Rule 9: a body of 8 MiB may be one traceroute."""
+        hops = many_hops(5000)
+        self.bench.keep(a_trace(*hops), a_trace(*many_hops(1)))
+        found = self.find(RESULT, Result(1))
+        assert found is not None
+        self.addCleanup(found.session.close)
+        pages = list(found.pages("json"))
+        self.assertLess(max(map(len, pages)), PAGE_BYTES)
+        traceroute = json.loads(b"".join(pages))["traceroute"]
+        self.assertEqual(hops, [{name: hop[name] for name in ("ttl", "ip")} for hop in traceroute["hops"]])
+
+    def test_an_answer_whose_file_goes_has_no_end(self) -> None:
+        self.bench.keep(a_trace(*many_hops(5000)))
+        self.bench.outcome(self.bench.store.rotate())
+        found = self.find(RESULT, Result(1))
+        assert found is not None
+        self.addCleanup(found.session.close)
+        pages = found.pages("json")
+        next(pages), next(pages)
+        self.bench.directory.remove(self.bench.store.files[0].path)
+        self.assertRaises(NotReady, list, pages)

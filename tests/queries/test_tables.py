@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from pathlib import Path
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from outputd.queries.columns import NODES as LISTED
 from outputd.queries.nodes import NODES, Nodes
 from outputd.queries.question import Found
 from outputd.queries.recent import RECENT, Recent
-from outputd.queries.tables import Table
+from outputd.queries.session import Session
+from outputd.queries.tables import PAGE_BYTES, Column, Table
+from outputd.web.shapes import text
 from tests.kit.asking import Asking, read
 from tests.kit.makers import a_result
 
@@ -50,3 +57,21 @@ class Forms(Asking):
         text = b"".join(answer.pages("csv")).decode()
         self.assertNotIn(";=1,", text.replace('"a;=1"', ""))  # cut at a semicolon it would begin a cell
         return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+class Pages(SynchronousTestCase):
+    def test_a_page_ends_where_its_rows_are_wide(self) -> None:
+        """Rule 9: nodes choose how wide a row is."""
+        session = Session([], Path("none"))
+        self.addCleanup(session.close)
+        session.run(f"""
+            CREATE TEMP TABLE answer (name, nodes);
+            INSERT INTO temp.answer WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+            SELECT i, iif(i > 1000, json_array(printf('%.*c', {PAGE_BYTES // 4}, 'x')), '[]') FROM n;
+            """)
+        table = Table(session, "rows", (Column("name", text("a name")), LISTED))
+        for form in ("json", "ndjson", "csv"):
+            pages = list(table.pages(form))
+            self.assertLess(max(map(len, pages)), 2 * PAGE_BYTES)
+        rows = json.loads(b"".join(table.pages("json")))["rows"]
+        self.assertEqual(list(range(1, 1201)), [row["name"] for row in rows])
