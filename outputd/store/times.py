@@ -48,5 +48,11 @@ def a_day_after(time: str) -> str:
     return f"coalesce(datetime(substr({time}, 1, 19), '+1 day') || substr({time}, 20), '9999-12-31 24')"
 
 
+def is_set(before: str, after: str) -> str:
+    """SQL for whether the clock may have been set between two arrivals: back by a minute, or forward by an hour."""
+    least, most = (f"datetime(substr({before}, 1, 19), '{by}')" for by in ("-1 minute", "+1 hour"))
+    return f"coalesce({after} < {least} OR {after} > {most}, 0)"
+
+
 def _fraction(time: str) -> str:
     return f"CAST('0' || substr({time}, 20) AS REAL)"

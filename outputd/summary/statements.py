@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from outputd.store.fragments import LOST, believable, believed, first_above, is_address
-from outputd.store.times import seconds_between
+from outputd.store.times import is_set, seconds_between
 from outputd.summary.bounds import MOST_NODES
 
 _RESULTS_A_STEP = 1000
@@ -38,11 +38,16 @@ WHERE o.batch = b.id AND p.id BETWEEN b.first_id AND b.last_id
 """
 UPTO = f"""
 SELECT max(id), max(last_id), max(received_at) FROM (
-  SELECT id, last_id, received_at, sum(accepted) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS total,
-    row_number() OVER (ORDER BY id) AS place
-  FROM (SELECT * FROM f.batches WHERE id > :from ORDER BY id LIMIT {_RESULTS_A_STEP})
-) WHERE total <= {_RESULTS_A_STEP} OR place = 1
+  SELECT *, sum({is_set("before", "received_at")}) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS sets FROM (
+    SELECT id, last_id, received_at, sum(accepted) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS total,
+      row_number() OVER (ORDER BY id) AS place,
+      max(received_at) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM (SELECT * FROM f.batches WHERE id > :from ORDER BY id LIMIT {_RESULTS_A_STEP})
+  )
+) WHERE (total <= {_RESULTS_A_STEP} OR place = 1) AND NOT sets
 """
+FIRST_ARRIVAL = "SELECT received_at FROM temp.batch ORDER BY id LIMIT 1"
+STRETCH = f"SELECT number, {is_set('latest', ':first')} FROM stretch ORDER BY number DESC LIMIT 1"
 _COUNTED = """
   results = results + excluded.results, failed = failed + excluded.failed,
   sent = CAST(0.0 + sent + excluded.sent AS INTEGER), received = CAST(0.0 + received + excluded.received AS INTEGER),
@@ -67,7 +72,7 @@ ON CONFLICT DO UPDATE SET {_COUNTED}, {_SEEN},
 """,
     """
 INSERT INTO node
-SELECT :file, b.node, count(*), sum(accepted), sum(rejected), min(received_at), max(received_at),
+SELECT :file, b.node, :stretch, count(*), sum(accepted), sum(rejected), min(received_at), max(received_at),
   max(iif(accepted, id, NULL)), NULL
 FROM temp.batch b WHERE true GROUP BY b.node
 ON CONFLICT DO UPDATE SET batches = batches + excluded.batches, results = results + excluded.results,
@@ -82,7 +87,7 @@ UPDATE node SET clock_offset_s = (
 """,
     f"""
 INSERT INTO minute
-SELECT :file, node, substr(arrived, 1, 16), {_COUNTS} FROM temp.result WHERE true GROUP BY 3, 2
+SELECT :file, node, substr(arrived, 1, 16), :stretch, {_COUNTS} FROM temp.result WHERE true GROUP BY 3, 2
 ON CONFLICT DO UPDATE SET {_COUNTED}
 """,
 )

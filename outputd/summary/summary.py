@@ -30,6 +30,7 @@ from outputd.summary.bounds import MOST_LINKS, MOST_PASSAGES, make_room, narrow
 from outputd.summary.senders import Senders
 from outputd.summary.statements import (
     BATCHES,
+    FIRST_ARRIVAL,
     HOP_AFTER,
     INTO,
     LINKS_INTO,
@@ -41,11 +42,12 @@ from outputd.summary.statements import (
     SCRATCH,
     SCRATCH_TABLES,
     STRANGERS,
+    STRETCH,
     UPTO,
 )
 
 _log = Logger()
-SCHEMA = Schema(files_of("outputd.summary") / "schema", 4, application_id=0x6F757473)  # "outs"
+SCHEMA = Schema(files_of("outputd.summary") / "schema", 5, application_id=0x6F757473)  # "outs"
 _CACHE_KIB = 8 * 1024
 _WAL_BYTES = 32 << 20
 _BEGIN = "BEGIN"
@@ -185,6 +187,7 @@ class Summary:
         with transaction(db, _BEGIN):
             _delete(db, sequence)
             db.execute("DELETE FROM name WHERE node NOT IN (SELECT node FROM node)")
+            db.execute("DELETE FROM stretch WHERE number NOT IN (SELECT stretch FROM node)")
 
     def _advance(self, db: sqlite3.Connection, info: FileInfo) -> bool:
         """Take in the next results of a file; whether there were any."""
@@ -208,8 +211,9 @@ class Summary:
         with transaction(db, _BEGIN):
             if not mark.batch_id:
                 _delete(db, info.sequence)
+            stretch = _stretch(db, info, received_at)
             for statement in INTO:
-                db.execute(statement, {"file": info.sequence})
+                db.execute(statement, {"file": info.sequence, "stretch": stretch})
             links = mark.links + db.execute(LINKS_INTO, {"file": info.sequence}).rowcount
             passages = mark.passages + db.execute(PASSAGES_INTO, {"file": info.sequence}).rowcount
             links, unlinked = make_room(db, "link", info.sequence, links, self._most_links)
@@ -259,6 +263,19 @@ class _Mark(NamedTuple):
 
 class _Unreadable(Exception):
     """A result file cannot be read; the text says why."""
+
+
+def _stretch(db: sqlite3.Connection, info: FileInfo, latest: str) -> int:
+    """The stretch of arrivals to which the batches of this step belong; 0 when those of a newer file came before."""
+    if db.execute("SELECT 1 FROM file WHERE sequence > ?", (info.sequence,)).fetchone():
+        return 0
+    first = db.execute(FIRST_ARRIVAL).fetchone()[0]
+    number, is_over = db.execute(STRETCH, {"first": first}).fetchone() or (0, True)
+    if is_over:
+        number += 1
+        db.execute("INSERT INTO stretch VALUES (?,?,?)", (number, first, first))
+    db.execute("UPDATE stretch SET latest = max(latest, ?) WHERE number = ?", (latest, number))
+    return int(number)
 
 
 def _delete(db: sqlite3.Connection, sequence: int) -> None:

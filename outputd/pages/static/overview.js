@@ -141,7 +141,8 @@ async function askNodes() {
   const { nodes } = await ask("/nodes");
   totals = { results: nodes.reduce((sum, node) => sum + node.results, 0) };
   $("welcome").hidden = totals.results > 0 || stored > 0;
-  nodes.sort((one, other) => at(other.last_heard) - at(one.last_heard));
+  const heard = (node) => (node.last_heard ? at(node.last_heard) : 0);
+  nodes.sort((one, other) => heard(other) - heard(one));
   put($("nodes"), nodes.length
     ? table("Nodes, the last heard first", [
         ["Node", (node) => h("span", { class: "name" }, node.node)],

@@ -16,6 +16,14 @@ CREATE TABLE file (
   left_out INTEGER NOT NULL           -- rows of both that found no room, and replies of traceroutes that were too wide
 );
 
+-- Arrivals in their order, for as long as the clock seems not to have been set: a new one begins when it goes back by
+-- more than a minute, or on by more than an hour, which may as well be an hour without arrivals.
+CREATE TABLE stretch (
+  number INTEGER PRIMARY KEY,         -- from 1; what is counted after a newer file has none: 0
+  began DATETIME NOT NULL,            -- the first arrival
+  latest DATETIME NOT NULL
+);
+
 CREATE TABLE target (
   file INTEGER NOT NULL,
   ip TEXT NOT NULL,
@@ -35,6 +43,7 @@ CREATE TABLE target (
 CREATE TABLE node (
   file INTEGER NOT NULL,
   node TEXT NOT NULL,
+  stretch INTEGER NOT NULL,
   batches INTEGER NOT NULL,
   results INTEGER NOT NULL,
   rejected INTEGER NOT NULL,
@@ -42,19 +51,20 @@ CREATE TABLE node (
   last_heard DATETIME NOT NULL,
   clock_id INTEGER,                   -- the newest batch with results
   clock_offset_s REAL,                -- its latest timestamp less its arrival
-  PRIMARY KEY (file, node)
+  PRIMARY KEY (file, node, stretch)
 ) WITHOUT ROWID;
 
 CREATE TABLE minute (
   file INTEGER NOT NULL,
   node TEXT NOT NULL,
   minute TEXT NOT NULL,               -- of arrival: 2026-01-07 22:30
+  stretch INTEGER NOT NULL,
   results INTEGER NOT NULL,
   failed INTEGER NOT NULL,
   sent INTEGER NOT NULL,
   received INTEGER NOT NULL,
   lost INTEGER NOT NULL,              -- each result's sent less received, never below 0
-  PRIMARY KEY (file, minute, node)
+  PRIMARY KEY (file, minute, node, stretch)
 ) WITHOUT ROWID;
 
 -- Numbers of nodes, for the two tables below: ',1,12,' are the nodes 1 and 12.
