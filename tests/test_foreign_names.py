@@ -59,6 +59,7 @@ LEANINGS = (
             ("openfun",)),
     Leaning("web.connection", http.HTTPChannel, (
         "requests", "persistent", "registerProducer", "unregisterProducer", "_command", "_path", "_version",
+        "_transferDecoder",
     ), (
         "_respondToBadRequestAndDisconnect", "_send100Continue", "headerReceived", "allHeadersReceived", "writeHeaders",
         "requestDone", "loseConnection",
@@ -76,6 +77,7 @@ LEANINGS = (
     Leaning("client.agent", WrappingFactory, ("noisy", "protocol")),
     Leaning("client.agent", ProtocolWrapper, ("wrappedProtocol", "__getattr__")),
     Leaning("security.certificates", Certificate, ("original",)),
+    Leaning("security.certificates", TLSMemoryBIOProtocol, calls=("_tlsShutdownFinished",)),
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from outputd.process.log import Logger
@@ -77,8 +78,17 @@ class Certificates:
     def around(self, site: Any, reactor: Any) -> TLSMemoryBIOFactory:
         """The site behind TLS. Its answers are written in one piece: to gather small writes would only delay them."""
         factory = TLSMemoryBIOFactory(self, False, site, reactor)
-        factory.protocol = TLSMemoryBIOProtocol
+        factory.protocol = _Tls
         return factory
+
+
+class _Tls(TLSMemoryBIOProtocol):
+    """As Twisted's, but an error at the end keeps no frames: they kept the connection until cycles were collected."""
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        if reason is not None:
+            reason.cleanFailure()
+        super()._tlsShutdownFinished(reason)
 
 
 def node_of(transport: Any) -> Holder | None:

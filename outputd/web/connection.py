@@ -103,7 +103,8 @@ class Channel(http.HTTPChannel):
         self._leave_porch()
         if self._producer is not None:
             self._producer.stopProducing()
-        self._outlet.forget()
+        self._outlet.close()
+        self._transferDecoder = None  # which keeps us, and the request
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None

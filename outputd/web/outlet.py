@@ -55,6 +55,11 @@ class Outlet:
         self._account.count_unsent(-self.unsent_bytes)
         self.unsent_bytes = 0
 
+    def close(self) -> None:
+        """The connection has ended. Nobody is called any more: the two would keep each other in a cycle."""
+        self.forget()
+        self._emptied = _nobody
+
     def _wait(self, wire: FileDescriptor, size_bytes: int) -> None:
         if not self.unsent_bytes:
             self.waiting_since_s = self._seconds()
@@ -73,6 +78,10 @@ class Outlet:
 
     def stopProducing(self) -> None:
         """See IPullProducer; the connection tells it, too."""
+
+
+def _nobody() -> None:
+    """Who is called when nobody is."""
 
 
 def wire_of(transport: Any) -> FileDescriptor | None:
