@@ -47,6 +47,7 @@ from outputd.settings import Settings
 from outputd.sqlite.pools import OpenPool
 from outputd.store.copies import Copies
 from outputd.store.directory import DataDir
+from outputd.store.inspection import Inspection
 from outputd.store.manifests import Manifests
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
@@ -59,7 +60,7 @@ from outputd.web.site import Site
 
 _log = Logger()
 _BRIEF = 4
-_LONG = 5  # copies, a manifest, a look at the disk, the finish of a closed file, the ledger made anew: one of each
+_LONG = 6  # a copy, a manifest, an inspection, a look at the disk, the end of a closed file, the ledger: one each
 _ASKERS = 4
 _HEALTH_PENDING_BYTES = 1 << 20
 _HEALTH_BODY_BYTES = 64 * 1024
@@ -89,6 +90,7 @@ class Parts:
     feed: HopFeed | None
     """None when it is turned off."""
     manifests: Manifests
+    inspection: Inspection
     copies: Copies
     summary: KeepingUp
     queries: Queries
@@ -134,6 +136,7 @@ class Parts:
             senders.note,
         )  # fmt: skip
         manifests = Manifests(directory, lambda: store.closed, long, reactor)
+        inspection = Inspection(lambda: store.files, long, now)
         copies = Copies(directory, long, reactor, lambda: store.stored_batches, limits.spare_disk_bytes, manifests)
         api = Api(collector, store, rotation, copies, manifests, brief, metrics.observe_request, reactor.seconds)
         summary = KeepingUp(
@@ -150,7 +153,9 @@ class Parts:
         }
         metrics.show_doors(doors)
         checks = (
-            DatabaseCheck(store, ledger, disk, lambda: queries.unreadable, lambda: summary.failure, now),
+            DatabaseCheck(
+                store, ledger, disk, lambda: {**inspection.found, **queries.unreadable}, lambda: summary.failure, now
+            ),
             DiskCheck(store, ledger, disk, Trouble(now, reactor.seconds)),
             RotationCheck(store, rotation),
             InputServiceCheck(ledger, lambda: None if feed is None else feed.state),
@@ -191,10 +196,10 @@ class Parts:
         return cls(
             settings=settings, feedable=may_be_fed, stopping=stopping, brief=brief, long=long, parsing=parsing,
             asking=asking, directory=directory, stats=stats, admission=admission, metrics=metrics, store=store,
-            ledger=ledger, upkeep=upkeep, rotation=rotation, feed=feed, manifests=manifests, copies=copies,
-            summary=summary, queries=queries, access=access, pages=pages, results_site=results_site,
-            health_site=health_site, results_port=results_port, health_port=health_port, reload=Reload(files, brief),
-            notifier=notifier, pulse=pulse,
+            ledger=ledger, upkeep=upkeep, rotation=rotation, feed=feed, manifests=manifests,
+            inspection=inspection, copies=copies, summary=summary, queries=queries, access=access, pages=pages,
+            results_site=results_site, health_site=health_site, results_port=results_port, health_port=health_port,
+            reload=Reload(files, brief), notifier=notifier, pulse=pulse,
         )  # fmt: skip
 
     def starts(self) -> Sequence[Callable[[], object]]:
@@ -209,6 +214,7 @@ class Parts:
             self.pulse.start,
             self.rotation.start,
             self.manifests.start,
+            self.inspection.start,
             self.summary.start,
             self.upkeep.start,
             *([] if self.feed is None else [self.feed.startService]),
@@ -225,6 +231,7 @@ class Parts:
             Stop("the port for results", lambda: _close(self.results_port, self.results_site, self.results_drain_s)),
             Stop("the copies", self.copies.stop),
             Stop("the manifests", self.manifests.stop),
+            Stop("the inspection", self.inspection.stop),
             Stop("the rotation", self.rotation.stop),
             *([] if self.feed is None else [Stop("the feed", self.feed.stopService)]),
             Stop("the queries", self.queries.stop),

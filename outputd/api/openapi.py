@@ -90,7 +90,11 @@ _RESULTS = {
                 "No item is a result, or the Idempotency-Key was used with another body.",
                 schema={"anyOf": [ref("NothingStored"), ref("Problem")]},
             ),
-            "503": problem("The results cannot be stored now; nothing is half taken.", "Retry-After"),
+            "503": problem(
+                "The results cannot be stored now; nothing is half taken. After a disk error and a crash right behind"
+                " it they may turn out to be stored: with an Idempotency-Key it is safe to send them again.",
+                "Retry-After",
+            ),
         },
     )
 }

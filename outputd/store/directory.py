@@ -37,6 +37,8 @@ class DataDir:
 
     path: Path
     _lock: int | None = field(default=None, init=False)
+    _given: set[Path] = field(default_factory=set, init=False)
+    """Names of files that we have made: what was in one that someone else has deleted may yet come back."""
 
     def take(self) -> None:
         """Make the directory if need be, lock it for this process and clear what a crash left half made."""
@@ -140,12 +142,15 @@ class DataDir:
     def publish(self, made: Path, now_s: float) -> Path:
         """Give a finished file the name of this second, or the next free one, durably and never over another file."""
         for path in self._names(now_s):
+            if path in self._given:
+                continue
             if wal_of(path).exists() or journal_of(path).exists():  # of a file that was deleted by someone else
                 continue
             if Path(f"{path}{DAMAGED}").exists():  # it may be repaired and put back
                 continue
             with contextlib.suppress(FileExistsError):
                 self.put_back(made, path)
+                self._given.add(path)
                 return path
         raise AssertionError("unreachable: names never run out")
 
@@ -154,6 +159,7 @@ class DataDir:
         manifest_of(path).unlink(missing_ok=True)
         delete_database(path)
         self.sync()
+        self._given.discard(path)
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Take a damaged result file out of the way; its manifest goes, since the file may come back repaired."""

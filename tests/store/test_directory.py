@@ -12,6 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.sqlite.files import make_empty, size_of, wal_of
+from outputd.store import directory as directory_module
 from outputd.store.directory import DataDir, DirectoryUnusable
 from tests.kit.bench import EPOCH
 
@@ -142,6 +143,15 @@ class Lock(DataDirTest):
         deep.take()
         self.addCleanup(deep.release)
         self.assertTrue((self.path / "a" / "b").is_dir())
+
+    def test_what_is_made_is_on_disk_with_its_name(self) -> None:
+        """The names of new directories are durable: a power cut takes no directory with results in it."""
+        synced: list[Path] = []
+        self.patch(directory_module, "sync_names", synced.append)
+        deep = DataDir(self.path / "a" / "b")
+        deep.take()
+        self.addCleanup(deep.release)
+        self.assertEqual([self.path, self.path / "a"], synced)
 
     def test_a_second_one_is_told_which_process_holds_it(self) -> None:
         """Rule 14."""

@@ -741,6 +741,20 @@ class TakenAway(StoreTest):
         self.bench.store.current.info.path.unlink()
         self.assert_written_again()
 
+    def test_all_of_the_directory_within_the_second_in_which_a_file_was_made(self) -> None:
+        """The names of those that are gone are not given to others: the current one is written again under its own."""
+        self.bench.keep(a_result())
+        self.rotate()
+        self.bench.keep(a_result())
+        name = self.bench.store.current.info.path.name
+        shutil.rmtree(self.bench.path)
+        self.rotate()
+        self.assertEqual({}, self.bench.store.lost)
+        self.bench.keep(a_result())
+        self.assertIn(name, os.listdir(self.bench.path))
+        left = self.bench.crashed(Path(self.mktemp()))
+        self.assertEqual([(2,), (3,)], rows_of(left.path, "SELECT id FROM ping_results"))
+
     def test_its_wal_alone(self) -> None:
         """Rule 1: what only the WAL holds would be gone after a kill."""
         self.bench.keep(a_result())

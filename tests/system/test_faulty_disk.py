@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from twisted.trial.unittest import SkipTest
@@ -10,6 +11,7 @@ from tests.kit.depth import long
 from tests.kit.makers import a_result
 from tests.system.files import stored_targets
 from tests.system.harness import Outputd, SystemTest
+from tests.system.load import Source
 from tests.system.recorder import CannotRecord, Recorder
 from tests.system.waiting import wait_until
 
@@ -54,6 +56,20 @@ class Failing(FaultyDisk):
         self.assertEqual(200, outputd.post([a_result(ip="192.0.2.7")]).status)
         self.assertStopped(outputd.stop())
         self.assertEqual({"192.0.2.7"}, stored_targets(self.data).keys())
+
+    def test_meanwhile_large_bodies_take_no_more_memory_than_ever(self) -> None:
+        """Rule 9: what could not be stored is let go."""
+        outputd = self.outputd("--max-pending-mb=64").start()
+        body = Source(12).post(18_000).body
+        self.assertGreater(len(body), 4 << 20)
+        self.disk.fault("fsync results_ 5")
+        with ThreadPoolExecutor(16) as clients:
+            answers = list(clients.map(lambda _: outputd.post(body).status, range(60)))
+        self.assertEqual({503}, set(answers))
+        self.assertLess(outputd.peak_rss_bytes, (64 + 150) << 20)
+        self.disk.fault()
+        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again")
+        self.assertStopped(outputd.stop())
 
 
 class Hanging(FaultyDisk):

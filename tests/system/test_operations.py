@@ -278,6 +278,8 @@ class WellTests(OperationsTest):
             damaged.seek((page - 1) * size)
             damaged.write(os.urandom(size))
         self.start()
+        self.rotate()
+        wait_until(lambda: [*self.directory.glob("results_*.json")], "a manifest")
         self.follow("A result file is damaged")
         self.assertEqual("2000\n", self.shell("sqlite3 saved.db 'SELECT count(*) FROM ping_results'"))
         self.assertEqual("ok", call(self.health_port, "GET", "/health").json["checks"]["database"]["status"])
