@@ -335,6 +335,15 @@ class Channel(http.HTTPChannel):
         if isinstance(self.transport, TLSMemoryBIOProtocol):
             cast(ITCPTransport, self.transport.transport).loseConnection()
 
+    def end(self) -> None:
+        """End the connection now; an idle one with a FIN, from which its side knows that nothing of it was lost."""
+        is_idle = not (self.requests or self._is_in_head or self.is_deaf or has_more(self))
+        if is_idle and unread_progress(self) < 0 and self.transport is not None:
+            self._leave_porch()
+            self._close()
+        else:
+            self.abort()
+
     def abort(self) -> None:
         """End the connection now, whatever is unsent."""
         self._leave_porch()

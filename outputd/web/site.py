@@ -150,4 +150,4 @@ class Site(server.Site):
                 self.doors.count(LATE)
                 channel.abort()
             elif looks and channel.is_stuck(now):
-                channel.abort()
+                channel.end()

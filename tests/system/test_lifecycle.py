@@ -81,10 +81,14 @@ class StopTests(SystemTest):
         self.assertEqual(targets(posts), stored_targets(self.directory))
 
     def test_idle(self) -> None:
-        """Rule 23: with nothing to do it ends at once, on SIGINT as on SIGTERM, and leaves no WAL."""
+        """Rule 23: with nothing to do it ends at once, on SIGINT as on SIGTERM and on no other, and leaves no WAL."""
         outputd = self.outputd(input_url="http://127.0.0.1:9/hops")
         for number in (signal.SIGTERM, signal.SIGINT):
-            ended = outputd.start().stop(number)
+            outputd.start()
+            for other in (signal.SIGUSR1, signal.SIGUSR2):
+                outputd.send(other)
+                self.assertEqual(200, outputd.get("/ready").status)
+            ended = outputd.stop(number)
             self.assertStopped(ended)
             self.assertLess(ended.seconds, STOP_S / 2)
 

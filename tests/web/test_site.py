@@ -343,7 +343,7 @@ class Connections(SiteTest):
         self.pass_seconds(59)
         self.assertFalse(transport.disconnecting)
         self.pass_seconds(7)
-        self.assertTrue(transport.disconnecting)
+        self.assertTrue(transport.disconnected)
 
     def test_an_idle_connection_too(self) -> None:
         """Rule 8: one that was kept alive, and one that never said a word."""
@@ -352,6 +352,7 @@ class Connections(SiteTest):
         self.assertEqual([False, False], [transport.disconnecting for transport in transports])
         self.pass_seconds(7)
         self.assertEqual([True, True], [transport.disconnecting for transport in transports])
+        self.assertEqual([False, False], [transport.disconnected for transport in transports])
 
     def test_a_sender_who_drips_is_dropped_after_5_minutes_in_all(self) -> None:
         """Rule 8."""
@@ -536,8 +537,8 @@ class SlowReaders(TestCase):
     def served(self) -> Any:
         return self.site
 
-    def ask(self) -> None:
-        self.client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    def ask(self, request: bytes = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n") -> None:
+        self.client.sendall(request)
 
     def wrap(self) -> None:
         """Begin TLS."""
@@ -609,6 +610,18 @@ class SlowReaders(TestCase):
 
         answer = parsed(await deferToThread(work))
         self.assertEqual((413, "close"), (answer.status, answer.header("Connection")))
+
+    async def test_an_idle_connection_ends_with_a_fin(self) -> None:
+        """Rules 8 and 23: whether it is its time, or a stop; a reset would leave its side in doubt."""
+        for end in (lambda: self.clock.pump([1.0] * 70), lambda: Deferred.fromCoroutine(self.site.drain(60))):
+            self.client.close()
+            self.client = socket.socket()
+            self.client.connect(("127.0.0.1", self.port.getHost().port))
+            await deferToThread(self.ask, POST % 1 + b"x")
+            await eventually(lambda: any(channel.served and not channel.requests for channel in self.site.channels))
+            await eventually(lambda: all(unread_progress(channel) < 0 for channel in self.site.channels))
+            end()
+            await deferToThread(lambda: b"".join(iter(lambda: self.client.recv(1000), b"")))
 
     async def test_a_reader_who_stops_is_dropped_after_60_seconds(self) -> None:
         """Rule 8: progress is what its side acknowledged."""
