@@ -195,6 +195,22 @@ class Sites(TestCase):
         with contextlib.closing(sqlite3.connect(self.it.parts.store.current.info.path)) as db:
             self.assertEqual(db.execute("SELECT node, key FROM batches").fetchall(), [("graz", "k")])
 
+    async def test_a_key_and_a_name_are_of_one_token_alone(self) -> None:
+        """Rules 6 and 7: what another sends under the same key, and under this one's name, is stored as that one's."""
+        await self.begin()
+        other, twin = new_token(), new_token()
+        lines = [line_of(*each) for each in ((NODE, self.node), (Holder("node", "wien"), other), (NODE, twin))]
+        self.file.write_text("".join(f"{line}\n" for line in lines))
+        await self.it.parts.reload.again()
+        said = [
+            (await self.ask("POST", "/results", token, X_Ping_Node="graz", Idempotency_Key="k")).json
+            for token in (self.node, other, other, twin, self.node)
+        ]
+        first = {"status": "ok", "received": 1}
+        self.assertEqual([first, first, *[{**first, "duplicate": True}] * 3], said)
+        stored = self.it.rows("SELECT node, key, accepted FROM batches ORDER BY id")
+        self.assertEqual([("graz", "k", 1), ("wien", "k", 1)], stored)
+
     async def test_a_body_without_a_token_is_never_kept(self) -> None:
         """Whoever has none takes no memory from those who have."""
         await self.begin()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -160,6 +161,9 @@ class Load:
     bad: int = 0
     """Items of each body that are no results."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
+    comes_anew: bool = False
+    """Whether each body has a connection of its own."""
     answered: list[Post] = field(default_factory=list)
     """Those with the answer 200 and the right count."""
     unanswered: list[Post] = field(default_factory=list)
@@ -190,7 +194,7 @@ class Load:
         return self
 
     def _work(self) -> None:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
+        connection = self._connection()
         while not self._stopping.is_set():
             post = self.source.post(bad=self.bad)
             try:
@@ -205,7 +209,14 @@ class Load:
                 self.answered.append(post)
             else:
                 self.refused.append((response.status, content))
+            if self.comes_anew:
+                connection.close()  # the next request opens it again
         connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.tls is None:
+            return http.client.HTTPConnection(self.host, self.port, timeout=20)
+        return http.client.HTTPSConnection(self.host, self.port, timeout=20, context=self.tls)
 
 
 def targets(posts: Iterable[Post]) -> Counter[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 import ssl
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
@@ -16,6 +18,8 @@ from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest, free_port
 from tests.system.inputservice import InputService
 from tests.system.load import Load, Source, targets
 from tests.system.waiting import wait_until
+
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class Secured(SystemTest):
@@ -102,6 +106,53 @@ class Secured(SystemTest):
         self.assertStopped(outputd.stop())
         self.assertEqual(targets(load.answered), stored_targets(self.directory))
 
+    def test_a_certificate_swapped_under_load_costs_no_request(self) -> None:
+        """New handshakes get the new one; a broken file, a key of another one, or an expired one change nothing."""
+        outputd = self.start()
+        context = ssl.create_default_context(cafile=str(self.place / "ca.pem"))
+        loads = [
+            Load("localhost", outputd.port, Source(seed), 3, headers={"Authorization": f"Bearer {self.node}"},
+                 tls=context, comes_anew=comes_anew).start()
+            for seed, comes_anew in ((36, False), (37, True))
+        ]  # fmt: skip
+        for load in loads:
+            self.addCleanup(load.stop)
+        good, old = self.ca.issue_cert("localhost"), self.ca.issue_cert("localhost", not_after=_LONG_AGO)
+        key = good.private_key_pem.bytes()
+        broken = [(b"nonsense", key), (b"", b""), (pem_of(self.ca.issue_cert("localhost")), key)]
+        broken.append((pem_of(old), old.private_key_pem.bytes()))
+        for wrong in broken:
+            certificate = self.ca.issue_cert("localhost")
+            self.swap(outputd, pem_of(certificate), certificate.private_key_pem.bytes(), "the certificate read again")
+            shown = self.shown(outputd, context)
+            self.assertEqual(ssl.PEM_cert_to_DER_cert(pem_of(certificate).decode()), shown)
+            for load in loads:
+                load.go_on(5)
+            self.swap(outputd, *wrong, "the old one stays")
+            self.assertEqual(shown, self.shown(outputd, context))
+            for load in loads:
+                load.go_on(5)
+        for load in loads:
+            self.assertUndisturbed(load.stop())
+        self.assertStopped(outputd.stop())
+        self.assertEqual(targets(post for load in loads for post in load.answered), stored_targets(self.directory))
+
+    def swap(self, outputd: Outputd, certificate: bytes, key: bytes, told: str) -> None:
+        """Return when the files are judged once more, in these words."""
+        before = outputd.log.count(told)
+        (self.place / "tls.pem").write_bytes(certificate)
+        (self.place / "tls.key").write_bytes(key)
+        outputd.send(signal.SIGHUP)
+        wait_until(lambda: outputd.log.count(told) > before, told)
+
+    def shown(self, outputd: Outputd, context: ssl.SSLContext) -> bytes | None:
+        """The certificate that a new handshake gets."""
+        with (
+            socket.create_connection((HOST, outputd.port)) as bare,
+            context.wrap_socket(bare, server_hostname="localhost") as connection,
+        ):
+            return connection.getpeercert(True)
+
     def test_sighup_lets_in_whom_the_file_names_now(self) -> None:
         """And the process goes on; a broken file is told by its line."""
         outputd = self.start()
@@ -120,3 +171,7 @@ class Secured(SystemTest):
             0, self.send(outputd, self.written("b.jsonl", Source(34).post(5).body.decode()), new).returncode
         )
         self.assertEqual(0, outputd.stop().code)
+
+
+def pem_of(certificate: trustme.LeafCert) -> bytes:
+    return certificate.cert_chain_pems[0].bytes()
