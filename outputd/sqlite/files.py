@@ -71,6 +71,15 @@ def identity_of(path: Path) -> Identity | None:
     return state.st_dev, state.st_ino
 
 
+def state_of(path: Path) -> tuple[int, int] | None:
+    """When a file was written last, and its size; None when there is none, or nobody can tell."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
 _kept: dict[Path, Identity | None] = {}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from outputd.results import timestamps
 from outputd.results.rows import Batch
-from outputd.sqlite.files import COMPANIONS, identity_of, is_replaced, keep_to, let_go, size_of, wal_of
+from outputd.sqlite.files import COMPANIONS, identity_of, is_replaced, keep_to, let_go, size_of, state_of, wal_of
 from outputd.sqlite.pools import OpenPool
 from outputd.store.directory import DataDir
 from outputd.store.file import FileInfo
@@ -31,6 +31,8 @@ class Current:
         self._identity = identity_of(info.path)
         keep_to(info.path)
         self._wal_identity: tuple[int, int] | None = None
+        self._state: tuple[int, int] | None = None
+        """That of the file after our last checkpoint; None before it was opened."""
         self._limits = limits
         self._writer: Writer | None = None
         self.pool = open_pool(info.path, self._prepare)
@@ -67,6 +69,20 @@ class Current:
         prepare(db, self._limits.wal_bytes)
         self._writer = Writer(db, self._limits.rejected_bytes)
         self._wal_identity = identity_of(wal_of(self.info.path))
+        self._state = state_of(self.info.path)
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether someone else may have written into the file. Certain only in the pool's thread, between two turns."""
+        return self._state is not None and state_of(self.info.path) not in (self._state, None)
+
+    def is_still_touched(self, _: sqlite3.Connection) -> bool:
+        """See is_touched, in the pool's thread."""
+        return self.is_touched
+
+    def accept(self, _: sqlite3.Connection) -> None:
+        """In the pool's thread: the file is whole, whoever has touched it."""
+        self._state = state_of(self.info.path)
 
     def write(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Written:
         """In the pool's thread. Raises FileNotFoundError when the file is no longer where it was."""
@@ -79,4 +95,5 @@ class Current:
         written = self._writer.write(db, batches)
         if self._wal_identity is None:
             self._wal_identity = identity_of(wal_of(self.info.path))
+        self._state = state_of(self.info.path)
         return written

@@ -65,6 +65,20 @@ class Inspection:
                 self._found[info.path.name] = Failure(fault, self._now(), Kind.DAMAGED)
 
 
+def fault_without(path: Path, last_batch_id: int | None) -> str | None:
+    """What is wrong with a file that holds this batch, if any, unless someone else has written over it."""
+    try:
+        with reading(path) as db:
+            last = db.execute("SELECT max(id) FROM batches").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if kind_of(error) in (Kind.DAMAGED, Kind.FOREIGN):
+            return str(error)
+        raise
+    if last_batch_id is not None and (last is None or last < last_batch_id):
+        return f"batch {last_batch_id}, which was stored in it, is not there"
+    return fault_of(path, lambda: False)
+
+
 def fault_of(path: Path, is_ended: Callable[[], bool]) -> str | None:
     """What is wrong with the structure of a file; None when nothing is found. Raises sqlite3.Error."""
     try:

@@ -67,6 +67,7 @@ class Rotation:
         """Do what is due. An error is logged, and the next second tries again."""
         try:
             try:
+                await self._store.look_after_current()
                 why = self._store.why_due()
                 if why is not None:
                     await self._change(why)

@@ -24,6 +24,7 @@ from outputd.store.current import Current
 from outputd.store.directory import DataDir
 from outputd.store.file import FileInfo
 from outputd.store.ids import Ids, furthest
+from outputd.store.inspection import fault_without
 from outputd.store.inventory import bears_our_mark, take_stock
 from outputd.store.limits import Limits
 from outputd.store.writer import Written
@@ -62,7 +63,8 @@ class Store:
         self._rotating = DeferredLock()
         self._finishing = DeferredLock()
         self._committed_at: float | None = None
-        self._is_damaged = False
+        self._damage = ""
+        """Why the current file is to be left at once and set aside."""
         self._closing: set[Path] = set()
         self._lost: list[Current] = []
         self.trouble = Trouble(now, reactor.seconds, self._say_that_it_fails, _say_that_it_works)
@@ -193,7 +195,7 @@ class Store:
 
     def why_due(self) -> str | None:
         """Why the current file should be closed now, or None."""
-        if self._is_damaged:
+        if self._damage:
             return "damaged"
         if self.current.is_gone():
             return f"{_fate_of(self.current)} by someone else"
@@ -227,6 +229,24 @@ class Store:
         if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S or failure:
             await self._turns.add(None)
 
+    async def look_after_current(self) -> None:
+        """Find out whether someone else has written over the current file (`cp`): then it is due, as damaged."""
+        current = self.current
+        if current.is_gone() or not current.is_touched or not await current.pool.run(current.is_still_touched):
+            return
+        last = current.last_batch_id
+        has_batches = last >= current.info.first_batch_id
+        try:
+            fault = await self._long(fault_without, current.info.path, last if has_batches else None)
+        except (sqlite3.Error, OSError):
+            return  # it says nothing of what it holds; the next second asks again
+        if current is not self.current:
+            return
+        if fault is None:
+            await current.pool.run(current.accept)
+            return
+        self._damage = f"someone else has written over it: {fault}"
+
     def _lacks_room(self) -> bool:
         try:
             return self._directory.free_bytes() < _ROOM_BYTES
@@ -241,7 +261,8 @@ class Store:
         except Exception as error:  # every failure is the group's, and each POST of it is told
             kind = kind_of(error)
             self.trouble.begin(str(error), kind)
-            self._is_damaged = kind is Kind.DAMAGED
+            if kind is Kind.DAMAGED:
+                self._damage = "it cannot be written"
             if not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("storing {count} batches failed", count=len(batches))
             raise StoreFailed(str(error)) from error
@@ -290,12 +311,12 @@ class Store:
 
     async def _leave(self, old: Current) -> None:
         """Close a file that is written no more, and see to it that what it holds is not lost."""
-        if old.is_gone() and not await self._rescue(old):
+        damage, self._damage = self._damage, ""
+        if not damage and old.is_gone() and not await self._rescue(old):
             return
         await self._close_pool(old)
-        if self._is_damaged:
-            await self._set_aside(old.info.path, "it cannot be written")
-            self._is_damaged = False
+        if damage:
+            await self._set_aside(old.info.path, damage)
         elif old.info in self._files:
             self._unfinished.add(old.info.path)
 

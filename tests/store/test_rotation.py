@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,68 @@ class OnRequest(RotationTest):
         self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.pass_seconds(1)
         self.assertEqual((wal_of(old).exists(), old.read_bytes()[18:20]), (False, b"\1\1"))
+
+
+class Overwritten(RotationTest):
+    """What `cp` writes over the current file cannot be undone, but it is said, and what comes later is stored."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begin()
+        self.bench.keep(*[a_trace({"ttl": 1, "ip": "10.0.0.1"})] * 50)
+        self.file = self.bench.store.current.info.path
+
+    def write_over(self, data: bytes) -> None:
+        """Into the same file, as `cp` does."""
+        state = self.file.stat()
+        with self.file.open("r+b") as file:
+            file.write(data)
+            file.truncate(len(data))
+        os.utime(self.file, ns=(state.st_atime_ns, state.st_mtime_ns + 1))  # the clock of files is coarse
+
+    def backup(self) -> bytes:
+        """The file as it is now."""
+        copy = Path(self.mktemp())
+        with reading(self.file) as db:
+            db.execute("VACUUM INTO ?", (str(copy),))
+        return copy.read_bytes()
+
+    def checkpoint(self) -> None:
+        """Empty the WAL, so that the file alone has what was stored."""
+        self.bench.outcome(self.bench.pool().run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()))
+        self.bench.keep(a_result())  # the writer has seen the file after it
+
+    def test_it_is_said_within_a_second_and_a_new_file_begun(self) -> None:
+        earlier = self.backup()
+        self.bench.keep(*[a_result()] * 500)
+        self.checkpoint()
+        for data in (earlier, b"no database at all", b""):
+            with self.subTest(data[:20]), said() as texts:
+                self.file = self.bench.store.current.info.path
+                self.write_over(data)
+                self.pass_seconds(1)
+                told = [text for text in texts if "someone else has written over it" in text]
+                self.assertEqual(1, len(told), texts)
+                self.assertIn(f"{self.file.name} is damaged and set aside", told[0])
+                self.assertNotEqual(self.file, self.bench.store.current.info.path)
+                self.bench.keep(*[a_result()] * 10)
+                self.assertFalse(self.file.exists())
+
+    def test_a_touch_or_the_checkpoint_of_another_program_harms_nothing(self) -> None:
+        self.bench.keep(*[a_result()] * 500)
+        with contextlib.closing(sqlite3.connect(self.file)) as db:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self.pass_seconds(2)
+        os.utime(self.file, ns=(1, 1))
+        self.pass_seconds(2)
+        self.bench.keep(a_result())
+        self.assertEqual([self.file], [info.path for info in self.bench.store.files])
+
+    def test_an_empty_file_that_is_touched_is_whole(self) -> None:
+        self.bench.outcome(self.bench.store.rotate())
+        os.utime(self.bench.store.current.info.path, ns=(1, 1))
+        self.pass_seconds(2)
+        self.assertEqual(2, len(self.names()))
 
 
 class Pruning(RotationTest):
