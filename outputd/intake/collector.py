@@ -14,17 +14,18 @@ from outputd.intake.counters import Stats
 from outputd.intake.gunzip import BadCoding, Gunzip
 from outputd.ledger.ledger import Ledger
 from outputd.ledger.lessons import Lesson, UsedKey, key_name
-from outputd.process.threads import InThread
+from outputd.process.threads import InThread, P, T
 from outputd.results import timestamps
 from outputd.results.agreement import MOST_BODY_BYTES, MOST_ERRORS, answer_of, duplicate_of, item_error
-from outputd.results.model import NotResults, Origin, TooManyResults
+from outputd.results.model import Mixed, NotResults, Origin, TooManyResults
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch
+from outputd.results.weight import items_bytes, most_bytes
 from outputd.store.store import Store, StoreFailed
 from outputd.web.answers import JSON, Answer, problem
 from outputd.web.request import Memory
 
-_ROWS_BYTES_A_BODY_BYTE = 4  # what real bodies become, 3 to 5 times as much; it is put right once the rows are there
+_HEAVY_BYTES = 2 << 20
 _LARGE_BYTES = 256 * 1024
 _MOST_BYTES_DECODED_HERE = 64 * 1024
 
@@ -128,26 +129,42 @@ class Collector:
         return 200, duplicate_of(used.answer), JSON
 
     async def _store_body(self, posted: Posted, key: bytes | None) -> Answer:
-        now, body, sender = self._now(), posted.body, posted.sender
-        body_bytes = posted.memory.size_bytes
-        if not posted.memory.grow(_ROWS_BYTES_A_BODY_BYTE * len(body)):
-            return self._admission.turn_away()
+        now, sender = self._now(), posted.sender
         origin = Origin(sender.node, timestamps.at(now), timestamps.horizon(now), sender.key)
-        if len(body) < _LARGE_BYTES:
-            batch = self._parser.parse(body, origin)
-        else:
-            batch = await self._in_thread(self._parser.parse, body, origin)
-        if isinstance(batch, NotResults):
-            return problem(400, batch.reason)
-        if isinstance(batch, TooManyResults):
-            return problem(413, "too many items in one body")
+        batch = await self._read(posted, origin)
+        if not isinstance(batch, Batch):
+            return batch
         if not batch.accepted and not batch.rejected:
             return 200, answer_of(0, 0, ()), JSON
-        if not posted.memory.become(body_bytes + batch.memory_bytes):
+        if not posted.memory.become(batch.memory_bytes):
             self._stats.offered += batch.accepted + len(batch.rejected)
             self._stats.refused += batch.accepted + len(batch.rejected)
             return self._admission.turn_away()
         return await self._record(batch, posted, key)
+
+    async def _read(self, posted: Posted, origin: Origin) -> Batch | Answer:
+        """Have the batch take the place of the body, or say why not. The memory of each step is held before it."""
+        weight_bytes = most_bytes(posted.body)
+        if not posted.memory.grow(weight_bytes):
+            return self._admission.turn_away()
+        batch = await self._worked_out(weight_bytes, self._parser.parse, posted.body, origin)
+        if isinstance(batch, Mixed):
+            more_bytes = items_bytes(len(batch.items))
+            if not posted.memory.grow(more_bytes):
+                return self._admission.turn_away()
+            batch = await self._worked_out(weight_bytes + more_bytes, self._parser.sift, batch, posted.body, origin)
+        posted.body = b""
+        if isinstance(batch, NotResults):
+            return problem(400, batch.reason)
+        if isinstance(batch, TooManyResults):
+            return problem(413, "too many items in one body")
+        return batch
+
+    async def _worked_out(self, weight_bytes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Work here, or in a thread when it is so much that others would wait for it."""
+        if weight_bytes < _HEAVY_BYTES:
+            return work(*args, **kwargs)
+        return await self._in_thread(work, *args, **kwargs)
 
     async def _record(self, batch: Batch, posted: Posted, key: bytes | None) -> Answer:
         items = batch.accepted + len(batch.rejected)
@@ -161,6 +178,7 @@ class Collector:
         self._stats.count(batch)
         if batch.hops:
             self._note_sender(batch.id, posted.sender.account)
+        batch.forget_rows()
         errors = [item_error(bad.index, bad.field, bad.reason) for bad in batch.rejected[:MOST_ERRORS]]
         json = answer_of(batch.accepted, len(batch.rejected), errors)
         used = None if key is None or not batch.accepted else UsedKey(key, batch.digest, json, self._ledger.ran_s)

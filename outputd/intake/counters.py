@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 
 from outputd.intake.latest import Latest
 from outputd.ledger.lessons import Learnt
 from outputd.results.rows import Batch
-
-_INDEX = re.compile(r"\[\d+\]")
 
 
 @dataclass(slots=True)
@@ -39,8 +36,8 @@ class Stats:
         self.results += batch.accepted
         self.successful += batch.successful
         self.latest.note(batch.latest, batch.ahead)
-        for reject in batch.rejected:
-            self.rejected[_INDEX.sub("", reject.field) or "item"] += 1
+        if batch.rejected_by_field:
+            self.rejected.update(batch.rejected_by_field)
 
     def count_learnt(self, learnt: Learnt) -> None:
         """Count the addresses that the ledger has learnt, or had no room for."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 MOST_RESULTS = 131_072
 """Results in one body: more than 8 MiB of the shortest possible ones."""
@@ -66,6 +67,12 @@ class NotResults(Struct, frozen=True):
     """A body that is no JSON array; `reason` says what it is instead."""
 
     reason: str
+
+
+class Mixed(Struct, frozen=True):
+    """A body of which some items are no results: its items, to be read one by one."""
+
+    items: Sequence[bytes | Raw]
 
 
 class TooManyResults(Struct, frozen=True):

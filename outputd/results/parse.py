@@ -6,29 +6,40 @@ same types, to tell the good from the bad: one bad item never costs its neighbou
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
 
 import msgspec
 
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
-from outputd.results.model import MOST_RAW_BYTES, MOST_RESULTS, NotResults, Origin, PingResult, TooManyResults
+from outputd.results.model import MOST_RAW_BYTES, MOST_RESULTS, Mixed, NotResults, Origin, PingResult, TooManyResults
 from outputd.results.rows import Batch, Rejected
+from outputd.results.weight import text_bytes
 
 _MOST_REASON_CHARACTERS = 500
 _MOST_HOP_TEXT_CHARACTERS = 255
-_MOST_CACHED = 131_072
+_MOST_HOPS_CACHED = 131_072
+_MOST_TARGETS_CACHED = 32_768
+_UTF8_STEP_BYTES = 64 * 1024
 
 
 class _Spellings(dict[str, str]):
     """Spellings of addresses, with their stored text; when there are too many, they are found out anew."""
 
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
     def add(self, texts: Mapping[str, str]) -> None:
-        if len(self) + len(texts) > _MOST_CACHED:
+        if len(self) + len(texts) > self._most:
             self.clear()
-        self.update(texts)
+        self.update(texts if len(texts) <= self._most else islice(texts.items(), self._most))
 
 
 class Parser:
@@ -36,19 +47,22 @@ class Parser:
 
     def __init__(self, feedable: Callable[[str], bool]) -> None:
         self._feedable = feedable
-        self._no_news = _Spellings()
-        self._targets = _Spellings()
+        self._no_news = _Spellings(_MOST_HOPS_CACHED)
+        self._targets = _Spellings(_MOST_TARGETS_CACHED)
 
     def now_known(self, hops: Mapping[str, str]) -> None:
         """The ledger has these addresses: later batches need not offer them as new."""
         self._no_news.add(hops)
 
-    def parse(self, body: bytes, origin: Origin) -> Batch | NotResults | TooManyResults:
-        """Read a body. One without results is a value, too: an exception would carry the body to another thread."""
+    def parse(self, body: bytes, origin: Origin) -> Batch | Mixed | NotResults | TooManyResults:
+        """Read a body. One without results is a value, too: an exception would carry the body to another thread.
+
+        One with items that are no results is for `sift`, which takes more memory.
+        """
         try:
-            found: Sequence[PingResult | Rejected] | None = _decode_all(body)
             if not body.isascii():
-                body.decode()  # msgspec passes over the text of unknown fields
+                _check_utf8(body)  # msgspec passes over the text of unknown fields
+            found: Sequence[PingResult] | None = _decode_all(body)
         except msgspec.ValidationError:
             found = None
         except (ValueError, RecursionError) as error:
@@ -59,11 +73,18 @@ class Parser:
             return TooManyResults()
         if found is None:
             items = _items(body)
-            if isinstance(items, NotResults):
-                return items
-            found = list(_decode_each(items))
-        batch = Batch(origin.received_at, node=origin.node, key=origin.key)
+            return items if isinstance(items, NotResults) else Mixed(items)
+        return self._batch(found, body, origin)
+
+    def sift(self, mixed: Mixed, body: bytes, origin: Origin) -> Batch:
+        """Tell the good items of a body from the bad."""
+        return self._batch(list(_decode_each(mixed.items)), body, origin)
+
+    def _batch(self, found: Sequence[PingResult | Rejected], body: bytes, origin: Origin) -> Batch:
+        batch = Batch(origin.received_at, node=origin.node, key=origin.key, text_bytes=text_bytes(body))
         self._add_rows(batch, found, body, origin.horizon)
+        if batch.rejected:
+            batch.rejected_by_field = Counter(_without_index(reject.field) for reject in batch.rejected)
         if found:
             batch.digest = hashlib.sha256(body).digest()
         return batch
@@ -121,6 +142,7 @@ class Parser:
     def _target(self, text: str) -> str | None:
         ip = canonical(text)
         if ip is not None:
+            ip = text if ip == text else ip  # one object for both
             self._targets.add({text: ip})
         return ip
 
@@ -128,6 +150,7 @@ class Parser:
         ip = canonical(text)
         if ip is None:
             return text[:_MOST_HOP_TEXT_CHARACTERS]
+        ip = text if ip == text else ip
         if not self._feedable(ip):
             self._no_news.add({text: ip})
         elif not silent:
@@ -145,33 +168,45 @@ _UP_TO_LONE_SURROGATE = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB]..\\u[dD][c-fC-F]|\\(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).?)*+", re.DOTALL
 )
 _ESCAPE_BYTES = len(rb"\ud800")
+_INDEX = re.compile(r"\[\d+\]")
 _WHERE = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(\w+)`$")
+
+
+def _check_utf8(body: bytes) -> None:
+    """Raise UnicodeDecodeError where a body is no UTF-8. In steps: all of it in one may take four times as much."""
+    at, view = 0, memoryview(body)
+    while at < len(body):
+        step = view[at : at + _UTF8_STEP_BYTES]
+        try:
+            at += codecs.utf_8_decode(step, "strict", at + len(step) == len(body))[1]
+        except UnicodeDecodeError as error:
+            raise UnicodeDecodeError("utf-8", b"", at + error.start, at + error.end, error.reason) from None
 
 
 def _items(body: bytes) -> Sequence[bytes | msgspec.Raw] | NotResults:
     mended = _without_lone_surrogates(body)
     try:
         items = _decode_items(mended)
-        body.decode()
     except (ValueError, RecursionError) as error:
         return NotResults(_why_not_json(error))
     return items if mended is body else list(_as_sent(body, mended, items))
 
 
-def _without_lone_surrogates(body: bytes) -> bytes:
+def _without_lone_surrogates(body: bytes) -> bytes | bytearray:
     """The body with U+FFFD, which has an escape of the same length, in the place of each; the same one without any."""
     if b"\\ud" not in body and b"\\uD" not in body:
         return body
-    parts: list[bytes] = []
+    mended = None
     at = 0
     while (end := _UP_TO_LONE_SURROGATE.match(body, at).end()) < len(body):  # type: ignore[union-attr]  # it may be empty
-        parts += (body[at:end], rb"\ufffd")
+        mended = mended or bytearray(body)
         at = end + _ESCAPE_BYTES
-    return b"".join((*parts, body[at:])) if parts else body
+        mended[end:at] = rb"\ufffd"
+    return mended or body
 
 
-def _as_sent(body: bytes, mended: bytes, items: Sequence[msgspec.Raw]) -> Iterator[bytes]:
+def _as_sent(body: bytes, mended: bytes | bytearray, items: Sequence[msgspec.Raw]) -> Iterator[bytes]:
     """The items of a body as they stand in it, each where it stands in the mended one."""
     end = 0
     for item in items:
@@ -210,13 +245,19 @@ def _decode_each(items: Sequence[bytes | msgspec.Raw]) -> Iterator[PingResult | 
 
 
 def _rejected_by_type(index: int, message: str, raw: bytes) -> Rejected:
+    return Rejected(index, *_field_and_reason(message), raw[:MOST_RAW_BYTES])
+
+
+@lru_cache(maxsize=256)
+def _field_and_reason(message: str) -> tuple[str, str]:
+    """What msgspec says of an item; the same text is the same object, since many items may have it."""
     where = _WHERE.search(message)
     path = where[1] if where else ""
     reason = message[: where.start()] if where else message
     if missing := _MISSING.search(reason):
         path = f"{path}.{missing[1]}" if path else missing[1]
         reason = "required"
-    return Rejected(index, path, _lower_first(reason)[:_MOST_REASON_CHARACTERS], raw[:MOST_RAW_BYTES])
+    return path, _lower_first(reason)[:_MOST_REASON_CHARACTERS]
 
 
 def _rejected_by_value(index: int, ip: str | None, timestamp: str | None, raw: bytes) -> Rejected:
@@ -227,6 +268,11 @@ def _rejected_by_value(index: int, ip: str | None, timestamp: str | None, raw: b
     else:
         name, reason = "packet_loss", "expected a percentage >= 0"
     return Rejected(index, name, reason, raw[:MOST_RAW_BYTES])
+
+
+@lru_cache(maxsize=256)
+def _without_index(field: str) -> str:
+    return _INDEX.sub("", field) or "item"
 
 
 def _lower_first(text: str) -> str:

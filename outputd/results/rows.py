@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-_BYTES_A_CELL = 48  # 33 in mean, and what the allocator loses
-_BYTES_A_REJECT = 512  # the object, its field and its reason, and what the writer makes of them
+from msgspec import Struct
+
+_BYTES_A_CELL = 32  # its place in a row and in the writer's, and a number or what a text has beside its characters
+_BYTES_A_REJECT = 256  # the object, and what the writer makes of it; its field and reason are shared
+_BYTES_AN_ADDRESS = 256  # of a hop that may be new: its text, its place here and in the ledger's transaction
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True, gc=False):
     """An item that is no result: where it stood, what is wrong with it, and its text (at most MOST_RAW_BYTES)."""
 
     index: int
@@ -29,6 +32,7 @@ class Batch:
     hops: list[Any] = field(default_factory=list)
     spreads: list[Any] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    rejected_by_field: Mapping[str, int] = field(default_factory=dict)
     accepted: int = 0
     successful: int = 0
     latest: str = ""
@@ -37,6 +41,7 @@ class Batch:
     node: str = ""
     digest: bytes = b""
     key: str | None = None
+    text_bytes: int = 0
     id: int = 0
     first_id: int = 0
 
@@ -74,9 +79,15 @@ class Batch:
 
     @property
     def memory_bytes(self) -> int:
-        """About how much memory it holds; what was rejected counts, with its text."""
-        texts = sum(len(reject.raw) for reject in self.rejected)
-        return self.cells * _BYTES_A_CELL + len(self.rejected) * _BYTES_A_REJECT + texts
+        """About how much memory it holds, and what the writer and the ledger make of it."""
+        return (
+            self.text_bytes + sum(len(reject.raw) for reject in self.rejected) + self.cells * _BYTES_A_CELL
+            + len(self.rejected) * _BYTES_A_REJECT + len(self.new_hops) * _BYTES_AN_ADDRESS
+        )  # fmt: skip
+
+    def forget_rows(self) -> None:
+        """They are stored: keep nothing but what was rejected or is new."""
+        self.pings, self.traceroutes, self.hops, self.spreads = [], [], [], []
 
     @property
     def cells(self) -> int:

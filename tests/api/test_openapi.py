@@ -27,7 +27,7 @@ from outputd.results.rows import Batch
 from outputd.security.access import NODE, OPERATOR, ROLES, Holder, line_of, new_token
 from outputd.store.directory import DataDir
 from tests.kit.document import Document
-from tests.kit.makers import a_result, a_trace, body_of
+from tests.kit.makers import a_result, a_trace, body_of, read_by
 from tests.kit.running import REACTOR, Running
 from tests.kit.wire import Reply, Wire, parsed
 
@@ -54,7 +54,7 @@ def port_of(path: str) -> str:
 def is_stored(item: object) -> bool:
     """Whether the service takes an item."""
     origin = Origin("node", "2026-01-07 22:30:00", "2026-01-08 22:30:00")
-    batch = Parser(lambda _: True).parse(body_of(item), origin)
+    batch = read_by(Parser(lambda _: True), body_of(item), origin)
     return isinstance(batch, Batch) and batch.accepted == 1
 
 

@@ -41,7 +41,7 @@ from outputd.summary.senders import Senders
 from outputd.summary.summary import Summary
 from outputd.web.answers import Answer
 from outputd.web.doors import Doors
-from tests.kit.makers import body_of
+from tests.kit.makers import body_of, read_by
 from tests.kit.pools import InlinePools, P, T, inline, outcome
 from tests.kit.wire import Reply, replied
 
@@ -163,7 +163,7 @@ class Bench:
     def batch(self, *items: Any) -> Batch:
         """Results as the parser leaves them."""
         origin = Origin("node", timestamps.at(self.now()), timestamps.at(self.now() + 86_400))
-        batch = self.parser.parse(body_of(*items), origin)
+        batch = read_by(self.parser, body_of(*items), origin)
         assert isinstance(batch, Batch), batch
         return batch
 

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from outputd.results.model import Mixed, NotResults, Origin, TooManyResults
+from outputd.results.parse import Parser
+from outputd.results.rows import Batch
 from outputd.sqlite.connections import reading
 
 
@@ -17,6 +20,12 @@ def a_result(**changes: Any) -> dict[str, Any]:
 def a_trace(*hops: Any, **changes: Any) -> dict[str, Any]:
     """A result with a traceroute of these hops."""
     return a_result(traceroute={"method": "icmp", "completed": True, "hops": list(hops), **changes})
+
+
+def read_by(parser: Parser, body: bytes, origin: Origin) -> Batch | NotResults | TooManyResults:
+    """What a parser makes of a body, item by item where need be."""
+    batch = parser.parse(body, origin)
+    return parser.sift(batch, body, origin) if isinstance(batch, Mixed) else batch
 
 
 def body_of(*items: Any) -> bytes:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from outputd.results.hop_policy import FEED_ALL, feedable
 from outputd.results.model import MOST_RAW_BYTES, MOST_RESULTS, NotResults, Origin, TooManyResults
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch
-from tests.kit.makers import a_result, a_trace, body_of
+from tests.kit.makers import a_result, a_trace, body_of, read_by
 
 NOW = "2026-01-08 00:00:00"
 HORIZON = "2026-01-09 00:00:00"
@@ -35,11 +36,11 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) /
 
 
 def read(body: bytes) -> Batch | NotResults | TooManyResults:
-    return Parser(feedable(FEED_ALL)).parse(body, ORIGIN)
+    return read_by(Parser(feedable(FEED_ALL)), body, ORIGIN)
 
 
 def parse(body: bytes, parser: Parser | None = None) -> Batch:
-    batch = (parser or Parser(feedable(FEED_ALL))).parse(body, ORIGIN)
+    batch = read_by(parser or Parser(feedable(FEED_ALL)), body, ORIGIN)
     assert isinstance(batch, Batch), batch
     return batch
 
@@ -485,6 +486,40 @@ class Neighbours(ResultsTest):
             body_of({"ip": "x" * 100_000}, a_result(ip="y" * 100_000), a_trace({"ttl": 10**300}))
         ).rejected:
             self.assertLessEqual(len(bad.reason) + len(bad.field), 600)
+
+    def test_reasons_that_are_the_same_are_one_object(self) -> None:
+        """Rule 9: a body may have 131,000 rejected items."""
+        for bad in (b"1", b'{"ip":"x"}', json.dumps(a_result(ip="x")).encode(), b'{"ip":"::1","sent":-1}'):
+            first, second = parse(b"[%s,%s]" % (bad, bad)).rejected
+            self.assertIs(first.reason, second.reason)
+            self.assertIs(first.field, second.field)
+
+    def test_rejects_are_counted_by_field_and_a_thousand_hops_are_one(self) -> None:
+        """Rule 22."""
+        hops = [a_trace(*[{"ttl": 1}] * n, {"ttl": 256}) for n in range(3)]
+        self.assertEqual(parse(body_of(*hops, 1)).rejected_by_field, {"traceroute.hops.ttl": 3, "item": 1})
+
+    def test_what_is_remembered_of_addresses_is_bounded(self) -> None:
+        """Rule 9: one body may bring more than are kept."""
+        parser = Parser(feedable(FEED_ALL))
+        targets = body_of(*[a_result(ip=f"2001:db8:{n:x}::1") for n in range(MOST_RESULTS // 2)])
+        hops = {f"2001:db8:{n >> 16:x}:{n & 65535:x}::1": "::1" for n in range(3 * MOST_RESULTS)}
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for _ in range(2):
+            parse(targets, parser)
+        parser.now_known(hops)
+        self.assertLess(tracemalloc.get_traced_memory()[0], 16 << 20)
+
+    def test_the_place_where_a_body_is_no_utf8_is_told(self) -> None:
+        """Rule 5: in a body of any length, and where a step of the check ends within a character."""
+        text = "é" * 70_000
+        for start in (0, 1):
+            body = b'["%s%s' % (b"a" * start, text.encode()) + bytes([255]) + b'"]'
+            found = read(body)
+            assert isinstance(found, NotResults), found
+            self.assertIn(f"not UTF-8 (byte {len(body) - 3})", found.reason)
+            self.assertEqual(len(parse(body.replace(bytes([255]), b"")).rejected), 1)
 
     def test_more_items_than_any_results_of_8_mib_are_too_many(self) -> None:
         """Rule 8: memory is bounded whatever is sent."""
