@@ -27,6 +27,11 @@ class Table:
         self._most_rows = min(_MOST_ROWS, 1 << (most_variables // self._width).bit_length() - 1)
         self._statements: dict[int, str] = {}
 
+    def let_go(self, db: sqlite3.Connection) -> None:
+        """Have each statement keep nothing of what it has inserted: SQLite has its values until it gets others."""
+        for size, statement in self._statements.items():
+            db.execute(statement, self._filler * size)
+
     def insert(self, db: sqlite3.Connection, flat: list[Any]) -> int:
         """Insert all rows, in order; returns how many went in."""
         inserted, step = 0, self._most_rows * self._width

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from outputd.results import timestamps
@@ -14,6 +16,7 @@ from outputd.sqlite.connections import pragma, transaction, write_ahead
 from outputd.sqlite.table import Table
 
 _CACHE_KIB = 16 * 1024
+_MOST_CHARACTERS_KEPT = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,19 @@ class Writer:
         Without a batch it proves that the file can be written, by a value that is new: SQLite writes and fsyncs nothing
         where none is.
         """
+        try:
+            return self._commit(db, batches)
+        finally:
+            if sum(map(_characters, batches)) > _MOST_CHARACTERS_KEPT:
+                self._let_go(db)
+
+    def _let_go(self, db: sqlite3.Connection) -> None:
+        """Keep no long texts in statements: each of a hundred would have those that it has inserted last."""
+        with contextlib.suppress(sqlite3.Error):  # that has been said
+            for table in (self._pings, self._traceroutes, self._rejects):
+                table.let_go(db)
+
+    def _commit(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Written:
         started = time.perf_counter()
         pings, traceroutes, hops, spreads, rows = (_joined(batches, name) for name in _PARTS)
         rejects, octets = self._keep(batches)
@@ -91,6 +107,8 @@ class Writer:
         octets = 0
         for batch in batches:
             for reject in batch.rejected:
+                if self._rejected_bytes + octets >= self._most_rejected_bytes:
+                    return rows, octets
                 size = len(reject.raw) + len(reject.reason.encode()) + len(reject.field)
                 if self._rejected_bytes + octets + size <= self._most_rejected_bytes:
                     octets += size
@@ -110,6 +128,13 @@ def _joined(batches: Sequence[Batch], name: str) -> list[Any]:
     for part in parts:
         joined += part
     return joined
+
+
+def _characters(batch: Batch) -> int:
+    """Those of the texts that may be long."""
+    errors, methods = batch.pings[7 :: Batch.PING_COLUMNS], batch.traceroutes[2 :: Batch.TRACEROUTE_COLUMNS]
+    texts = chain(errors, methods, batch.traceroutes[4 :: Batch.TRACEROUTE_COLUMNS])
+    return sum(map(len, filter(None, texts))) + sum(len(reject.raw) for reject in batch.rejected)
 
 
 def _text(reject: Rejected) -> str:

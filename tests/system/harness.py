@@ -169,10 +169,18 @@ class Outputd:
         return self.process.pid
 
     @property
+    def rss_bytes(self) -> int:
+        """The memory that it has resident now."""
+        return self._memory_bytes("VmRSS")
+
+    @property
     def peak_rss_bytes(self) -> int:
         """The most memory that it has had resident."""
+        return self._memory_bytes("VmHWM")
+
+    def _memory_bytes(self, name: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
         assert found is not None, status
         return int(found[1]) * 1024
 
