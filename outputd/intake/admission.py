@@ -12,6 +12,7 @@ _LONGEST_WAIT_S = 60
 _HALF_LIFE_S = 5.0
 _MEAN_LIFE_S = _HALF_LIFE_S / math.log(2)
 _SMALL_BYTES = 64 * 1024
+_ROWS_BYTES_A_BODY_BYTE = 5
 
 
 class Admission:
@@ -38,13 +39,13 @@ class Admission:
     def has_room_for_body(self, size_bytes: int) -> bool:
         """Whether a body of this size may come in.
 
-        Large ones leave half of the limit to the rows that bodies become: to read and parse one, and only then find no
-        room for its rows, would waste half of the work under overload. Small ones may have all, and one alone has room
-        always: else its sender would try for ever.
+        Large ones leave half of the limit to the rows that bodies become, or what their own usually take: to take one
+        in, and only then find no room for its rows, would waste half of the work under overload. Small ones may have
+        all, and one alone has room always: else its sender would try for ever.
         """
-        if not self.held_bytes:
-            return True
-        return self.has_room(size_bytes + (0 if size_bytes < _SMALL_BYTES else self.limit_bytes // 2))
+        if not self.held_bytes or size_bytes < _SMALL_BYTES:
+            return not self.held_bytes or self.has_room(size_bytes)
+        return self.has_room(size_bytes + max(self.limit_bytes // 2, _ROWS_BYTES_A_BODY_BYTE * size_bytes))
 
     def change(self, more_bytes: int) -> None:
         """Count what reservations hold more, or less."""

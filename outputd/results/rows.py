@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-_BYTES_A_CELL = 32  # its place in a row and in the writer's, and a number or what a text has beside its characters
+_BYTES_A_CELL = 24  # its place in a row and in the writer's, and a number or what a text has beside its characters
 _BYTES_A_REJECT = 256  # the object, and what the writer makes of it; its field and reason are shared
 _BYTES_AN_ADDRESS = 256  # of a hop that may be new: its text, its place here and in the ledger's transaction
 

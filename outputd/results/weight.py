@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_BYTES_A_COMMA = 96  # a value and its cell, or an object and its row: no more of either than commas
+_BYTES_A_COMMA = 72  # of values with their cells, and of objects with their rows, there are no more than commas
 _BYTES_AN_ITEM = 256  # one that is read by itself, and what is kept of it when it is rejected
 _FOUR_BYTE_LEADS = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")  # UTF-8 of what lies beyond the 16-bit characters
 

@@ -37,6 +37,14 @@ class Room(SynchronousTestCase):
         self.assertTrue(self.admission.has_room_for_body(1000))
         self.assertFalse(self.admission.has_room_for_body(100_000))
 
+    def test_a_very_large_body_leaves_what_it_usually_becomes(self) -> None:
+        """Rule 9: two of 8 MiB come in, and the first of them finds room for its rows."""
+        self.admission.change(8 * MIB)
+        self.assertTrue(self.admission.has_room_for_body(8 * MIB))
+        self.admission.change(8 * MIB)
+        self.assertFalse(self.admission.has_room_for_body(8 * MIB + 1))
+        self.assertTrue(self.admission.has_room_for_body(4 * MIB))
+
     def test_what_is_let_go_is_room_again(self) -> None:
         """Rule 9: by a part, or all of it at the end."""
         memory = self.admission.reserve()

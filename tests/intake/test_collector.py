@@ -601,7 +601,7 @@ class Failures(CollectorTest):
         body = body_of(a_trace(*many_hops(1000)))
         self.it.pools.gates["store"] = Deferred[None]()
         self.it.send(body)
-        self.assertGreater(self.it.admission.held_bytes, 1000 * (5 * 32 + 256))
+        self.assertGreater(self.it.admission.held_bytes, 1000 * (5 * 24 + 256))
 
     def test_a_body_is_not_held_beside_its_rows(self) -> None:
         """Rule 9: it is not needed any more."""

@@ -17,7 +17,7 @@ from outputd.results.weight import items_bytes, most_bytes, text_bytes
 
 ORIGIN = Origin("node", "2026-01-08 00:00:00", "2026-01-09 00:00:00")
 G = b'{"ip":"192.0.2.10","sent":4,"received":4,"avg_rtt":15000000,"timestamp":"2026-01-07T12:00:00Z"}'
-_ABOUT: Final = 1.25  # for what the allocator rounds up, and lists that grow
+_ABOUT: Final = 1.35  # for what the allocator rounds up, and lists that grow
 _SMALL: Final = 128 * 1024  # dictionaries and lists of no size that a client chooses
 EMOJI = "😀".encode()
 
