@@ -103,13 +103,19 @@ def is_replaced(path: Path) -> bool:
     return kept is not None and identity_of(path) not in (kept, None)
 
 
-def set_aside(path: Path, reason: str) -> None:
-    """Take a damaged file out of the way, with its companions, under a name of its own; the log tells it."""
+def move_aside(path: Path, ending: str) -> Path:
+    """Give a database, with its companions, a name of its own that ends so; returns it."""
     let_go(path)
     aside = next(
-        name for number in count() if not (name := Path(f"{path}{f'.{number}' * bool(number)}{DAMAGED}")).exists()
+        name for number in count() if not (name := Path(f"{path}{f'.{number}' * bool(number)}{ending}")).exists()
     )
     for companion in (*COMPANIONS, ""):
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{path}{companion}", f"{aside}{companion}")
+    return aside
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Take a damaged file out of the way, with its companions, under a name of its own; the log tells it."""
+    aside = move_aside(path, DAMAGED)
     _log.error("{file} is damaged and set aside as {aside}: {reason}", file=path.name, aside=aside.name, reason=reason)

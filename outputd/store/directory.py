@@ -126,11 +126,11 @@ class DataDir:
 
     def result_files(self) -> list[Path]:
         """The files that have the name of one; whether they bear our mark is for their reader to tell."""
-        return [path for path in self._databases() if _RESULT_FILE.fullmatch(path.name)]
+        return [path for path in self._databases() if is_result_file(path)]
 
     def other_databases(self) -> list[Path]:
         """Databases of the operator: copies under other names, say."""
-        return [path for path in self._databases() if not _RESULT_FILE.fullmatch(path.name)]
+        return [path for path in self._databases() if not is_result_file(path)]
 
     def _databases(self) -> list[Path]:
         return sorted(path for path in self.path.glob("*.db") if path.is_file() and not path.is_symlink())
@@ -190,6 +190,11 @@ class DataDir:
         while True:
             yield self.path / f"results_{moment:%Y-%m-%d_%H-%M-%S}.db"
             moment += timedelta(seconds=1)
+
+
+def is_result_file(path: Path) -> bool:
+    """Whether a file has the name of one; whether it bears our mark is for its reader to tell."""
+    return _RESULT_FILE.fullmatch(path.name) is not None
 
 
 def manifest_of(path: Path) -> Path:

@@ -76,10 +76,10 @@ def fault_without(path: Path, last_batch_id: int | None) -> str | None:
         raise
     if last_batch_id is not None and (last is None or last < last_batch_id):
         return f"batch {last_batch_id}, which was stored in it, is not there"
-    return fault_of(path, lambda: False)
+    return fault_of(path)
 
 
-def fault_of(path: Path, is_ended: Callable[[], bool]) -> str | None:
+def fault_of(path: Path, is_ended: Callable[[], bool] = lambda: False) -> str | None:
     """What is wrong with the structure of a file; None when nothing is found. Raises sqlite3.Error."""
     try:
         with reading(path) as db:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import attrgetter
@@ -42,18 +43,24 @@ def take_stock(directory: DataDir) -> Inventory:
             found.append(describe(path))
         except Damaged as error:
             damaged[path] = str(error)
-    found.reverse()  # of copies that are alike the first name is that which it was made with
-    found.sort(key=lambda info: (info.sequence, info.created_at, info.next_ids))
+    files, left_alone = in_order(found)
+    return Inventory(files, damaged, left_alone)
+
+
+def in_order(found: Sequence[FileInfo]) -> tuple[list[FileInfo], dict[Path, Path]]:
+    """The files of an instance, oldest first, and those that are left alone. Raises Unusable, with two names."""
     files: list[FileInfo] = []
     left_alone: dict[Path, Path] = {}
-    for _, of_one_place in groupby(found, attrgetter("sequence")):
+    # of copies that are alike the first name is that which it was made with
+    ordered = sorted(reversed(found), key=lambda info: (info.sequence, info.created_at, info.next_ids))
+    for _, of_one_place in groupby(ordered, attrgetter("sequence")):
         *others, chosen = of_one_place
         _refuse_others(others, chosen)
         files.append(chosen)
         left_alone |= {other.path: chosen.path for other in others}
     for older, newer in pairwise(info for info in files if info.first_batch_id < info.next_ids.batch):
         _refuse_others([older], newer)
-    return Inventory(files, damaged, left_alone)
+    return files, left_alone
 
 
 def bears_our_mark(path: Path) -> bool:

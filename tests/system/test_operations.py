@@ -17,7 +17,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from tests.kit.depth import long
-from tests.system.files import all_faults, opened, result_files, stored_targets
+from tests.system.files import all_faults, is_self_contained, opened, result_files, stored_targets
 from tests.system.harness import CHECKOUT, HOST, SystemTest, call, free_port, is_open
 from tests.system.load import Source
 from tests.system.markdown import blocks, matches, run
@@ -74,6 +74,9 @@ class OperationsTest(SystemTest):
         for name, text in {
             "systemctl": _SYSTEMCTL.format(
                 here=self.here, checkout=CHECKOUT, python=sys.executable, health_port=self.health_port
+            ),
+            "outputd-restore": (
+                f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m outputd.store.command "$@"\n'
             ),
             "journalctl": f"#!/bin/sh\ncase $1 in --vacuum-size=*) rm {self.hog} ;; *) cat {self.here}/log ;; esac\n",
         }.items():
@@ -358,6 +361,26 @@ class WellTests(OperationsTest):
         self.post()
         self.systemctl("stop")
         self.assertEqual(60, sum(stored_targets(self.directory).values()))
+        self.assertEqual([], all_faults(self.directory))
+
+    def test_putting_files_back(self) -> None:
+        self.start()
+        self.post()
+        (file,) = result_files(self.directory)
+        self.rotate()
+        wait_until(lambda: is_self_contained(file), "the closed file stands alone")
+        (self.here / "backup").mkdir()
+        shutil.copy(file, self.here / "backup")
+        file.write_bytes(b"damaged")
+        self.post()
+        section = [block for block in blocks(PAGE) if block.heading == "Put single files back"]
+        refused = self.filled_in(section[0].text.splitlines()[1])
+        self.assertIn(f"process {self.pid}", self.shell(f"! {refused}"))
+        self.follow("Put single files back")
+        self.post()
+        self.systemctl("stop")
+        self.assertEqual(60, sum(stored_targets(self.directory).values()))
+        self.assertEqual(b"damaged", Path(f"{file}.replaced").read_bytes())
         self.assertEqual([], all_faults(self.directory))
 
     def test_moving(self) -> None:
