@@ -6,7 +6,7 @@ TESTS ?= tests
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke overload soak cuts pictures check clean stale
+.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke overload crowd soak cuts pictures check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -49,6 +49,7 @@ help:
 	    'make bench          throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"' \
 	    'make bench-smoke    whether benchmarks and counts are right, in 20 seconds' \
 	    'make overload       ten times too much for a minute, beside idle and slow connections; ARGS="--seconds 10"' \
+	    'make crowd          crowds that mean harm: memory, and what others wait; ARGS="--only bodies --requests 100"' \
 	    'make soak           half an hour with kills, outages and full disks, and the account of every result; MINUTES=5' \
 	    'make cuts           a hundred power cuts under load: what was acknowledged is there; ARGS="--cuts 20"' \
 	    'make pictures       those of the README, taken anew in a headless Chromium' \
@@ -99,6 +100,9 @@ bench-smoke: .venv/ready-run
 
 overload: .venv/ready-test
 	@.venv/bin/python -m tests.system.overload $(ARGS)
+
+crowd: .venv/ready-test
+	@.venv/bin/python -m tests.system.crowd $(ARGS)
 
 soak: .venv/ready-test
 	@.venv/bin/python -m tests.system.soak --minutes $(MINUTES) $(ARGS)

@@ -8,7 +8,9 @@ from functools import partial
 import trustme
 
 from tests.kit.certificates import write_certificate
-from tests.system.crowds import Door, answered_in_s, half_heads, meanwhile
+from tests.kit.depth import long
+from tests.system.crowd import measure
+from tests.system.crowds import KINDS, Door, Size, ask, half_heads, meanwhile
 from tests.system.harness import SystemTest, call
 from tests.system.waiting import wait_until
 
@@ -29,14 +31,13 @@ class HalfHeads(SystemTest):
     def assertLetIn(self, door: Door, request: bytes) -> None:  # in unittest's spelling
         """Each of many clients gets its answer, each by a connection of its own, soon if not at once."""
         for _ in range(30):
-            tries = (answered_in_s(door, request) for _ in range(_TRIES))
-            self.assertTrue(any(seconds is not None for seconds in tries))
+            self.assertIn(200, (ask(door, request, 5.0)[0] for _ in range(_TRIES)))
 
     def test_on_the_port_for_results(self) -> None:
         """And who was answered before keeps its connection all the while."""
         outputd = self.outputd("--max-connections=60").start()
         door = partial(Door, outputd.port)
-        request = Door(outputd.port).head("POST", "/results", length=2) + b"[]"
+        request = door().post(b"[]")
         with door(_NEIGHBOUR).connect() as kept:
             self.assertTrue(_is_answered_on(kept, request))
             for place in (_NEIGHBOUR, _FAR):
@@ -62,8 +63,31 @@ class HalfHeads(SystemTest):
         door = partial(Door, outputd.port, ca=str(self.place / "ca.pem"))
         with meanwhile(half_heads, door(_CROWD), 200):
             wait_until(lambda: "turns connections away" in outputd.log, "it is full")
-            self.assertLetIn(door(_NEIGHBOUR), door().head("POST", "/results", length=2) + b"[]")
+            self.assertLetIn(door(_NEIGHBOUR), door().post(b"[]"))
         self.assertStopped(outputd.stop())
+
+
+class Crowds(SystemTest):
+    """Rule 9: each of `make crowd`, a small one: memory stays bounded and comes back, and nobody else is cut off."""
+
+    def assertBorne(self, *names: str, is_secured: bool) -> None:  # in unittest's spelling
+        """Those of these groups or names break no bound."""
+        chosen = [kind for kind in KINDS if kind.group in names or kind.name in names]
+        self.assertGreaterEqual(len(chosen), len(names))
+        size = Size(requests=24, seconds=3.0, share=0.2)
+        figures = [measure(kind, size, is_secured) for kind in chosen]
+        self.assertEqual([], [each for each in figures if each["over"]])
+
+    def test_a_few_of_them(self) -> None:
+        self.assertBorne("bad JSON", "listeners", is_secured=False)
+
+    @long("tests.system.test_crowd.Crowds.test_a_few_of_them")
+    def test_all_while_it_is_open(self) -> None:
+        self.assertBorne(*{kind.group for kind in KINDS}, is_secured=False)
+
+    @long("tests.system.test_crowd.Crowds.test_a_few_of_them")
+    def test_all_over_tls_and_with_tokens(self) -> None:
+        self.assertBorne(*{kind.group for kind in KINDS}, is_secured=True)
 
 
 def _turned_away(health_port: int) -> int:

@@ -27,6 +27,7 @@ _TIMES = 3
 _RESULT = body_of(a_result())
 _WAYS = {
     "says nothing": b"",
+    "half a hello of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "half a line": b"POST /resu",
     "half a head": b"POST /results HTTP/1.1\r\nHost: x\r\n",
     "half a body": b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + _RESULT,
@@ -41,7 +42,7 @@ _WAYS = {
     "the last question": b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "a file": b"GET /dump HTTP/1.1\r\nHost: x\r\n\r\n",
 }
-_ANSWERED = list(_WAYS)[5:]
+_ANSWERED = list(_WAYS)[6:]
 
 
 def alive() -> Counter[str]:
