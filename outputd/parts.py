@@ -35,6 +35,7 @@ from outputd.process.systemd import Notifier, Pulse, Rate
 from outputd.process.threads import Threads
 from outputd.process.trouble import Trouble, Unusable
 from outputd.queries import Queries
+from outputd.queries.reading import Readings
 from outputd.results.agreement import MOST_BODY_BYTES
 from outputd.results.hop_policy import feedable
 from outputd.results.parse import Parser
@@ -144,8 +145,9 @@ class Parts:
             lambda: (stats.results, stats.rejected.total(), store.files), lambda: store.waiting > 0, now,
             directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip
-        queries = Queries(lambda: store.files, directory.summary, summary.up_to_date, asking, reactor, now)
-        questions = Questions(queries, asking)
+        readings = Readings(brief, reactor.seconds)
+        queries = Queries(lambda: store.files, directory.summary, summary.up_to_date, asking, readings, reactor, now)
+        questions = Questions(queries)
         disk = Disk(directory, brief, reactor, now)
         doors: dict[str, Doors[Any]] = {
             "results": Doors("the port for results", reactor.seconds),
@@ -185,7 +187,7 @@ class Parts:
             "health-port", settings.health_port, Handed("health", 1), _behind(certificates, health_site, reactor),
             reactor,
         )  # fmt: skip
-        metrics.show(gauges(store, ledger, feed, admission, results_site))
+        metrics.show(gauges(store, ledger, feed, admission, results_site, readings))
         rate = Rate(lambda: stats.results, reactor)
         notifier = Notifier(environ)
         pulse = Pulse(

@@ -8,6 +8,7 @@ from outputd.api.checks import HANGING_S
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import HopFeed
 from outputd.ledger.ledger import Ledger
+from outputd.queries.reading import Readings
 from outputd.store.store import Store
 from outputd.web.site import Site
 
@@ -15,7 +16,9 @@ Gauges = Mapping[str, tuple[str, Callable[[], float]]]
 """By name: what it is, and how it is read."""
 
 
-def gauges(store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admission, site: Site) -> Gauges:
+def gauges(
+    store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admission, site: Site, readings: Readings
+) -> Gauges:  # fmt: skip
     """The gauges; `site` is that of the port for results."""
 
     def is_storing() -> bool:
@@ -40,6 +43,8 @@ def gauges(store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admiss
         "connections_limit": ("Most connections on that port", lambda: site.most_connections),
         "file_size_limit_bytes": ("Size at which a file is rotated", lambda: store.limits.max_size_bytes),
         "file_age_limit_seconds": ("Age at which a file is rotated", lambda: store.limits.max_age_s),
+        "answers_read": ("Long answers to questions that are being read", lambda: len(readings)),
+        "answers_held_bytes": ("Memory and temporary disk held by them", lambda: readings.held_bytes),
         "files_limit": ("Result files that are kept", lambda: store.limits.keep_files),
         "storing": ("1 while results can be stored", lambda: float(is_storing())),
         "feed_enabled": ("0 when the feed is turned off", lambda: float(feed is not None)),

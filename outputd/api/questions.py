@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,16 +11,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from outputd.api.endpoints import endpoint_of
 from outputd.api.formats import MEDIA, wanted_format
 from outputd.process.log import Logger
-from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
 from outputd.queries import QUESTIONS, Queries
 from outputd.queries.parameters import BadQuestion, read
 from outputd.queries.question import Question
+from outputd.queries.reading import Reading, Whole
 from outputd.queries.session import NotReady, TooLong
-from outputd.queries.tables import Format, Rows, Table
 from outputd.sqlite.errors import DatabaseFailed, DatabaseUnusable
 from outputd.web.answers import SAFE, Answer, problem
-from outputd.web.request import CappedRequest, answered, put_head, send
+from outputd.web.request import CappedRequest, answered, put_head
 from outputd.web.routes import Route
 from outputd.web.streaming import Streaming
 
@@ -30,9 +29,8 @@ _log = Logger()
 class Questions:
     """What the health site answers to those who ask the files."""
 
-    def __init__(self, queries: Queries, in_thread: InThread) -> None:
+    def __init__(self, queries: Queries) -> None:
         self._queries = queries
-        self._in_thread = in_thread
 
     @property
     def unreadable(self) -> Mapping[str, Failure]:
@@ -54,8 +52,9 @@ class Questions:
     ) -> Answer | None:
         sent = {key.decode(errors="replace"): values[-1].decode(errors="replace")
                 for key, values in request.args.items()}  # fmt: skip
+        form = wanted_format(suffix, request.header_text(b"Accept"))
         try:
-            asking = Deferred.fromCoroutine(self._queries.ask(question, read(question, {**sent, **named})))
+            asking = Deferred.fromCoroutine(self._queries.ask(question, read(question, {**sent, **named}), form))
             request.notifyFinish().addErrback(lambda _: asking.cancel())
             found = await asking
         except CancelledError:
@@ -64,44 +63,33 @@ class Questions:
             return _refusal(error)
         if found is None:
             return problem(404, "there is nothing of this name")
-        headers = _link_to_next(sent, found)
-        await self._give(request, found, wanted_format(suffix, request.header_text(b"Accept")), headers)
-        return None
-
-    async def _give(
-        self, request: CappedRequest, found: Rows | Table, form: Format, headers: Mapping[bytes, bytes]
-    ) -> None:
-        headers = {b"Content-Type": MEDIA[form].encode(), b"Vary": b"Accept", **headers, **SAFE}
+        headers = {
+            b"Content-Type": MEDIA[form].encode(), b"Vary": b"Accept", **_link_to_next(sent, found.following), **SAFE
+        }  # fmt: skip
         if unreadable := self.unreadable:
             headers[b"Unreadable-Files"] = ", ".join(sorted(unreadable)).encode()
-        pages = found.pages(form)
+        if isinstance(found, Whole):
+            return 200, found.body, headers
         try:
-            first, more = await self._in_thread(_first_two, found, pages)
-            if more is None:
-                send(request, 200, first, headers)
-            else:
-                await self._stream(request, headers, [more, first], pages)
+            await _send_pages(request, headers, found)
         finally:
-            await self._queries.done(found)
-
-    async def _stream(
-        self, request: CappedRequest, headers: Mapping[bytes, bytes], begun: list[bytes], pages: Iterator[bytes]
-    ) -> None:
-        async def part() -> bytes | None:
-            if begun:
-                return begun.pop()
-            return None if request.method == b"HEAD" else await self._in_thread(next, pages, None)
-
-        if request.gone:
-            return
-        put_head(request, 200, headers, None)
-        try:
-            await Streaming(request, part).run()
-        except (TooLong, NotReady, DatabaseFailed) as error:
-            _log.warn("an answer broke off: {error!s}", error=error)
+            await found.end()
+        return None
 
 
-_ENOUGH_BYTES = 256 * 1024
+async def _send_pages(request: CappedRequest, headers: Mapping[bytes, bytes], reading: Reading) -> None:
+    """Send a long answer as fast as it is read."""
+    if request.gone:
+        return
+    put_head(request, 200, headers, None)
+    if request.method == b"HEAD":
+        request.finish()
+        return
+    reading.cut_off = request.cut_off
+    try:
+        await Streaming(request, reading.page).run()
+    except (TooLong, NotReady, DatabaseFailed) as error:
+        _log.warn("an answer broke off: {error!s}", error=error)
 
 
 def _refusal(error: Exception) -> Answer:
@@ -116,19 +104,8 @@ def _refusal(error: Exception) -> Answer:
             return problem(503, f"the files cannot be read now: {error}", retry_after_s=5)
 
 
-def _link_to_next(sent: Mapping[str, str], found: Rows | Table) -> Mapping[bytes, bytes]:
+def _link_to_next(sent: Mapping[str, str], following: Mapping[str, str]) -> Mapping[bytes, bytes]:
     """The header that says where the next page is, if there may be one."""
-    if not found.following:
+    if not following:
         return {}
-    return {b"Link": f'<?{urlencode({**sent, **found.following})}>; rel="next"'.encode()}
-
-
-def _first_two(found: Rows | Table, pages: Iterator[bytes]) -> tuple[bytes, bytes | None]:
-    """What can be sent as a whole, and what comes after it, if anything does."""
-    first = b""
-    for page in pages:
-        if len(first) + len(page) > _ENOUGH_BYTES and first:
-            found.session.has_begun = True
-            return first, page
-        first += page
-    return first, None
+    return {b"Link": f'<?{urlencode({**sent, **following})}>; rel="next"'.encode()}

@@ -1,14 +1,16 @@
 """Questions to all result files of an instance, answered beside the writer and never in its way.
 
 Each is answered in a thread of a pool of its own, from files that are opened for it read-only and closed at once, and
-has a time limit that ends its SQL. What takes long goes on inside SQLite, without the GIL.
+has a time limit that ends its SQL. What takes long goes on inside SQLite, without the GIL. A long answer is made page
+by page as it is read: a slow reader holds neither a thread nor a result file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -21,18 +23,20 @@ from outputd.queries.hops import HOP
 from outputd.queries.links import LINKS
 from outputd.queries.nodes import NODES
 from outputd.queries.paths import PATHS
-from outputd.queries.question import Found, Question
+from outputd.queries.question import Question
+from outputd.queries.reading import Reading, Readings, Whole
 from outputd.queries.recent import RECENT
 from outputd.queries.result import RESULT
 from outputd.queries.series import SERIES
 from outputd.queries.session import NotReady, Session, TooLong
-from outputd.queries.tables import Rows, Table
+from outputd.queries.tables import Format, Rows, Table
 from outputd.queries.targets import TARGETS
 from outputd.store.file import FileInfo
 from outputd.summary.keeping_up import UpToDate
 
 _log = Logger()
 A = TypeVar("A")
+P = ParamSpec("P")
 T = TypeVar("T")
 QUESTIONS: tuple[Question[Any], ...] = (RECENT, RESULT, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, SERIES)
 """All that can be asked, in the order of the OpenAPI document."""
@@ -45,19 +49,17 @@ _AGAIN_S = 0.1
 
 
 class Queries:
-    """Answers questions. An answer that is a Table holds a session, which its taker gives back by `done`.
-
-    Who cancels a question ends its SQL.
-    """
+    """Answers questions. Who cancels one ends its SQL."""
 
     def __init__(
         self, files: Callable[[], Sequence[FileInfo]], summary: Path, up_to_date: UpToDate, in_thread: InThread,
-        reactor: IReactorTime, now: Callable[[], float], limit_s: float = LIMIT_S,
+        readings: Readings, reactor: IReactorTime, now: Callable[[], float], limit_s: float = LIMIT_S,
     ) -> None:  # fmt: skip
         self._files = files
         self._summary = summary
         self._up_to_date = up_to_date
         self._in_thread = in_thread
+        self._readings = readings
         self._reactor = reactor
         self._now = now
         self._limit_s = limit_s
@@ -78,30 +80,34 @@ class Queries:
         """Questions that are being answered, or wait for it."""
         return len(self._asking)
 
-    async def ask(self, question: Question[A], asked: A) -> Found:
-        """The answer to a question. Raises NotReady, TooLong and sqlite3.Error."""
+    async def ask(self, question: Question[A], asked: A, form: Format) -> Whole | Reading | None:
+        """The answer to a question in a form; None when there is nothing of this name. A Reading wants its `end`.
+
+        Raises NotReady, TooLong and sqlite3.Error.
+        """
         if question.is_from_summary:
             await self._up_to_date(_PATIENCE_S)
-        if self._stopped is not None:
-            raise self._stopped
-        if len(self._asking) >= _MOST_AT_ONCE:
+        if self._stopped is None and len(self._asking) >= _MOST_AT_ONCE:
             raise NotReady("too many questions wait")
         session = Session(list(self._files()), self._summary)
-        self._asking[session] = self._reactor.callLater(self._limit_s, self._end, session)
-        work = Deferred.fromCoroutine(self._in_thread(_find, session, question, asked, self._now()))
-        work.addBoth(self._left, session)
-        answer: Deferred[Found] = Deferred()
+        work = self._work(session, _find, session, question, asked, form, self._now())
+        answer: Deferred[_Found | None] = Deferred()
         work.chainDeferred(answer)
         try:
-            return await answer
+            found = await answer
         except CancelledError:
             session.end(CancelledError())
             work.addBoth(lambda _: Deferred.fromCoroutine(self._in_thread(session.close)))
             raise
-
-    async def done(self, found: Rows | Table) -> None:
-        """The answer is sent, or not wanted any more."""
-        await self._in_thread(found.session.close)
+        if found is None or found.rest is None:
+            return None if found is None else Whole(found.first, found.following)
+        rest = found.rest
+        reading = Reading(
+            session, found.first, lambda: self._work(session, next, rest, None), self._readings, found.following,
+            found.scratch_bytes,
+        )  # fmt: skip
+        await self._readings.begin(reading)
+        return reading
 
     async def stop(self) -> None:
         """End all questions; when it returns, no file is open for one."""
@@ -111,6 +117,13 @@ class Queries:
         if self._asking:
             self._idle = Deferred()
             await self._idle
+
+    def _work(self, session: Session, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Work with a session in a thread, within its time. Raises NotReady."""
+        if self._stopped is not None:
+            raise self._stopped
+        self._asking[session] = self._reactor.callLater(self._limit_s, self._end, session)
+        return Deferred.fromCoroutine(self._in_thread(work, *args, **kwargs)).addBoth(self._left, session)
 
     def _left(self, found: T, session: Session) -> T:
         """The thread has left a question, whether it is still asked or not."""
@@ -135,12 +148,37 @@ class Queries:
             self._asking[session] = self._reactor.callLater(_AGAIN_S, self._end, session)
 
 
-def _find(session: Session, question: Question[A], asked: A, now_s: float) -> Found:
-    """What a question finds; the session stays open for it."""
-    found: Found = None
+_ENOUGH_BYTES = 256 * 1024
+"""An answer that is no longer is sent as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a thread has found: the beginning of an answer, and where the rest comes from, None when that is all."""
+
+    first: bytes
+    rest: Iterator[bytes] | None
+    scratch_bytes: int
+    following: Mapping[str, str]
+
+
+def _find(session: Session, question: Question[A], asked: A, form: Format, now_s: float) -> _Found | None:
+    """The beginning of an answer; the session is closed unless there is more of it."""
+    begun: _Found | None = None
     try:
         found = question.find(session, asked, now_s)
-        return found
+        begun = None if found is None else _begin(found, form)
+        return begun
     finally:
-        if found is None:
+        if begun is None or begun.rest is None:
             session.close()
+
+
+def _begin(found: Rows | Table, form: Format) -> _Found:
+    first, pages = b"", found.pages(form)
+    for page in pages:
+        first += page
+        if len(first) > _ENOUGH_BYTES:
+            found.session.has_begun = True
+            return _Found(first, pages, found.session.scratch_bytes, found.following)
+    return _Found(first, None, 0, found.following)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from outputd.queries.parameters import Node, Since, Until, address, flag, limit, whole, word
 from outputd.queries.question import Question
-from outputd.queries.results import HOP, MOST_HOPS, OCTETS, PACKET_LOSS, ROW, TRACEROUTE, Row, printed, size_of
+from outputd.queries.results import HOP, HOP_BYTES, MOST_HOPS, PACKET_LOSS, ROW, SIZE, TRACEROUTE, Row, printed
 from outputd.queries.session import Session
 from outputd.queries.tables import PAGE_BYTES, Column, Rows, row_of
 from outputd.store.file import FileInfo
@@ -68,26 +67,22 @@ class Recent:
 
 
 class _Place(NamedTuple):
-    """Where a result stands, and how much there is of it."""
+    """Where a result stands, and how long it is without its hops."""
 
     id: int
-    octets: int
+    size_bytes: int
     first_hop: int | None = None
     end_of_hops: int | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes when it is printed, about."""
-        return size_of(self.octets, (self.end_of_hops or 0) - (self.first_hop or 0))
 
 
 def recent(session: Session, asked: Recent, _: float) -> Rows:
     """The newest results by arrival."""
-    found: list[tuple[FileInfo, list[_Place]]] = []
-    wanted = asked.limit
+    first: list[dict[str, Any]] = []
+    pages: list[tuple[FileInfo, list[_Place]]] = []
+    wanted, last = asked.limit, 0
 
     def gather(info: FileInfo) -> bool:
-        nonlocal wanted
+        nonlocal wanted, last
         parameters = {
             "limit": wanted, "ip": asked.ip, "node": asked.node, "since": asked.since, "until": asked.until,
             "before": asked.before,
@@ -103,64 +98,74 @@ def recent(session: Session, asked: Recent, _: float) -> Rows:
             where.append(f"(SELECT node FROM f.batches WHERE id = {batch_of('p.id')}) = :node")
         chosen = f"WHERE {' AND '.join(where)}" if where else ""
         text = session.value(
-            f"SELECT json_group_array(json_array(p.id, {OCTETS}{_HOPS if asked.include else ''}))"
+            f"SELECT json_group_array(json_array(p.id, {SIZE}{_HOPS if asked.include else ''}))"
             f" FROM (SELECT p.id, p.error FROM {source} {chosen} ORDER BY {order} LIMIT :limit) p",
             parameters,
         )
         places = msgspec.json.decode(text, type=list[_Place])
-        found.append((info, places))
+        for page in _pages(places):
+            if first:
+                pages.append((info, page))
+            else:  # now, while the file is open
+                first.extend(_read(session, page, asked))
+            last = page[-1].id
         wanted -= len(places)
         return not wanted
 
     def read() -> Iterator[list[dict[str, Any]]]:
-        for info, places in found:
-            for page in _pages(places):
-                yield session.in_file(info, partial(_read, session, page, asked)) or []
+        yield first
+        for info, page in pages:
+            yield session.in_file(info, partial(_read, session, page, asked)) or []
 
     session.over_files(gather, session.files[::-1])
-    if wanted:
-        return Rows(session, COLUMNS, read)
-    last = next(places[-1].id for _, places in reversed(found) if places)
-    return Rows(session, COLUMNS, read, following={"limit": str(asked.limit), "before": str(last)})
+    following = {} if wanted else {"limit": str(asked.limit), "before": str(last)}
+    return Rows(session, COLUMNS, read, following=following)
 
 
 def _pages(places: Sequence[_Place]) -> Iterator[list[_Place]]:
     """These places, parted where a page is full."""
-    size_bytes = 0
-
-    def page_of(place: _Place) -> int:
-        nonlocal size_bytes
-        size_bytes += place.size_bytes
-        return (size_bytes - place.size_bytes) // PAGE_BYTES
-
-    return (list(page) for _, page in groupby(places, page_of))
+    page: list[_Place] = []
+    room_bytes = PAGE_BYTES
+    for place in places:
+        page.append(place)
+        room_bytes -= place.size_bytes
+        if place.first_hop is not None and place.end_of_hops is not None:
+            room_bytes -= HOP_BYTES * min(MOST_HOPS, place.end_of_hops - place.first_hop)
+        if room_bytes <= 0:
+            yield page
+            page, room_bytes = [], PAGE_BYTES
+    if page:
+        yield page
 
 
 def _read(session: Session, places: Sequence[_Place], asked: Recent) -> list[dict[str, Any]]:
     """The results at these places of the file that is attached."""
-    row = f"json_array({ROW}), {_TRACEROUTE if asked.include else 'NULL'}"
-    text = session.value(
-        f"SELECT CAST(json_group_array(json_array({row})) AS BLOB)"
-        " FROM json_each(:places) c CROSS JOIN f.ping_results p WHERE p.id = c.value ->> 0",
-        {"places": msgspec.json.encode(places).decode(), "most_hops": MOST_HOPS},
-    )
-    found = msgspec.json.decode(text, type=list[tuple[Row, msgspec.Raw]])
-    return [
-        {**printed(*row), "traceroute": traceroute} if asked.include else printed(*row) for row, traceroute in found
-    ]
+    if asked.include:
+        text = session.value(_READ_TRACED, {"places": msgspec.json.encode(places).decode(), "most_hops": MOST_HOPS})
+        traced = msgspec.json.decode(text, type=list[tuple[Row, msgspec.Raw]])
+        return [{**printed(*row), "traceroute": traceroute} for row, traceroute in traced]
+    text = session.value(_READ, {"ids": msgspec.json.encode([place.id for place in places]).decode()})
+    return [printed(*row) for row in msgspec.json.decode(text, type=list[Row])]
 
 
 _HOPS = f"""
 , iif(EXISTS (SELECT 1 FROM f.traceroute_results WHERE id = p.id), {first_hop("p.id")}, NULL)
 , iif(EXISTS (SELECT 1 FROM f.traceroute_results WHERE id = p.id), {first_hop("(p.id + 1)")}, NULL)
 """
-_TRACEROUTE = f"""
-(SELECT json_object({TRACEROUTE}, 'hops', json((
-  SELECT json_group_array({HOP}) FROM (
-    SELECT * FROM f.traceroute_hops
-    WHERE id >= c.value ->> 2 AND id < c.value ->> 3 AND traceroute_id = p.id ORDER BY id LIMIT :most_hops
-  )
-))) FROM f.traceroute_results t WHERE t.id = p.id)
+_READ = f"""
+SELECT CAST(json_group_array(json_array({ROW})) AS BLOB)
+FROM json_each(:ids) c CROSS JOIN f.ping_results p WHERE p.id = c.value
+"""
+_READ_TRACED = f"""
+SELECT CAST(json_group_array(json_array(json_array({ROW}), (
+  SELECT json_object({TRACEROUTE}, 'hops', json((
+    SELECT json_group_array({HOP}) FROM (
+      SELECT * FROM f.traceroute_hops
+      WHERE id >= c.value ->> 2 AND id < c.value ->> 3 AND traceroute_id = p.id ORDER BY id LIMIT :most_hops
+    )
+  ))) FROM f.traceroute_results t WHERE t.id = p.id
+))) AS BLOB)
+FROM json_each(:places) c CROSS JOIN f.ping_results p WHERE p.id = c.value ->> 0
 """
 
 

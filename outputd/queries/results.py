@@ -9,15 +9,16 @@ import msgspec
 from outputd.queries.columns import LOSS_PERCENT as PACKET_LOSS
 from outputd.results import timestamps
 
-__all__ = ["HOP", "MOST_HOPS", "OCTETS", "PACKET_LOSS", "ROW", "TRACEROUTE", "Row", "printed", "size_of"]
+__all__ = ["HOP", "HOP_BYTES", "MOST_HOPS", "PACKET_LOSS", "ROW", "SIZE", "TRACEROUTE", "Row", "printed"]
 
 MOST_HOPS = 1024
 """Hops of a traceroute in a list of results; one result alone has all."""
 # quote() has all digits of a float, as JSON in SQLite has not.
 ROW = "p.id, p.ip, p.sent, p.received, quote(p.packet_loss), p.avg_rtt, p.timestamp, p.error"
-OCTETS = "coalesce(length(CAST(p.error AS BLOB)), 0)"
-"""SQL: the bytes of what may be long in ROW."""
-_ROW_BYTES, _HOP_BYTES = 160, 64
+SIZE = "160 + coalesce(length(CAST(p.error AS BLOB)), 0)"
+"""SQL: the bytes of ROW when it is printed, about."""
+HOP_BYTES = 64
+"""Those of a hop, about."""
 _FLAG = "json(CASE WHEN {0} IS NULL THEN 'null' WHEN {0} THEN 'true' ELSE 'false' END)"
 TRACEROUTE = f"'method', t.method, 'completed', {_FLAG.format('t.completed')}, 'error', t.error"
 """SQL: the members of a traceroute, but its hops."""
@@ -40,8 +41,3 @@ def printed(
     if bytes(error) != b"null":
         result["error"] = error
     return result
-
-
-def size_of(octets: int, hops: int) -> int:
-    """Bytes of a result when it is printed, about, with so many OCTETS and so many hops, of which not all may be."""
-    return _ROW_BYTES + octets + _HOP_BYTES * min(MOST_HOPS, hops)

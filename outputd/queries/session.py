@@ -16,7 +16,7 @@ from outputd.store.file import FileInfo
 from outputd.summary.summary import SCHEMA
 
 T = TypeVar("T")
-_CACHE_KIB = 8 * 1024
+_CACHE_KIB = 1024
 _LOOK_EVERY = 1_000_000
 """Steps of SQLite's machine, tens of milliseconds; an interrupt that comes before a statement's first step is lost."""
 
@@ -45,6 +45,11 @@ class Session:
         self._db.execute("PRAGMA automatic_index=OFF")  # one over all hops of a file takes longer than any question
         self._db.execute(f"PRAGMA temp.cache_size=-{_CACHE_KIB}")
         self._db.set_progress_handler(lambda: self._ended is not None, _LOOK_EVERY)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What its scratch tables take, most of it on the disk."""
+        return int(self.value("PRAGMA temp.page_count")) * int(self.value("PRAGMA temp.page_size"))
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> sqlite3.Cursor:
         """Run a statement. Raises TooLong, or another reason to end, and sqlite3.Error."""

@@ -177,8 +177,9 @@ class Rows:
             yield opening
             is_first = True
             for rows in self.read():
-                yield b"," * (not is_first and bool(rows)) + b",".join(_json(row) for row in rows)
-                is_first = is_first and not rows
+                if rows:
+                    yield b"," * (not is_first) + _json(rows)[1:-1]
+                    is_first = False
             yield closing + b"\n" * (format == "ndjson")
 
 

@@ -42,6 +42,7 @@ class Streaming:
             if request.gone or part is None:
                 break
             request.write(part)
+            del part  # it may be long, and so may the wait
             if self._paused and not self._stopped:
                 self._resumed = Deferred()
                 await self._resumed

@@ -9,7 +9,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from outputd.queries import Queries
 from outputd.queries.question import A, Found, Question
+from outputd.queries.reading import Whole
+from outputd.queries.session import Session
+from outputd.queries.tables import Format
 from tests.kit.bench import Bench
 from tests.kit.pools import outcome
 
@@ -17,12 +21,16 @@ JANUARY = ("2026-01-01 00:00:00", "2026-02-01 00:00:00")
 """A span that holds the time of a bench."""
 
 
-def read(answer: Found) -> Any:
-    """An answer in JSON."""
-    assert answer is not None
-    text = b"".join(answer.pages("json"))
-    answer.session.close()
-    return json.loads(text)
+async def answer(queries: Queries, question: Question[A], asked: A, form: Format = "json") -> bytes | None:
+    """The whole answer to a question; None when there is nothing of this name."""
+    found = await queries.ask(question, asked, form)
+    if found is None or isinstance(found, Whole):
+        return None if found is None else found.body
+    pages = []
+    while (page := await found.page()) is not None:
+        pages.append(page)
+    await found.end()
+    return b"".join(pages)
 
 
 class Asking(SynchronousTestCase):
@@ -41,9 +49,17 @@ class Asking(SynchronousTestCase):
                 self.bench.post(*(make(place) for place in range(30)), node=node)
 
     def find(self, question: Question[A], asked: A) -> Found:
-        """What is found."""
-        return outcome(self.queries.ask(question, asked))
+        """What is found, before it has a form."""
+        session = Session(self.bench.store.files, self.bench.directory.summary)
+        self.addCleanup(session.close)
+        return question.find(session, asked, self.bench.now())
+
+    def answer(self, question: Question[A], asked: A, form: Format = "json") -> str | None:
+        """What is answered."""
+        text = outcome(answer(self.queries, question, asked, form))
+        return None if text is None else text.decode()
 
     def ask(self, question: Question[A], asked: A) -> Any:
-        """What is answered in JSON."""
-        return read(self.find(question, asked))
+        """What is answered in JSON, as it is read; None for nothing."""
+        text = self.answer(question, asked)
+        return None if text is None else json.loads(text)

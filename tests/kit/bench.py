@@ -26,6 +26,7 @@ from outputd.pages import Pages, Report, Surroundings
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Trouble
 from outputd.queries import Queries
+from outputd.queries.reading import Readings
 from outputd.results import timestamps
 from outputd.results.addresses import sender_of
 from outputd.results.hop_policy import feedable
@@ -77,6 +78,7 @@ class Bench:
         self.commits: list[tuple[Written, int]] = []
         self.feedable = feedable(self.mode)
         self.senders = Senders()
+        self.readings = Readings(self.in_thread, self.clock.seconds)
         self.parser = Parser(self.feedable)
         self.admission = Admission(64 << 20, self.clock.seconds)
         self.directory.path.mkdir(parents=True, exist_ok=True)
@@ -106,12 +108,13 @@ class Bench:
             summary.close()
 
         return Queries(
-            lambda: self.store.files, self.directory.summary, up_to_date, self.in_thread, self.clock, self.now
-        )
+            lambda: self.store.files, self.directory.summary, up_to_date, self.in_thread, self.readings, self.clock,
+            self.now,
+        )  # fmt: skip
 
     def questions(self) -> Questions:
         """The routes that ask them."""
-        return Questions(self.queries(), self.in_thread)
+        return Questions(self.queries())
 
     def health(
         self, directory: DataDir | None = None, unreadable: Callable[[], Mapping[str, Failure]] = dict,

@@ -23,7 +23,7 @@ class Hops(Asking):
             self.assertEqual(from_files, from_summary)
             self.assertTrue(from_files["before"] and from_files["after"] and from_files["targets"])
             self.bench.directory.summary.unlink()
-        self.assertIsNone(self.find(HOP, Hop("192.0.2.200", 10)))
+        self.assertIsNone(self.ask(HOP, Hop("192.0.2.200", 10)))
 
     def test_a_hop_takes_the_newest_rows_that_the_summary_lacks(self) -> None:
         """As many as may be read at once, over all files, and says when there were more."""
@@ -39,8 +39,8 @@ class Hops(Asking):
         hops = [{"ttl": ttl, "ip": ip} for ttl, ip in enumerate(("10.0.0.1", "0.0.0.0", "::", "10.0.0.4"), 1)]
         self.bench.post(a_trace(*hops))
         for _ in range(2):  # from the files, then from the summary
-            self.assertIsNone(self.find(HOP, Hop("0.0.0.0", 10)))
-            self.assertIsNone(self.find(HOP, Hop("::", 10)))
+            self.assertIsNone(self.ask(HOP, Hop("0.0.0.0", 10)))
+            self.assertIsNone(self.ask(HOP, Hop("::", 10)))
             known = self.ask(HOP, Hop("10.0.0.1", 10))
             self.assertEqual((known["seen"], known["after"]), (1, []))
             self.assertEqual(self.ask(LINKS, Links(10))["links"], [])

@@ -14,6 +14,7 @@ from outputd.process.threads import Threads
 from outputd.queries import Queries
 from outputd.queries.nodes import Nodes
 from outputd.queries.question import Question
+from outputd.queries.reading import Readings
 from outputd.queries.recent import RECENT, Recent
 from outputd.queries.session import NotReady, Session, TooLong
 from tests.kit.bench import Bench
@@ -43,14 +44,14 @@ class Ending(TestCase):
             pass
 
         return Queries(
-            lambda: self.bench.store.files, self.bench.directory.summary, at_once, self.threads, REACTOR,
-            self.bench.now, limit_s,
+            lambda: self.bench.store.files, self.bench.directory.summary, at_once, self.threads,
+            Readings(self.threads, REACTOR.seconds), REACTOR, self.bench.now, limit_s,
         )  # fmt: skip
 
     async def test_a_question_ends_with_its_time(self) -> None:
         began = time.monotonic()
         with self.assertRaises(TooLong):
-            await self.queries(0.2).ask(a_question(lambda session: session.value(_FOR_EVER)), Nodes())
+            await self.queries(0.2).ask(a_question(lambda session: session.value(_FOR_EVER)), Nodes(), "json")
         self.assertLess(time.monotonic() - began, 30)
 
     async def test_a_stop_ends_all_questions_and_returns_when_no_file_is_open(self) -> None:
@@ -68,14 +69,14 @@ class Ending(TestCase):
             finally:
                 left.set()
 
-        asked = Deferred.fromCoroutine(queries.ask(a_question(ask), Nodes()))
+        asked = Deferred.fromCoroutine(queries.ask(a_question(ask), Nodes(), "json"))
         await self.threads(begun.wait)
         await queries.stop()
         self.assertTrue(left.is_set())
         with self.assertRaises(NotReady):
             await asked
         with self.assertRaises(NotReady):
-            await queries.ask(RECENT, Recent())
+            await queries.ask(RECENT, Recent(), "json")
 
 
 class HungUp(TestCase):

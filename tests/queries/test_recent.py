@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.queries.recent import RECENT, Recent
 from outputd.queries.results import MOST_HOPS
 from outputd.queries.tables import PAGE_BYTES, Format
-from tests.kit.asking import read
-from tests.kit.bench import Bench
+from tests.kit.asking import Asking
 from tests.kit.makers import a_result, a_trace, many_hops
-from tests.kit.pools import outcome
 
 
-class TheNewest(SynchronousTestCase):
+class TheNewest(Asking):
     """Rule 16: `/recent` spans all files, newest first by arrival."""
-
-    def setUp(self) -> None:
-        self.bench = Bench(Path(self.mktemp()))
-        self.queries = self.bench.queries()
 
     def recent(self, limit: int = 100, ip: str | None = None) -> list[Mapping[str, Any]]:
         return self.rows(Recent(limit=limit, ip=ip))
 
     def rows(self, asked: Recent) -> list[Mapping[str, Any]]:
-        found = outcome(self.queries.ask(RECENT, asked))
-        rows: list[Mapping[str, Any]] = read(found)
+        rows: list[Mapping[str, Any]] = self.ask(RECENT, asked)
         return rows
 
     def rotate(self) -> None:
@@ -174,17 +164,12 @@ class TheNewest(SynchronousTestCase):
         self.assertEqual(len(rows[2]["traceroute"]["hops"]), 3)
 
 
-class LongAnswers(SynchronousTestCase):
+class LongAnswers(Asking):
     """Rule 9: how much is read at once does not depend on how long the answer is."""
 
-    def setUp(self) -> None:
-        self.bench = Bench(Path(self.mktemp()))
-        self.queries = self.bench.queries()
-
     def pages(self, asked: Recent, form: Format = "json") -> list[bytes]:
-        found = outcome(self.queries.ask(RECENT, asked))
+        found = self.find(RECENT, asked)
         assert found is not None
-        self.addCleanup(found.session.close)
         return list(found.pages(form))
 
     def test_long_errors_are_read_a_few_at_a_time(self) -> None:

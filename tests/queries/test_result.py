@@ -20,7 +20,7 @@ class OneResult(Asking):
         self.assertEqual((found["node"], found["min_rtt"], len(found["traceroute"]["hops"])), ("b", 5, 2))
         found = self.ask(RESULT, Result(1))
         self.assertEqual((found["node"], found["batch"]), ("a", {"id": 1, "accepted": 1, "rejected": 1}))
-        self.assertIsNone(self.find(RESULT, Result(3)))
+        self.assertIsNone(self.ask(RESULT, Result(3)))
 
     def test_its_hops_are_read_a_few_at_a_time(self) -> None:
         """Rule 9: a body of 8 MiB may be one traceroute."""
@@ -28,7 +28,6 @@ class OneResult(Asking):
         self.bench.keep(a_trace(*hops), a_trace(*many_hops(1)))
         found = self.find(RESULT, Result(1))
         assert found is not None
-        self.addCleanup(found.session.close)
         pages = list(found.pages("json"))
         self.assertLess(max(map(len, pages)), PAGE_BYTES)
         traceroute = json.loads(b"".join(pages))["traceroute"]
@@ -39,7 +38,6 @@ class OneResult(Asking):
         self.bench.outcome(self.bench.store.rotate())
         found = self.find(RESULT, Result(1))
         assert found is not None
-        self.addCleanup(found.session.close)
         pages = found.pages("json")
         next(pages), next(pages)
         self.bench.directory.remove(self.bench.store.files[0].path)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from pathlib import Path
 
 from outputd.queries.series import SERIES, Series
-from tests.kit.asking import JANUARY, Asking, read
+from tests.kit.asking import JANUARY, Asking, answer
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result
 from tests.kit.pools import outcome
@@ -21,7 +22,8 @@ class TheSeries(Asking):
             bench = Bench(Path(self.mktemp()))
             rtts = [rng.randrange(10**9) for _ in range(size)]
             bench.post(*(a_result(avg_rtt=rtt) for rtt in rtts), a_result(received=0, avg_rtt=0), node="a")
-            (bucket,) = read(outcome(bench.queries().ask(SERIES, Series("8.8.8.8", 3600, *JANUARY))))["buckets"]
+            text = outcome(answer(bench.queries(), SERIES, Series("8.8.8.8", 3600, *JANUARY)))
+            (bucket,) = json.loads(text or b"")["buckets"]
             rtts.sort()
             for rank in (10, 25, 50, 75, 90):
                 self.assertEqual(bucket[f"rtt_p{rank}_ns"], rtts[math.ceil(rank * size / 100) - 1])
