@@ -525,6 +525,20 @@ class Neighbours(ResultsTest):
         """Rule 8: memory is bounded whatever is sent."""
         self.assertIsInstance(read(b"[" + b"1," * MOST_RESULTS + b"1]"), TooManyResults)
 
+    def test_items_are_counted_whatever_they_hold(self) -> None:
+        """Rule 8: commas in texts and within items count for nothing, however deep."""
+        some = [
+            [1, 2],
+            "a,b",
+            {"c": [1, {"d": [2, [3, [4, [5, [6, [7, 8]]]]]]}]},
+            '"\\"',
+            a_trace({"ttl": 1}, {"ttl": 2}),
+        ]
+        many = body_of(*some * (MOST_RESULTS // 5 - 1))
+        self.assertEqual(len(parse(many).rejected), 4 * (MOST_RESULTS // 5 - 1))
+        self.assertIsInstance(read(body_of(*some * (MOST_RESULTS // 5 + 1))), TooManyResults)
+        self.assertIsInstance(read(b'{"a": [%s1]}' % (b"1," * MOST_RESULTS)), NotResults)
+
     def test_counting_items_takes_time_by_the_length_and_little_memory(self) -> None:
         """Rule 8: 7 KB of gzip froze the process, as it looked for the end of a string from each of its places."""
         for tail in ('b"\\\\\\"" * 3_700_000', 'b"a" * 7_500_000 + b"\\"]"'):
