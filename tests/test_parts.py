@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from tests.kit.damage import spoil_leaf
 from tests.kit.makers import a_result, a_trace, body_of, many_hops
 from tests.kit.running import Running, eventually
 
@@ -38,6 +39,25 @@ class TwoPools(TestCase):
         may_end.set()
         for each in works:
             await each
+
+
+class Inspecting(TestCase):
+    async def test_what_is_found_at_a_start_is_told_by_the_database_check(self) -> None:
+        """Rule 20: nobody has asked for what is damaged."""
+        path = Path(self.mktemp())
+        it = Running(path).start()
+        await it.post(body_of(*[a_trace(*many_hops(20), method=f"of {n}") for n in range(100)]))
+        old = it.parts.store.current.info.path
+        await it.ask("POST", "/rotate")
+        await eventually(lambda: it.parts.store.is_finished)
+        await it.stop()
+        spoil_leaf(old, b"of 77")
+        again = Running(path).start()
+        self.addCleanup(again.stop)
+        await eventually(lambda: again.parts.inspection.found)
+        check = (await again.ask("GET", "/health", port="health-port")).json["checks"]["database"]
+        self.assertEqual("warn", check["status"])
+        self.assertIn(f"{old.name} cannot be read: ", check["reason"])
 
 
 class LeftOut(TestCase):

@@ -138,6 +138,8 @@ class Store:
                 await old.pool.close()
             await self._finish_all()
             current = self.current
+            if current.is_gone() and not await self._rescue(current):
+                _log.error("{name} is lost: {reason}", name=current.info.path.name, reason=current.unsaved)
             await current.pool.close()
             await self._long(resultfile.finish, current.info.path, analyse=False)
 

@@ -755,6 +755,14 @@ class TakenAway(StoreTest):
         left = self.bench.crashed(Path(self.mktemp()))
         self.assertEqual([(2,), (3,)], rows_of(left.path, "SELECT id FROM ping_results"))
 
+    def test_the_file_within_a_second_before_a_stop(self) -> None:
+        """Rule 1."""
+        self.bench.keep(a_result())
+        self.bench.store.current.info.path.unlink()
+        self.bench.stop()
+        self.assertEqual([(1,)], rows_of(self.bench.path, "SELECT id FROM ping_results"))
+        self.bench.start()
+
     def test_its_wal_alone(self) -> None:
         """Rule 1: what only the WAL holds would be gone after a kill."""
         self.bench.keep(a_result())
@@ -849,6 +857,16 @@ class Replaced(StoreTest):
         with self.assertRaises(sqlite3.OperationalError), reading(self.path_of_it) as db:
             db.execute("SELECT count(*) FROM ping_results").fetchone()
         self.assertEqual(size, shm.stat().st_size)
+
+    def test_at_a_stop_within_the_second_too(self) -> None:
+        """It goes on in the rescued file, which has more."""
+        self.replace()
+        self.bench.stop()
+        self.assertEqual([], [path.name for path in self.path.glob("*-wal")])
+        self.assertEqual(self.foreign, self.path_of_it.read_bytes())
+        self.bench.start()
+        with reading(self.bench.store.current.info.path) as db:
+            self.assertEqual((11,), db.execute("SELECT count(*) FROM ping_results").fetchone())
 
     def test_a_wal_that_was_put_there_with_it_is_left(self) -> None:
         """It is that of the other file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -309,6 +310,23 @@ class Enduring(SummaryTest):
             Path(f"{self.bench.directory.summary}{companion}").unlink(missing_ok=True)
         self.catch_up()
         self.assertEqual(self.everything(), whole)
+
+    def test_another_file_in_its_place_is_not_opened_beside_its_wal(self) -> None:
+        """SQLite would cut off the -shm under the connection that has it, which ends the process."""
+        self.fill()
+        self.summary.step()
+        path = self.bench.directory.summary
+        shm, other = Path(f"{path}-shm"), Path(f"{path}.other")
+        size = shm.stat().st_size
+        shutil.copy(path, other)
+        other.replace(path)
+        session = Session(self.bench.store.files, path)
+        self.addCleanup(session.close)
+        with self.assertRaises(NotReady), session.summary():
+            session.value("SELECT count(*) FROM s.file")
+        self.assertEqual(size, shm.stat().st_size)
+        self.catch_up()
+        self.assertEqual(self.everything(), self.anew())
 
     def test_it_is_not_taken_for_a_result_file_and_bears_a_mark_of_its_own(self) -> None:
         self.fill()
