@@ -31,6 +31,8 @@ class Bounds:
     """Without a byte from the peer, and without one that it has acknowledged."""
     in_all_s: float | None = None
     """From the connection's beginning to its end."""
+    send_buffer_bytes: int | None = None
+    """Of the kernel, so that what it takes is not far ahead of what the peer has acknowledged."""
 
 
 EXCHANGE_S: Final = 10.0
@@ -70,6 +72,8 @@ class BoundedConnection(ProtocolWrapper):
         if handle is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):  # so that what was handed over is on its way
             with contextlib.suppress(OSError):
                 handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        if handle is not None and self._bounds.send_buffer_bytes is not None:
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._bounds.send_buffer_bytes)
         if (most_s := self._bounds.in_all_s) is not None:
             self._end = self._clock.callLater(most_s, self._drop, TooSlow(f"no answer within {most_s:.0f} s"))
         self._look()

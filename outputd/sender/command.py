@@ -29,6 +29,7 @@ from outputd.security.pem import token_of
 from outputd.security.trust import Policy
 from outputd.sender.journal import CannotResume, Journal, Refused, Totals
 from outputd.sender.outbox import Delivery, head_of
+from outputd.sender.pace import MOST_PATIENCE_S
 from outputd.sender.progress import Screen, plain
 from outputd.sender.sender import Sender, Stopped, Target, duration
 from outputd.sender.source import Broken, Source, examine, is_of_the_system
@@ -36,7 +37,11 @@ from outputd.sender.source import Broken, Source, examine, is_of_the_system
 ALL_STORED, NOT_ALL_STORED, CANNOT_START, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 128
 """Exit codes; to INTERRUPTED the number of the signal is added."""
 _KEYS_S = 12 * 3600.0
-_CONNECT_S = 30.0  # its packets wait behind the bodies on a slow line
+_BOUNDS = Bounds(
+    connect_s=30.0,  # its packets wait behind the bodies on a slow line
+    silence_s=MOST_PATIENCE_S + 60,
+    send_buffer_bytes=64 * 1024,
+)
 _MOST_CONNECTIONS = 100
 _PLAIN_EVERY_S = 10.0
 _BAR_EVERY_S = 0.2
@@ -214,7 +219,7 @@ class Command:
         self._screen.begin(file.name, stored_before)
         bar = Every(
             _BAR_EVERY_S if self._screen.is_terminal else _PLAIN_EVERY_S,
-            lambda: self._screen.progress(journal.totals, delivery.position, source.size_bytes),
+            lambda: self._screen.progress(journal.totals, delivery.position, source.size_bytes, self._sender.slowness),
             self._reactor,
         )
         bar.start(now=self._screen.is_terminal)
@@ -272,7 +277,7 @@ async def _run(reactor: Any, options: Options) -> None:
         raise SystemExit(CANNOT_START) from None
     screen = Screen(sys.stderr, reactor.seconds)
     threads = Threads(reactor, "outputd-send", 1)
-    http = http_client(reactor, policy, bounds=Bounds(connect_s=_CONNECT_S), keep=options.connections)
+    http = http_client(reactor, policy, bounds=_BOUNDS, keep=options.connections)
     command = Command(options, target, reactor, threads, http, screen, sys.stdout)
     await deferLater(reactor, 0)  # now the reactor has its own handlers, and ours come after
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -19,7 +19,8 @@ import msgspec
 
 from outputd.process.files import is_still, open_ours
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Since 2 a body may be sent in pieces."""
 MOST_LINES: Final = 20_000
 
 
@@ -35,21 +36,33 @@ class Totals(msgspec.Struct):
     stored: int = 0
     """Results of this file that the service has stored."""
     duplicates: int = 0
-    """Bodies that had been stored before, by a run whose journal lacks the answer."""
+    """POSTs that had been stored before, by a run whose journal lacks the answer."""
     rejected: int = 0
     """Items that the service would not store."""
     refused: int = 0
-    """Bodies of which nothing was stored."""
+    """POSTs of which nothing was stored."""
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True):
-    """What became of a body; one line of the journal."""
+    """What became of a body, or of a piece of it; one line of the journal."""
 
     number: int
     stored: int = 0
     rejected: int = 0
     duplicate: int = 0
     refused: int = 0
+    until: int = 0
+    """Items of the body that are settled while others are not; 0 with `begun` 0: the body is settled."""
+    begun: int = 0
+    """Where the piece ends that is sent next."""
+
+
+class Cut(msgspec.Struct, frozen=True, array_like=True):
+    """A body that is sent in pieces: so many of its items are settled, and the next piece ends there (0: nowhere)."""
+
+    number: int
+    until: int = 0
+    begun: int = 0
 
 
 class Head(msgspec.Struct, kw_only=True):
@@ -71,6 +84,8 @@ class Head(msgspec.Struct, kw_only=True):
     """All bodies below are settled."""
     done: list[int] = msgspec.field(default_factory=list)
     """Those above that are settled as well."""
+    cut: list[Cut] = msgspec.field(default_factory=list)
+    """Those of which pieces are settled, or were begun."""
     totals: Totals = msgspec.field(default_factory=Totals)
     in_doubt: bool = False
     """Whether bodies may have arrived whose answer is not here."""
@@ -91,6 +106,7 @@ class Journal:
         self._beginning = beginning
         self.added_bytes = 0
         self._done: set[int] = set()
+        self._cut: dict[int, Cut] = {}
         self.head = head
         held = self._taken(path)
         try:
@@ -111,6 +127,15 @@ class Journal:
 
     def __contains__(self, number: object) -> bool:
         return isinstance(number, int) and (number < self.head.next or number in self._done)
+
+    def cut(self, number: int) -> Cut:
+        """How far a body has come that is sent in pieces."""
+        return self._cut.get(number, Cut(number))
+
+    def begin_piece(self, number: int, until: int) -> None:
+        """Write down, durably, where the next piece of a body ends: in doubt it must be sent again as it was."""
+        self.settle(Settled(number, until=self.cut(number).until, begun=until))
+        self.sync()
 
     def settle(self, settled: Settled) -> None:
         """Write down what became of a body. A kill after this returns costs nothing, a power cut after `sync`."""
@@ -139,7 +164,7 @@ class Journal:
         except msgspec.DecodeError:
             raise CannotResume(f"{self._path} is no journal of outputd-send, or damaged") from None
         name, anew = self._path, "--again sends the whole file as a new one, and so does --state=DIR"
-        if head.outputd_send != VERSION:
+        if not 1 <= head.outputd_send <= VERSION:
             raise CannotResume(f"{name} is of another version of outputd-send; {anew}")
         if (head.url, head.node) != (wanted.url, wanted.node):
             node = f" as node {head.node}" if head.node else ""
@@ -153,18 +178,24 @@ class Journal:
             self.added_bytes = wanted.size - head.size
             head.whole = False
         head.size, head.content, head.layout = wanted.size, wanted.content, wanted.layout
+        head.outputd_send = VERSION
         self.head = head
         self._done = set(head.done)
+        self._cut = {cut.number: cut for cut in head.cut}
         for one in settled:
             self._count(one)
 
     def _count(self, settled: Settled) -> None:
         head, totals = self.head, self.head.totals
-        totals.bodies += 1
         totals.stored += settled.stored
         totals.duplicates += settled.duplicate
         totals.rejected += settled.rejected
         totals.refused += settled.refused
+        if settled.until or settled.begun:
+            self._cut[settled.number] = Cut(settled.number, settled.until, settled.begun)
+            return
+        self._cut.pop(settled.number, None)
+        totals.bodies += 1
         self._done.add(settled.number)
         while head.next in self._done:
             self._done.remove(head.next)
@@ -181,7 +212,7 @@ class Journal:
             new.unlink(missing_ok=True)
             left.close()
         file = self._locked(new, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        self.head.done = sorted(self._done)
+        self.head.done, self.head.cut = sorted(self._done), list(self._cut.values())
         file.write(msgspec.json.encode(self.head) + b"\n")
         os.fsync(file.fileno())
         os.replace(new, self._path)

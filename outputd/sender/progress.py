@@ -34,14 +34,16 @@ class Screen:
         print(plain(text), file=self._out, flush=True)
         self._draw()
 
-    def progress(self, totals: Totals, position: int, size: int) -> None:
-        """How far it has come, in bytes of the file that were read."""
+    def progress(self, totals: Totals, position: int, size: int, slow: str = "") -> None:
+        """How far it has come, in bytes of the file that were read, and what is slow."""
         share = min(1.0, position / size) if size else 1.0
         seconds, at_first = self._seconds() - self._began[0], self._began[1]
         rate = (totals.stored - at_first) / seconds if seconds > 0 else 0.0
         text = f"{share:4.0%}  {totals.stored:>11,} results  {rate:>7,.0f}/s"
         if totals.refused or totals.rejected:
             text += f"  {totals.refused:,} bodies refused, {totals.rejected:,} items rejected"
+        if slow:
+            text += f"  {slow}"
         if self.is_terminal:
             filled = round(share * _BAR)
             width = shutil.get_terminal_size().columns - 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -18,20 +20,39 @@ from outputd import __version__
 from outputd.client.exchange import Poster, content_of, posted
 from outputd.client.reply import Reply, reply_of
 from outputd.client.retry import LONGEST_RETRY_AFTER_S, backoff, retry_after
+from outputd.client.upload import Upload
 from outputd.client.urls import as_treq_takes_it
 from outputd.client.words import in_words, told
 from outputd.process.threads import InThread
 from outputd.process.trouble import Trouble
+from outputd.sender.cut import items_of
 from outputd.sender.outbox import Delivery, Outcome, Parcel
+from outputd.sender.pace import Pace
 
-ANSWER_S: Final = 120.0
-"""From the beginning of a POST to the end of its answer; then it is sent again, with its key."""
 STOP_GRACE_S: Final = 10.0
 """What POSTs under way are given when the command is told to stop."""
 _MOST_AHEAD = 20_000  # bodies that are answered while an earlier one is not: the journal keeps their numbers
 _BETWEEN_LINES_S = 60.0  # a busy service answers some POSTs with 503 and others well
+_LONG_S = 30.0
+"""A POST that fails after so long has failed for being slow: outputd gives a body five minutes, a proxy often one."""
+_WORTH_A_WORD_S = 10.0
+_NOTHING = b"[]"
 _BODY_REFUSED = frozenset({400, 413, 422})
 _LATER = frozenset({408, 425, 429})
+
+
+class _TooSlow(Exception):
+    """A POST was cut off, and less of it may do better."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A POST under way."""
+
+    upload: Upload
+    began_s: float
+    is_cut_off: bool = False
+    """For want of progress."""
 
 
 class Stopped(Exception):
@@ -60,6 +81,7 @@ class Sender:
         self._target = target
         self._clock = clock
         self._in_thread = in_thread
+        self._pace = Pace(connections)
         self._connections = connections
         self._give_up_after_s = give_up_after_s
         self._tell = tell
@@ -70,7 +92,9 @@ class Sender:
         self._resting: dict[Deferred[None], IDelayedCall] = {}
         self._taken: set[int] = set()  # bodies without their final answer
         self._doubtful: set[int] = set()  # those of them that may have arrived
-        self._posts: set[Deferred[tuple[IResponse, bytes]]] = set()
+        self._posts: dict[Deferred[tuple[IResponse, bytes]], _Attempt] = {}
+        self._held: list[Deferred[None]] = []  # bodies for which there is no connection now
+        self._admitted = 0
         self._not_before = 0.0
         self._outage = Trouble(now, clock.seconds, self._say_outage, self._say_its_end)
         self._next_line = 0.0
@@ -96,6 +120,7 @@ class Sender:
             for rested, timer in list(self._resting.items()):
                 timer.cancel()
                 rested.callback(None)
+            self._let_go()
 
     def abort(self) -> None:
         """Give up the POSTs under way."""
@@ -106,6 +131,18 @@ class Sender:
     def in_doubt(self) -> bool:
         """Whether POSTs have gone out whose answer never came."""
         return bool(self._doubtful)
+
+    @property
+    def slowness(self) -> str:
+        """What is slow now, for a line of progress; empty when nothing is."""
+        now_s, words = self._clock.seconds(), []
+        old = [each for each in self._posts.values() if now_s - each.began_s >= _WORTH_A_WORD_S]
+        if old and all(each.upload.is_whole for each in old):
+            words = [f"no answer for {now_s - min(each.began_s for each in old):.0f} s"]
+        elif old:
+            rate = sum(each.upload.sent_bytes / (now_s - each.began_s) for each in old)
+            words = [f"the line is slow ({rate / 1024:,.0f} KiB/s)"]
+        return ", ".join([*words, *([self._pace.words] if self._pace.is_reduced else [])])
 
     def _fail(self, failure: Failure) -> Failure:
         self.stop("failed")
@@ -121,7 +158,7 @@ class Sender:
             self._taken.add(number)
             while number - min(self._taken) > _MOST_AHEAD and not self._stop_reason:
                 await self._rest(1.0)
-            outcome = await self._deliver(parcel)
+            outcome = await self._deliver(delivery, parcel)
             if outcome is None:
                 return
             self._taken.discard(number)
@@ -129,34 +166,78 @@ class Sender:
         if outcome is not None:
             await self._in_thread(delivery.settle, outcome)
 
-    async def _deliver(self, parcel: Parcel) -> Outcome | None:
-        """The final answer to a parcel, None when the sending stops before."""
-        failures, number = 0, parcel.body.number
+    async def _deliver(self, delivery: Delivery, parcel: Parcel) -> Outcome | None:
+        """The final answer to a body, or to its last piece; None when the sending stops before."""
         ends = self._clock.seconds() + self._give_up_after_s
+        while True:
+            if await self._may_be_cut(parcel):
+                parcel = await self._in_thread(delivery.cut, parcel, self._pace.body_bytes)
+            try:
+                outcome = await self._answer(parcel, ends)
+            except _TooSlow:
+                continue
+            if outcome is None or outcome.parcel.is_last:
+                return outcome
+            self._doubtful.discard(parcel.body.number)
+            parcel = await self._in_thread(delivery.rest, outcome, self._pace.body_bytes)
+            ends = self._clock.seconds() + self._give_up_after_s
+
+    async def _may_be_cut(self, parcel: Parcel) -> bool:
+        """Whether a parcel is too large for the line, and the service neither has it nor will get it.
+
+        A key that was used is refused for another body; one that was not stays unused when nothing is stored.
+        """
+        if not self._can_be_less(parcel):
+            return False
+        if parcel.is_new or self._stop_reason:
+            return True
+        try:
+            nothing = gzip.compress(_NOTHING) if self._target.compress else _NOTHING
+            outcome, _ = await self._post(parcel, _Attempt(Upload(nothing), self._clock.seconds()))
+        except Exception:  # it is found out when the parcel itself is sent
+            return False
+        return outcome.status == HTTPStatus.OK and not outcome.reply.duplicate and not outcome.reply.received
+
+    def _can_be_less(self, parcel: Parcel) -> bool:
+        is_too_large = len(parcel.data) > self._pace.body_bytes and parcel.body.number not in self._doubtful
+        return is_too_large and parcel.items > 1 and items_of(parcel.data) is not None
+
+    async def _answer(self, parcel: Parcel, ends: float) -> Outcome | None:
+        """The final answer to a parcel, None when the sending stops before. Raises _TooSlow."""
+        failures, number = 0, parcel.body.number
         while not self._stop_reason:
             if (wait_s := self._not_before - self._clock.seconds()) > 0:
                 await self._rest(wait_s + self._jitter())
                 continue
-            asked_s, was_in_doubt = None, number in self._doubtful
-            self._doubtful.add(number)
+            await self._admission()
+            if self._stop_reason:
+                return None
+            self._admitted += 1
+            attempt, patience_s = _Attempt(Upload(parcel.content), self._clock.seconds()), self._pace.patience_s
+            asked_s, nothing_taken = None, False
             try:
-                outcome, asked_s = await self._post(parcel)
+                outcome, asked_s = await self._post(parcel, attempt)
                 reason = _why_again(outcome)
                 if not reason:
+                    self._pace.answered(len(parcel.data), self._clock.seconds() - attempt.began_s)
                     return self._judge(outcome)
-                if outcome.status in (429, 503) and not was_in_doubt:  # nothing of it was taken
-                    self._doubtful.discard(number)
+                nothing_taken = outcome.status in (429, 503)
             except Stopped as error:
                 self.stop(str(error))
                 return None
             except Exception as error:
-                reason = (
-                    f"no answer within {ANSWER_S:.0f} s"
-                    if isinstance(error, CancelledError)
-                    else in_words(error).rstrip(".")
-                )
+                what = "no answer" if attempt.upload.is_whole else "nothing taken"
+                reason = f"{what} within {patience_s:.0f} s" if attempt.is_cut_off else in_words(error).rstrip(".")
+            finally:
+                self._leave()
+            if attempt.upload.is_whole and not nothing_taken:
+                self._doubtful.add(number)
             if self._stop_reason:
                 return None
+            is_long = attempt.is_cut_off or self._clock.seconds() - attempt.began_s >= _LONG_S
+            if is_long and attempt.upload.sent_bytes and not nothing_taken:
+                self._pace.timed_out(len(parcel.data))
+                reason += f"; now {self._pace.words}"
             pause_s = backoff(failures, self._jitter()) - 1 if asked_s is None else asked_s + self._jitter()
             failures += 1
             if asked_s is not None:
@@ -165,26 +246,47 @@ class Sender:
             if self._clock.seconds() + pause_s > ends:
                 self.stop(f"given up after {duration(self._give_up_after_s)}: {reason}")
                 return None
+            if self._can_be_less(parcel):
+                raise _TooSlow
             await self._rest(pause_s)
         return None
 
-    async def _post(self, parcel: Parcel) -> tuple[Outcome, float | None]:
+    async def _admission(self) -> None:
+        """Return when one POST more may be under way, or the sending stops."""
+        while self._admitted >= self._pace.connections and not self._stop_reason:
+            held: Deferred[None] = Deferred()
+            self._held.append(held)
+            await held
+
+    def _leave(self) -> None:
+        self._admitted -= 1
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Have those that are held look again whether it is their turn."""
+        held, self._held = self._held, []
+        for one in held:
+            one.callback(None)
+
+    async def _post(self, parcel: Parcel, attempt: _Attempt) -> tuple[Outcome, float | None]:
         """The answer to one POST, and the seconds for which it asks to be left alone."""
-        exchange = Deferred.fromCoroutine(self._exchange(parcel))
-        timer = self._clock.callLater(ANSWER_S, exchange.cancel)
-        self._posts.add(exchange)
+        patience_s = self._pace.patience_s
+        exchange = Deferred.fromCoroutine(self._exchange(parcel, attempt.upload))
+        late = self._clock.callLater(patience_s, _cut_off, attempt, exchange)
+        attempt.upload.moved = lambda: late.reset(patience_s) if late.active() else None
+        self._posts[exchange] = attempt
         try:
             response, content = await exchange
         finally:
-            self._posts.discard(exchange)
-            if timer.active():
-                timer.cancel()
+            del self._posts[exchange]
+            if late.active():
+                late.cancel()
         asked_s = retry_after(response, self._now())
         if asked_s is not None:
             asked_s = min(max(asked_s, 1.0), LONGEST_RETRY_AFTER_S)
         return Outcome(parcel, response.code, _believed(response.code, content, parcel)), asked_s
 
-    async def _exchange(self, parcel: Parcel) -> tuple[IResponse, bytes]:
+    async def _exchange(self, parcel: Parcel, upload: Upload) -> tuple[IResponse, bytes]:
         headers = {
             "Content-Type": "application/json",
             "Idempotency-Key": parcel.key,
@@ -196,7 +298,7 @@ class Sender:
         if self._target.compress:
             headers["Content-Encoding"] = "gzip"
         fields = Headers({name: [value] for name, value in headers.items()})
-        response = await posted(self._http, self._url, parcel.content, fields)
+        response = await posted(self._http, self._url, upload, fields)
         return response, await content_of(response)
 
     def _judge(self, outcome: Outcome) -> Outcome | None:
@@ -232,9 +334,14 @@ class Sender:
         return rested
 
 
+def _cut_off(attempt: _Attempt, exchange: Deferred[Any]) -> None:
+    attempt.is_cut_off = True
+    exchange.cancel()
+
+
 def _believed(status: int, content: bytes, parcel: Parcel) -> Reply:
     """What an answer says. Raises Stopped when a 2xx is none of outputd's."""
-    reply = reply_of(status, content, parcel.body.items)
+    reply = reply_of(status, content, parcel.items)
     if 200 <= status < 300 and not reply.is_success:
         raise Stopped(f"the URL is not that of outputd: it answers {status} {told(reply.detail)}")
     return reply

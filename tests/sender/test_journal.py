@@ -7,7 +7,7 @@ from pathlib import Path
 from outputd.client.reply import Reply
 from outputd.process.files import open_ours
 from outputd.sender import journal as journal_module
-from outputd.sender.journal import CannotResume, Journal, Refused, Settled, Totals
+from outputd.sender.journal import VERSION, CannotResume, Cut, Journal, Refused, Settled, Totals
 from outputd.sender.outbox import Delivery, Outcome, head_of
 from outputd.sender.source import examine
 from tests.sender.test_command import URL_TEXT, FileTests
@@ -35,6 +35,35 @@ class JournalTests(FileTests):
         self.assertEqual([True, False, True, False], [number in again for number in range(4)])
         self.assertEqual(Totals(2, 12, 1, 1, 0), again.totals)
         self.assertIsNotNone(again.was_in_doubt_since)
+
+    def test_a_kill_between_pieces_costs_nothing(self) -> None:
+        journal = self.journal()
+        journal.begin_piece(1, 40)
+        self.dropped(journal)
+        journal = self.journal()
+        self.assertEqual(Cut(1, 0, 40), journal.cut(1))
+        journal.settle(Settled(1, 39, 1, until=40))
+        self.dropped(journal)
+        for _ in range(2):  # the second time from a head
+            journal = self.journal()
+            self.assertEqual((Cut(1, 40), False, Totals(0, 39, 0, 1)), (journal.cut(1), 1 in journal, journal.totals))
+            journal.close(in_doubt=True, whole=False)
+        journal = self.journal()
+        journal.begin_piece(1, 60)
+        journal.settle(Settled(1, 20))
+        self.assertEqual((Cut(1), True, Totals(1, 59, 0, 1)), (journal.cut(1), 1 in journal, journal.totals))
+
+    def test_one_of_version_1_goes_on(self) -> None:
+        """As 0.0.1 has left it, which knew no pieces."""
+        journal = self.journal()
+        journal.settle(Settled(1, 5))
+        self.dropped(journal)
+        head, line = self.path.read_bytes().splitlines()
+        old = {key: value for key, value in json.loads(head).items() if key != "cut"} | {"outputd_send": 1}
+        self.path.write_bytes(json.dumps(old).encode() + b"\n" + line[: line.index(b",5,")] + b",5,0,0,0]\n")
+        journal = self.journal()
+        self.assertEqual((Totals(1, 5), True, False), (journal.totals, 1 in journal, 0 in journal))
+        self.assertEqual(VERSION, json.loads(self.path.read_bytes())["outputd_send"])
 
     def test_a_torn_line_is_none(self) -> None:
         journal = self.journal()

@@ -17,11 +17,27 @@ class ScreenTests(SynchronousTestCase):
         screen = Screen(out, clock.seconds)
         screen.begin("x.jsonl", 1000)
         clock.advance(2)
-        screen.progress(Totals(bodies=9, stored=3000, refused=1), 50, 200)
+        screen.progress(Totals(bodies=9, stored=3000, refused=1), 50, 200, "the line is slow")
         screen.end()
         said = out.getvalue()
         self.assertEqual(
-            ["x.jsonl:", "25%", "3,000", "results", "1,000/s", "1", "bodies", "refused,", "0", "items", "rejected"],
+            [
+                "x.jsonl:",
+                "25%",
+                "3,000",
+                "results",
+                "1,000/s",
+                "1",
+                "bodies",
+                "refused,",
+                "0",
+                "items",
+                "rejected",
+                "the",
+                "line",
+                "is",
+                "slow",
+            ],
             said.split(),
         )
         self.assertNotIn("\x1b", said)

@@ -17,7 +17,8 @@ from twisted.web.http_headers import Headers
 
 from outputd.sender.journal import Journal, Refused, Totals
 from outputd.sender.outbox import Delivery, head_of
-from outputd.sender.sender import ANSWER_S, Sender, Stopped, Target
+from outputd.sender.pace import PATIENCE_S
+from outputd.sender.sender import Sender, Stopped, Target
 from outputd.sender.source import MOST_BODY_BYTES, examine
 from tests.kit.pools import inline
 from tests.sender.test_command import OK, URL_TEXT, FileTests
@@ -51,11 +52,17 @@ class FakeService:
 
     answer: Callable[[bytes], Any] = lambda _: Response()
     posts: list[tuple[bytes, Headers]] = field(default_factory=list)
+    uploads: list[Any] = field(default_factory=list)
+    takes_bytes: int | None = None
+    """`answer` may say how much of this body is taken; None is all."""
 
     def post(self, url: str | URL, /, *, data: Any, headers: Headers, allow_redirects: bool, unbuffered: bool) -> Any:
         assert not allow_redirects and unbuffered
-        self.posts.append((data, headers))
-        answer = self.answer(data)
+        self.posts.append((data.content, headers))
+        self.uploads.append(data)
+        answer = self.answer(data.content)
+        data.sent_bytes = data.length if self.takes_bytes is None else self.takes_bytes
+        self.takes_bytes = None
         if isinstance(answer, Exception):
             failed: Deferred[Any] = Deferred()
             failed.errback(answer)
@@ -66,7 +73,7 @@ class FakeService:
         return [headers.getRawHeaders(name, [""])[0] for _, headers in self.posts]
 
 
-class SenderTests(FileTests):
+class SenderTest(FileTests):
     LINES = b"[1]\n[1]\n[2]\n"
 
     def setUp(self) -> None:
@@ -107,6 +114,8 @@ class SenderTests(FileTests):
         self.assertEqual(1, len(ended), "it goes on")
         self.assertIn(reason, str(ended[0].trap(Stopped) and ended[0].value))
 
+
+class SenderTests(SenderTest):
     def test_equal_bodies_have_keys_of_their_own_that_are_the_same_in_each_run(self) -> None:
         self.assertEqual(Totals(bodies=3, stored=3), self.sent())
         keys = self.service.of("Idempotency-Key")
@@ -185,7 +194,7 @@ class SenderTests(FileTests):
         self.service.answer = lambda _: Deferred()
         self.begin()
         self.service.answer = lambda _: Response()
-        self.clock.advance(ANSWER_S)
+        self.clock.advance(PATIENCE_S)
         self.clock.advance(1)
         self.assertEqual(3, self.journal.totals.stored)
 
