@@ -30,7 +30,7 @@ class Column:
     is_optional: bool = False
 
     @property
-    def kind(self) -> Literal["value", "time", "flag", "json"]:
+    def kind(self) -> Literal["value", "number", "time", "flag", "json"]:
         """How its value is printed."""
         match self.schema.get("anyOf", [self.schema])[0]:
             case {"format": "date-time"}:
@@ -39,6 +39,8 @@ class Column:
                 return "flag"
             case {"type": "array"}:
                 return "json"
+            case {"type": "integer" | "number"}:
+                return "number"
             case _:
                 return "value"
 
