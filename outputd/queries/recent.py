@@ -77,7 +77,7 @@ class _Place(NamedTuple):
 
 def recent(session: Session, asked: Recent, _: float) -> Rows:
     """The newest results by arrival."""
-    first: list[dict[str, Any]] = []
+    first: list[list[dict[str, Any]]] = []
     pages: list[tuple[FileInfo, list[_Place]]] = []
     wanted, last = asked.limit, 0
 
@@ -107,13 +107,14 @@ def recent(session: Session, asked: Recent, _: float) -> Rows:
             if first:
                 pages.append((info, page))
             else:  # now, while the file is open
-                first.extend(_read(session, page, asked))
+                first.append(_read(session, page, asked))
             last = page[-1].id
         wanted -= len(places)
         return not wanted
 
     def read() -> Iterator[list[dict[str, Any]]]:
-        yield first
+        while first:
+            yield first.pop()
         for info, page in pages:
             yield session.in_file(info, partial(_read, session, page, asked)) or []
 

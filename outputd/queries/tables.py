@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any, Literal
 
 import msgspec
@@ -166,23 +167,28 @@ class Rows:
     """As of a Table."""
 
     def pages(self, format: Format) -> Iterator[bytes]:
-        """The answer in parts of bounded size."""
+        """The answer in parts of bounded size. What is waited with, between two of them, holds none of either."""
         if format == "csv":
             yield _line([column.name for column in self.columns])
-            for rows in self.read():
-                yield b"".join(_line([row.get(column.name) for column in self.columns]) for row in rows)
+            yield from map(self._lines, self.read())
         elif format == "ndjson" and self.document is None:
-            for rows in self.read():
-                yield b"".join(_json(row) + b"\n" for row in rows)
+            yield from map(_json_lines, self.read())
         else:
             opening, closing = self.document or (b"[", b"]")
             yield opening
-            is_first = True
-            for rows in self.read():
-                if rows:
-                    yield b"," * (not is_first) + _json(rows)[1:-1]
-                    is_first = False
+            yield from map(_list_items, chain([b""], repeat(b",")), filter(None, self.read()))
             yield closing + b"\n" * (format == "ndjson")
+
+    def _lines(self, rows: Sequence[Row]) -> bytes:
+        return b"".join(_line([row.get(column.name) for column in self.columns]) for row in rows)
+
+
+def _json_lines(rows: Sequence[Row]) -> bytes:
+    return b"".join(_json(row) + b"\n" for row in rows)
+
+
+def _list_items(before: bytes, rows: Sequence[Row]) -> bytes:
+    return before + _json(rows)[1:-1]
 
 
 def _line(values: Sequence[object]) -> bytes:
