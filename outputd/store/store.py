@@ -228,8 +228,17 @@ class Store:
         failure = self.failure
         if failure is not None and await self._brief(self._lacks_room):
             raise StoreFailed(failure.reason)  # a proof is small: it could succeed where the next POST does not
-        if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S or failure:
+        if failure is not None or not self._is_proven():
             await self._turns.add(None)
+
+    def _is_proven(self) -> bool:
+        """Whether there was a commit within the last second, into a file that is still where it was."""
+        if self._committed_at is None or self._reactor.seconds() - self._committed_at > _PROVEN_S:
+            return False
+        try:
+            return not self.current.is_gone()
+        except OSError:  # nobody may look
+            return False
 
     async def look_after_current(self) -> None:
         """Find out whether someone else has written over the current file (`cp`): then it is due, as damaged."""

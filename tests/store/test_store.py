@@ -224,6 +224,12 @@ class Proof(StoreTest):
         (failure,) = self.prove()
         self.assertIsInstance(failure.value, StoreFailed)
 
+    def test_nor_does_one_of_the_last_second_into_a_file_that_is_gone(self) -> None:
+        """Rule 21: the next POST will be refused."""
+        self.bench.keep(a_result())
+        self.bench.store.current.info.path.unlink()
+        self.assertRaises(StoreFailed, self.bench.outcome, self.bench.store.prove())
+
     def test_after_a_failure_a_recent_commit_is_no_proof(self) -> None:
         """Rule 21."""
         self.bench.keep(a_result())
