@@ -303,6 +303,7 @@ class CappedRequest(server.Request):
         """The other side is gone."""
         self.gone = True
         super().connectionLost(reason)
+        self.producer = None  # which keeps us, and what is unsent
         if not self._taken:
             self.end()
 

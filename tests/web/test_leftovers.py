@@ -6,6 +6,7 @@ import gc
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
 from pathlib import Path
 
@@ -65,7 +66,9 @@ class Leftovers(TestCase):
         gc.disable()
         self.addCleanup(gc.enable)
 
-    async def assert_nothing_left(self, port: str, context: ssl.SSLContext | None = None) -> None:
+    async def assert_nothing_left(
+        self, port: str, context: ssl.SSLContext | None = None, ways: Mapping[str, bytes] = _WAYS
+    ) -> None:  # fmt: skip
         site = {"port": self.it.parts.results_site, "health-port": self.it.parts.health_site}[port]
         number, before = self.it.port(port), alive()
 
@@ -78,7 +81,7 @@ class Leftovers(TestCase):
                         if is_answered:
                             connection.recv(65536)
 
-        for name, said in _WAYS.items():
+        for name, said in ways.items():
             await deferToThread(meet, said, name in _ANSWERED)
             with suppressed(AssertionError):  # then the next line says what is left
                 await eventually(lambda: not site.channels and not site.in_flight and alive() == before)
@@ -88,6 +91,15 @@ class Leftovers(TestCase):
         await self.begin()
         for port in ("port", "health-port"):
             await self.assert_nothing_left(port)
+
+    async def test_of_a_long_answer_that_was_not_read_to_its_end(self) -> None:
+        """What was unsent of it, above all."""
+        await self.begin()
+        for _ in range(3):
+            await self.it.post(body_of(a_result(error="e" * (1 << 20))))
+        await eventually(lambda: not self.it.site.channels and not alive()["Channel"])
+        question = b"GET /recent HTTP/1.1\r\nHost: x\r\n\r\n"
+        await self.assert_nothing_left("health-port", ways={"a question": question})
 
     async def test_over_tls(self) -> None:
         """What says something else than TLS included."""
