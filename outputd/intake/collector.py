@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from twisted.internet.defer import DeferredLock
@@ -15,6 +16,7 @@ from outputd.intake.gunzip import BadCoding, Gunzip
 from outputd.ledger.ledger import Ledger
 from outputd.ledger.lessons import Lesson, UsedKey, key_name
 from outputd.process.threads import InThread, P, T
+from outputd.process.tuning import give_back
 from outputd.results import timestamps
 from outputd.results.agreement import MOST_BODY_BYTES, MOST_ERRORS, answer_of, duplicate_of, item_error
 from outputd.results.model import Mixed, NotResults, Origin, TooManyResults
@@ -164,7 +166,7 @@ class Collector:
         """Work here, or in a thread when it is so much that others would wait for it."""
         if weight_bytes < _HEAVY_BYTES:
             return work(*args, **kwargs)
-        return await self._in_thread(work, *args, **kwargs)
+        return await self._in_thread(_cleared_after, partial(work, *args, **kwargs))
 
     async def _record(self, batch: Batch, posted: Posted, key: bytes | None) -> Answer:
         items = batch.accepted + len(batch.rejected)
@@ -192,6 +194,13 @@ class Collector:
         if not batch.accepted:
             return problem(422, "no item of the body is a result", received=0, rejected=items, errors=errors)
         return 200, json, JSON
+
+
+def _cleared_after(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    finally:
+        give_back()  # what the heavy ones before this have left in the heap
 
 
 def _digest(body: bytes) -> bytes:
