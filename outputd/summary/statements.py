@@ -7,6 +7,7 @@ from outputd.store.times import is_set, seconds_between
 from outputd.summary.bounds import MOST_NODES
 
 _RESULTS_A_STEP = 1000
+_HOPS_A_STEP = 65_536  # but one POST is never taken in part; the scratch tables are in memory
 SCRATCH_TABLES = ("batch", "origin", "result", "reply")
 SCRATCH = """
 CREATE TEMP TABLE batch (
@@ -42,10 +43,17 @@ SELECT max(id), max(last_id), max(received_at) FROM (
     SELECT id, last_id, received_at, sum(accepted) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS total,
       row_number() OVER (ORDER BY id) AS place,
       max(received_at) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-    FROM (SELECT * FROM f.batches WHERE id > :from ORDER BY id LIMIT {_RESULTS_A_STEP})
+    FROM (SELECT * FROM f.batches WHERE id > :from AND id <= :upto ORDER BY id LIMIT {_RESULTS_A_STEP})
   )
 ) WHERE (total <= {_RESULTS_A_STEP} OR place = 1) AND NOT sets
 """
+WITHIN_HOPS = f"""
+SELECT coalesce(max(iif(last_id < trace, id, NULL)), min(iif(last_id >= trace, id, NULL))) FROM (
+  SELECT traceroute_id AS trace FROM f.traceroute_hops
+  WHERE id > max(:hop, (SELECT min(id) FROM f.traceroute_hops) - 1) + {_HOPS_A_STEP} ORDER BY id LIMIT 1
+) CROSS JOIN (SELECT * FROM f.batches WHERE id > :from ORDER BY id LIMIT {_RESULTS_A_STEP})
+"""
+"""The last batch whose hops are not too many for a step, at least the first with any; NULL when no batch is."""
 FIRST_ARRIVAL = "SELECT received_at FROM temp.batch ORDER BY id LIMIT 1"
 STRETCH = f"SELECT number, {is_set('latest', ':first')} FROM stretch ORDER BY number DESC LIMIT 1"
 _COUNTED = """

@@ -44,6 +44,7 @@ from outputd.summary.statements import (
     STRANGERS,
     STRETCH,
     UPTO,
+    WITHIN_HOPS,
 )
 
 _log = Logger()
@@ -231,7 +232,8 @@ class Summary:
         last = db.execute("SELECT coalesce(max(id), 0) FROM f.batches").fetchone()[0]
         if 0 < last < mark.batch_id:  # it is another file than it was
             mark = _Mark()
-        to, last_id, received_at = db.execute(UPTO, {"from": mark.batch_id}).fetchone()
+        upto = db.execute(WITHIN_HOPS, {"from": mark.batch_id, "hop": mark.hop_id}).fetchone()[0] or last
+        to, last_id, received_at = db.execute(UPTO, {"from": mark.batch_id, "upto": upto}).fetchone()
         if to is None:
             return None
         for table in SCRATCH_TABLES:

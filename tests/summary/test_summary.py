@@ -198,6 +198,22 @@ class Counting(SummaryTest):
         self.assertEqual(self.catch_up(), 3)
         self.assertEqual(sum(row[0] for row in self.rows("target", "results, ip, node")), 9000)
 
+    def test_a_step_takes_no_more_hops_than_fit_into_its_memory(self) -> None:
+        """However few the results that bear them; one POST is taken whole."""
+        hops = [{"ttl": ttl, "ip": f"10.0.{each >> 8}.{each & 255}"} for ttl in range(1, 21) for each in range(1024)]
+        for _ in range(4):
+            self.bench.post(a_trace(*hops))
+        self.bench.post(a_trace(*hops * 4))
+        self.bench.post(*[a_trace({"ttl": 1, "ip": "10.0.0.1"})] * 10)
+        self.assertTrue(self.summary.step())
+        self.assertEqual(self.batches_taken(), 3)
+        self.assertEqual(self.catch_up(), 3)
+        self.assertEqual(self.batches_taken(), 6)
+
+    def batches_taken(self) -> int:
+        with contextlib.closing(sqlite3.connect(self.summary.path)) as db:
+            return int(db.execute("SELECT batch_id FROM file").fetchone()[0])
+
     def test_the_last_round_trip_time_is_that_of_the_newest_result_that_has_one(self) -> None:
         self.bench.post(a_result(avg_rtt=5), a_result(avg_rtt=7), a_result(received=0, avg_rtt=0), node="a")
         self.catch_up()
