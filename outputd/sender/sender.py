@@ -51,6 +51,8 @@ class _Attempt:
 
     upload: Upload
     began_s: float
+    moved_s: float = 0.0
+    """When something of it was taken last."""
     is_cut_off: bool = False
     """For want of progress."""
 
@@ -138,7 +140,7 @@ class Sender:
         now_s, words = self._clock.seconds(), []
         old = [each for each in self._posts.values() if now_s - each.began_s >= _WORTH_A_WORD_S]
         if old and all(each.upload.is_whole for each in old):
-            words = [f"no answer for {now_s - min(each.began_s for each in old):.0f} s"]
+            words = [f"no answer for {now_s - min(each.moved_s for each in old):.0f} s"]
         elif old:
             rate = sum(each.upload.sent_bytes / (now_s - each.began_s) for each in old)
             words = [f"the line is slow ({rate / 1024:,.0f} KiB/s)"]
@@ -273,7 +275,13 @@ class Sender:
         patience_s = self._pace.patience_s
         exchange = Deferred.fromCoroutine(self._exchange(parcel, attempt.upload))
         late = self._clock.callLater(patience_s, _cut_off, attempt, exchange)
-        attempt.upload.moved = lambda: late.reset(patience_s) if late.active() else None
+
+        def moved() -> None:
+            attempt.moved_s = self._clock.seconds()
+            if late.active():
+                late.reset(patience_s)
+
+        attempt.moved_s, attempt.upload.moved = attempt.began_s, moved
         self._posts[exchange] = attempt
         try:
             response, content = await exchange

@@ -175,8 +175,9 @@ class Cutting(SenderTest):
         self.assertEqual("the line is slow (2 KiB/s)", self.sender.slowness)
         (upload,) = self.service.uploads
         upload.sent_bytes = upload.length
+        upload.moved()
         self.clock.advance(10)
-        self.assertEqual("no answer for 20 s", self.sender.slowness)
+        self.assertEqual("no answer for 10 s", self.sender.slowness)
 
 
 class SlowLineTests(TestCase):
