@@ -24,6 +24,9 @@ setup(
     name="outputd",
     version=VERSION[1],
     description="Collects the results of ping and traceroute nodes in SQLite and feeds the hops it finds back",
+    author="the outputd authors",
+    license="MIT",
+    license_files=["LICENSE"],
     classifiers=[
         "Environment :: No Input/Output (Daemon)",
         "Framework :: Twisted",
@@ -42,6 +45,7 @@ setup(
     ],
     extras_require={
         "test": TEST,
+        "docs": ["mkdocs==1.6.*", "mkdocs-material==9.*"],
         # Held fast, so that a new release's rules do not fail a tree that has not changed.
         "dev": [*TEST, "import-linter==2.*", "mypy==2.4.*", "mypy-zope==1.0.*", "ruff==0.17.*"],
     },

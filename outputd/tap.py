@@ -32,34 +32,36 @@ class Options(usage.Options):
     """The flags of the spec and ours; each can be set by environment, as OUTPUTD_DB_DIR, and the flag wins."""
 
     synopsis = "[options]"
-    longdesc = "Collects the results of ping nodes into SQLite files and feeds the hops they found to input_service."
+    longdesc = (
+        "Stores results of ping and traceroute nodes in SQLite files and posts the hops they find to input_service."
+    )
     optFlags = [  # noqa: RUF012  # as usage.Options wants it
         ["verbose", "v", "Log a line for each POST."],
-        ["refeed", None, "Owe all known hops to input_service again, once."],
+        ["refeed", None, "Queue every known hop for delivery to input_service again, once."],
     ]
     optParameters = [  # noqa: RUF012
-        ["port", None, "8081", "Port for results: a number, or a Twisted endpoint string."],
-        ["health-port", None, "8091", "Port for health and metrics: a number, or a Twisted endpoint string."],
-        ["input-url", None, "http://localhost:8080/hops", "Where hops are posted; empty turns the feed off."],
-        ["db-dir", None, "./output_data", "Directory for the database files."],
-        ["max-size-mb", None, "100", "Size of a database file (MiB) at which it is rotated."],
-        ["rotation-days", None, "7", "Age of a database file (days) at which it is rotated."],
-        ["keep-files", None, "5", "Number of database files to keep, the current one included."],
+        ["port", None, "8081", "Port for results: a number or a Twisted endpoint string."],
+        ["health-port", None, "8091", "Port for pages, queries, health, metrics: a number or a Twisted endpoint."],
+        ["input-url", None, "http://localhost:8080/hops", "URL that hops are posted to; empty turns the hop feed off."],
+        ["db-dir", None, "./output_data", "Directory of the database files; one process per directory."],
+        ["max-size-mb", None, "100", "Size (MiB) at which the current file is rotated."],
+        ["rotation-days", None, "7", "Age (days, fractions allowed) at which the current file is rotated."],
+        ["keep-files", None, "5", "Number of result files to keep, including the current one."],
         ["feed", None, FEED_ALL, "Which hops are fed: all, or public (no special-purpose addresses)."],
-        ["max-hops", None, "10000000", "Most addresses that the hop ledger keeps."],
-        ["max-pending-mb", None, "64", "Memory (MiB) that POSTs may hold while they wait for the disk."],
-        ["max-connections", None, "1000", "Most connections on the port for results."],
-        ["tls-cert", None, "", "Certificate (PEM, with its chain) that both ports show; they speak TLS then."],
-        ["tls-key", None, "", "Its private key (PEM)."],
-        ["client-ca", None, "", "CA (PEM) of nodes' certificates: a node may show one instead of a token."],
-        ["input-ca", None, "", "CA (PEM) of input_service's certificate, instead of those of the system."],
-        ["input-token-file", None, "", "File with the token that input_service asks for."],
-        ["tokens-file", None, "", "File of the tokens of nodes and operators; without it all is open to everybody."],
+        ["max-hops", None, "10000000", "Maximum number of addresses in the hop ledger."],
+        ["max-pending-mb", None, "64", "Maximum memory (MiB) of POSTs waiting for the disk; above it they get 503."],
+        ["max-connections", None, "1000", "Maximum number of connections on the port for results."],
+        ["tls-cert", None, "", "Certificate with its chain (PEM): both ports then speak TLS 1.2 or later."],
+        ["tls-key", None, "", "Private key of --tls-cert (PEM)."],
+        ["client-ca", None, "", "CA (PEM) of client certificates: a node may use one instead of a token."],
+        ["input-ca", None, "", "CA (PEM) of input_service's certificate; default: the system's CAs."],
+        ["input-token-file", None, "", "File with the token that is sent to input_service."],
+        ["tokens-file", None, "", "File with the tokens of nodes and operators; without it, anyone has access."],
         [
             "trusted-proxies",
             None,
             "",
-            "Addresses and networks (CIDR,...) of proxies that say where a request comes from.",
+            "Addresses or networks of reverse proxies whose Forwarded or X-Forwarded-For is believed.",
         ],
     ]
 

@@ -1,4 +1,4 @@
-"""The command `outputd-token`: makes a token, shown once, and the line that lets it in."""
+"""The command `outputd-token`: makes a token, shown once, and its line for the tokens file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from collections.abc import Sequence
 from outputd.security.access import MOST_NAME, OPERATOR, ROLES, Holder, is_name, line_of, new_token
 
 
+def parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """The options of the command, and those of `new`."""
+    whole = argparse.ArgumentParser(prog="outputd-token", description="Makes tokens for --tokens-file.")
+    new = whole.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "new",
+        help="make a token for a node or an operator",
+        description="Prints a new token and its line for the tokens file. The token itself is stored nowhere.",
+    )
+    new.add_argument("name", metavar="NAME", help="name of the holder; the results of a node are stored under it")
+    new.add_argument(
+        "--role", choices=ROLES, required=True, help=f"a node may post results, an {OPERATOR} may do everything else"
+    )
+    return whole, new
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a new token and its line of the tokens file. The token is kept nowhere."""
-    parser = argparse.ArgumentParser(prog="outputd-token", description=__doc__)
-    new = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
-        "new", help="make a token for a node or an operator", description=main.__doc__
-    )
-    new.add_argument("name", metavar="NAME", help="who has it; the results of a node bear it")
-    new.add_argument("--role", choices=ROLES, required=True, help=f"a node posts results, an {OPERATOR} does all else")
-    asked = parser.parse_args(arguments)
+    whole, new = parser()
+    asked = whole.parse_args(arguments)
     if not is_name(asked.name):
         new.error(f"NAME must have 1 to {MOST_NAME} printable ASCII characters and no space, not {asked.name!r}")
     token = new_token()

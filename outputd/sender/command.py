@@ -47,12 +47,12 @@ _PLAIN_EVERY_S = 10.0
 _BAR_EVERY_S = 0.2
 _STDIN = Path("/dev/stdin")
 _DESCRIPTION = """\
-Posts files of results to outputd: a JSON array, or one body of POST /results a line, with or without gzip.
-Cut off, the same command goes on where it was: FILE.sent beside each file says how far it has come. Lines that were
-added to a file meanwhile are sent, and only they. A pipe (or -) is read to its end first and kept meanwhile."""
+Posts files of results to outputd: one JSON array, or one body of POST /results per line, plain or gzipped.
+If it is interrupted, the same command resumes where it stopped: FILE.sent beside each file records how far it came.
+If lines were added to a file since, only those are sent. A pipe (or -) is first read to its end into a file."""
 _EXIT_CODES = """\
-exit codes: 0 all was stored; 1 all was sent, and something was refused (see FILE.refused.jsonl) or could not be read;
-2 a flag or a file is wrong; 3 not all was sent; 130, 143 stopped by Ctrl-C or SIGTERM"""
+exit codes: 0 everything was stored; 1 everything was sent, but something was refused (see FILE.refused.jsonl) or could
+not be read; 2 invalid flag or file; 3 not everything was sent; 130, 143 stopped by Ctrl-C or SIGTERM"""
 
 
 class Options(argparse.Namespace):
@@ -84,30 +84,46 @@ class Options(argparse.Namespace):
         return (self.state or (Path() if is_of_the_system(file) else file.parent)) / f"{file.name}{ending}"
 
 
-def parse(arguments: Sequence[str]) -> Options:
-    """The options; what cannot be right ends the process with code 2 and one line that says why."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = argparse.ArgumentParser(
         "outputd-send", description=_DESCRIPTION, epilog=_EXIT_CODES, formatter_class=argparse.RawTextHelpFormatter,
     )  # fmt: skip
-    add = parser.add_argument
+    add = made.add_argument
     add("files", nargs="+", type=Path, metavar="FILE")
-    add("--url", default="http://localhost:8081/results", help="where results are posted (%(default)s)")
+    add("--url", default="http://localhost:8081/results", help="URL to post to (%(default)s)")
     add("--node", default="", help="name of the node, sent as X-Ping-Node")
-    add("--connections", type=int, default=4, metavar="N", help="POSTs at a time (%(default)s)")
-    add("--token-file", type=Path, metavar="FILE", help="file with the token of the node")
-    add("--ca", type=Path, metavar="FILE", help="CA (PEM) of the service's certificate, instead of those of the system")
-    add("--cert", type=Path, metavar="FILE", help="certificate of the node (PEM), with its key unless --key is given")
-    add("--key", type=Path, metavar="FILE", help="private key of the certificate (PEM)")
-    add("--gzip", action="store_true", help="compress what is sent")
-    add("--state", type=Path, metavar="DIR", help="directory for FILE.sent and FILE.refused.jsonl (beside each file)")
-    add("--refused", type=Path, metavar="FILE", help="one file for all that is refused")
-    add("--again", action="store_true", help="send the files from their beginnings, as new ones")
-    add("--give-up-after", type=float, default=21600, metavar="SECONDS", help="how long to try a POST (%(default)s)")
+    add("--connections", type=int, default=4, metavar="N", help="number of parallel POSTs (%(default)s)")
+    add("--token-file", type=Path, metavar="FILE", help="file with the node's token")
+    add(
+        "--ca",
+        type=Path,
+        metavar="FILE",
+        help="CA (PEM) of the service's certificate; default: the system's CAs",
+    )
+    add("--cert", type=Path, metavar="FILE", help="client certificate (PEM), including its key unless --key is given")
+    add("--key", type=Path, metavar="FILE", help="private key of --cert (PEM)")
+    add("--gzip", action="store_true", help="compress the bodies")
+    add(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="directory for FILE.sent and FILE.refused.jsonl; default: beside FILE",
+    )
+    add("--refused", type=Path, metavar="FILE", help="collect everything refused in this one file")
+    add("--again", action="store_true", help="send the files again from the beginning, as new data")
+    add("--give-up-after", type=float, default=21600, metavar="SECONDS", help="how long to retry a POST (%(default)s)")
     add("--version", action="version", version=f"outputd-send {__version__}")
-    options = parser.parse_intermixed_args(arguments, Options())
+    return made
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The options; an invalid one ends the process with code 2 and one line that says why."""
+    asked = parser()
+    options = asked.parse_intermixed_args(arguments, Options())
     options.files = [_STDIN if str(file) == "-" else file for file in options.files]
     if fault := _fault(options):
-        parser.exit(CANNOT_START, plain(f"outputd-send: {fault} (outputd-send --help lists the flags)") + "\n")
+        asked.exit(CANNOT_START, plain(f"outputd-send: {fault} (outputd-send --help lists the flags)") + "\n")
     return options
 
 

@@ -74,6 +74,36 @@ class FileTests(SystemTest):
         self.assertIn(f"{len(RULES)} rules found", self.promtool("check", "rules", "alerts.yml"))
         self.promtool("check", "config", "prometheus.yml")
 
+    def test_compose_is_sound_and_has_what_prometheus_and_grafana_need(self) -> None:
+        compose = shutil.which("docker-compose")
+        if compose is None:
+            raise SkipTest("docker-compose is not here; on Debian it is in the package of that name")
+        done = subprocess.run(
+            [compose, "config"], cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
+        )
+        self.assertEqual(0, done.returncode, done.stderr)
+        services = yaml.safe_load(done.stdout)["services"]
+        self.assertEqual({"outputd", "prometheus", "grafana"}, set(services))
+        mounted = {
+            inside.removesuffix(":ro"): CHECKOUT / here
+            for volume in yaml.safe_load((CHECKOUT / "compose.yaml").read_text(encoding="utf-8"))["services"].values()
+            for here, inside in (mount.split(":", 1) for mount in volume["volumes"])
+            if here.startswith("./")
+        }
+        self.assertEqual([], [str(path) for path in mounted.values() if not path.is_file()])
+        self.assertIn("/var/lib/grafana/dashboards/outputd.json", mounted)
+        provider = yaml.safe_load(mounted["/etc/grafana/provisioning/dashboards/outputd.yml"].read_text("utf-8"))
+        self.assertEqual("/var/lib/grafana/dashboards", provider["providers"][0]["options"]["path"])
+        source = yaml.safe_load(mounted["/etc/grafana/provisioning/datasources/outputd.yml"].read_text("utf-8"))
+        self.assertEqual("http://prometheus:9090", source["datasources"][0]["url"])
+
+    def test_the_prometheus_of_compose_has_the_rules(self) -> None:
+        made = Path(self.mktemp()).absolute()
+        made.mkdir()
+        shutil.copy(MONITORING / "compose" / "prometheus.yml", made)
+        shutil.copy(MONITORING / "alerts.yml", made)
+        self.promtool("check", "config", made / "prometheus.yml")
+
     def test_the_alerts_fire_when_they_must_and_not_before(self) -> None:
         self.promtool("test", "rules", "alerts.test.yml")
 

@@ -1,0 +1,3 @@
+module example.org/node
+
+go 1.19
