@@ -6,7 +6,7 @@ TESTS ?= tests
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke overload crowd soak cuts pictures check clean stale
+.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke overload crowd soak cuts pictures docs reference deb check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -37,6 +37,10 @@ endef
 	$(call install,[dev])
 	@touch .venv/ready-run .venv/ready-test $@
 
+.venv/ready-docs: $(WANTED)
+	$(call install,[docs])
+	@touch .venv/ready-run $@
+
 # ---- what people call
 
 help:
@@ -53,6 +57,9 @@ help:
 	    'make soak           half an hour with kills, outages and full disks, and the account of every result; MINUTES=5' \
 	    'make cuts           a hundred power cuts under load: what was acknowledged is there; ARGS="--cuts 20"' \
 	    'make pictures       those of the README, taken anew in a headless Chromium' \
+	    'make docs           the documentation as a site in site/, its links checked' \
+	    'make reference      reference pages brought up to date after a flag, a metric or a table has changed' \
+	    'make deb            the Debian package, in dist/' \
 	    'make check          all that must pass before a change lands' \
 	    'make clean          removes what the above made, never results' \
 	    '' 'Everything is installed into .venv here, nothing anywhere else. PYTHON=/path/to/python3 chooses the Python.'
@@ -113,8 +120,18 @@ cuts: .venv/ready-test
 pictures: .venv/ready-test
 	@.venv/bin/python -m tests.system.pictures
 
+docs: .venv/ready-docs
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo 'site/index.html'
+
+reference: .venv/ready-run
+	@.venv/bin/python -m tools.reference
+
+deb: .venv/ready-run
+	@.venv/bin/python -m tools.deb dist
+
 check:
 	@.ci/run
 
 clean:
-	rm -rf .venv build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis twisted/plugins/dropin.cache
+	rm -rf .venv build dist site *.egg-info _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis twisted/plugins/dropin.cache

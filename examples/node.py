@@ -32,7 +32,7 @@ def main():
     """Measure and post, once or for ever."""
     parser = argparse.ArgumentParser(description="Pings and traces targets and posts the results to outputd.")
     parser.add_argument("targets", nargs="+", metavar="IP")
-    parser.add_argument("--url", default="http://localhost:8081/results")
+    parser.add_argument("--url", default=os.environ.get("OUTPUTD_URL", "http://localhost:8081/results"))
     parser.add_argument("--node", default="", help="name of this node")
     parser.add_argument("--token", default=os.environ.get("OUTPUTD_TOKEN", ""), help="default: $OUTPUTD_TOKEN")
     parser.add_argument("--every", type=float, metavar="SECONDS", help="repeat; without it, one round")

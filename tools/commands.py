@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from typing import cast
 
 from outputd.security.command import parser as token_parser
 from outputd.sender.command import parser as send_parser
@@ -48,13 +49,13 @@ class Command:
 
 def outputd() -> Command:
     """The service."""
+    parameters = cast(list[tuple[str, None, str, str]], Options.optParameters)
+    switches = cast(list[tuple[str, str | None, str]], Options.optFlags)
     flags = [
         Flag(f"--{name}", "", _value(name), default or "", _sentence(meaning), _choices(name), _is_path(name))
-        for name, _, default, meaning in Options.optParameters
+        for name, _, default, meaning in parameters
     ]
-    flags += [
-        Flag(f"--{name}", f"-{short}" if short else "", "", "", meaning) for name, short, meaning in Options.optFlags
-    ]
+    flags += [Flag(f"--{name}", f"-{short}" if short else "", "", "", meaning) for name, short, meaning in switches]
     return Command(
         "outputd", "collect the results of ping and traceroute nodes", "outputd [OPTION]...", Options.longdesc,
         (*flags, Flag("--version", "", "", "", "Print the version."), Flag("--help", "", "", "", "Print the options.")),

@@ -13,17 +13,20 @@ from tests.system.harness import CHECKOUT
 
 RUN_S = 60.0
 _BLOCK = re.compile(
-    r"^(#{1,4}) (?P<heading>[^\n]+)$|^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(#{1,4}) (?P<heading>[^\n]+)$|^(<!-- not tested: (?P<untested>[^\n]+) -->\n)?"
+    r"```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 
 
 @dataclass(frozen=True)
 class Block:
-    """A code block: under which heading, in which language, and what."""
+    """A code block: under which heading, in which language, what, and why no test runs it."""
 
     heading: str
     language: str
     text: str
+    untested: str = ""
 
 
 def blocks(document: str) -> list[Block]:
@@ -33,7 +36,7 @@ def blocks(document: str) -> list[Block]:
         if match["heading"] is not None:
             heading = match["heading"]
         else:
-            found.append(Block(heading, match["language"], match["text"]))
+            found.append(Block(heading, match["language"], match["text"], match["untested"] or ""))
     return found
 
 

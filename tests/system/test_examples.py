@@ -18,20 +18,9 @@ from twisted.trial.unittest import SkipTest
 from tests.kit.depth import long
 from tests.system.files import opened, result_files, stored_targets
 from tests.system.harness import CHECKOUT, HOST, SystemTest, call
+from tests.system.pinging import pretenders
 
 EXAMPLES = CHECKOUT / "examples"
-_PING = """\
-#!/bin/sh
-echo '4 packets transmitted, 3 received, 25% packet loss, time 905ms'
-echo 'rtt min/avg/max/mdev = 10.125/11.250/12.500/0.750 ms'
-"""
-_TRACEROUTE = """\
-#!/bin/sh
-echo 'traceroute to 192.0.2.9 (192.0.2.9), 30 hops max, 60 byte packets'
-echo ' 1  192.168.1.1  0.500 ms'
-echo ' 2  *'
-echo ' 3  192.0.2.9  11.000 ms'
-"""
 
 
 class Forgetful(HTTPServer):
@@ -80,12 +69,7 @@ class ExampleTests(SystemTest):
     def setUp(self) -> None:
         super().setUp()
         self.it = self.outputd("--input-url=").start()
-        programs = self.directory.parent / "programs"
-        programs.mkdir()
-        for name, text in (("ping", _PING), ("traceroute", _TRACEROUTE)):
-            (programs / name).write_text(text, encoding="ascii")
-            (programs / name).chmod(0o755)
-        self.environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+        self.environment = {**os.environ, "PATH": pretenders(self.directory.parent / "programs")}
 
     def run_node(self, *command: str | Path, cwd: Path = EXAMPLES) -> None:
         """Run a node behind a line that loses an answer: one batch with one result, by three POSTs of one key."""

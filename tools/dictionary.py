@@ -1,0 +1,107 @@
+"""What each table and column of the databases means: the words of the data dictionary."""
+
+from __future__ import annotations
+
+TABLES: dict[str, dict[str, str]] = {
+    "store": {
+        "ping_results": "One row per result.",
+        "traceroute_results": "One row per result that has a traceroute.",
+        "traceroute_hops": "One row per reply of a traceroute, or per TTL without a reply.",
+        "batches": (
+            "One row per POST that stored or rejected items. Its results have the ids `first_id` to `last_id`: join by"
+            " `ping_results.id BETWEEN first_id AND last_id`."
+        ),
+        "rejected_results": "One row per invalid item. At most 5 % of a file; beyond that, items are only counted.",
+        "rtt_spread": "One row per result that says how its round-trip times were spread.",
+        "result_file": "One row: what this file is.",
+    },
+    "ledger": {
+        "known": "Every address that was discovered.",
+        "waiting": "Addresses that have not been delivered to `input_service` yet, in the order of their discovery.",
+        "refused": "Addresses that `input_service` answered with 400, 413 or 422. They are not sent again.",
+        "keys": "Idempotency-Keys of the last 12 hours.",
+        "mark": "One row: how far the ledger has read the result files.",
+        "finder": "How many of the known addresses each sender has found.",
+    },
+}
+_HOLDER = "a token's name, or the /24 or /48 of a peer without one; empty for all others"
+COLUMNS: dict[str, dict[str, dict[str, str]]] = {
+    "store": {
+        "ping_results": {
+            "id": "number of the result; unique over all files of one instance",
+            "ip": "target: IPv4 or IPv6 in canonical text",
+            "sent": "packets sent",
+            "received": "packets received; may exceed `sent` (duplicates); 0 means failed",
+            "packet_loss": "percent, as the node reported it, else computed",
+            "avg_rtt": "mean round-trip time, nanoseconds. **Failed pings often carry 0**: filter by `received > 0`",
+            "timestamp": "when it was measured, by the node's clock: UTC, `2026-01-07 22:30:00.123456789`",
+            "error": "error text of the node",
+            "created_at": "when the POST arrived, by outputd's clock: UTC",
+        },
+        "traceroute_results": {
+            "id": "equal to `ping_result_id`",
+            "ping_result_id": "the result it belongs to",
+            "method": "`icmp`, `tcp`, `udp` or any other text",
+            "completed": "1 if the node says that the target was reached",
+            "error": "error text of the node",
+        },
+        "traceroute_hops": {
+            "id": "rising, in the order in which the node listed the hops",
+            "traceroute_id": "the traceroute it belongs to",
+            "ttl": "time to live of the probe, 0 to 255. Several rows may share one TTL",
+            "ip": "address that replied; text that is no address (`_gateway`, `*`) is kept as it came",
+            "rtt": "round-trip time, nanoseconds",
+            "timeout": "1 if nothing replied; `ip` does not count then",
+        },
+        "batches": {
+            "id": "number of the POST; unique over all files of one instance",
+            "node": "name of the token, else `X-Ping-Node`, else the peer's address",
+            "received_at": "when it arrived: UTC",
+            "digest": "SHA-256 of the decoded body",
+            "key": "its `Idempotency-Key`",
+            "first_id": "id of its first result; NULL if none was stored",
+            "last_id": "id of its last result",
+            "accepted": "results stored",
+            "rejected": "items rejected",
+        },
+        "rejected_results": {
+            "id": "number of the row; unique in this file only",
+            "batch_id": "the POST it came with",
+            "item_index": "its place in the body, from 0",
+            "field": "path to the invalid value, such as `traceroute.hops[2].ttl`",
+            "reason": "why it was rejected",
+            "raw": "the item as it was sent, at most 64 KiB",
+        },
+        "rtt_spread": {
+            "ping_result_id": "the result it belongs to",
+            "min_rtt": "shortest round-trip time, nanoseconds",
+            "max_rtt": "longest round-trip time, nanoseconds",
+            "stddev_rtt": "standard deviation, nanoseconds",
+        },
+        "result_file": {
+            "sequence": "place of this file among the files of the instance, from 1",
+            "created_at": "when the file was begun: UTC",
+            "first_id": "no result of an older file has this id or a higher one",
+            "first_batch_id": "the same for batches",
+            "first_hop_id": "the same for hops",
+            "probed_at": "when a write was last tried without results (`/ready`)",
+        },
+    },
+    "ledger": {
+        "known": {"address": "4 or 16 bytes"},
+        "waiting": {"id": "order of discovery", "address": "4 or 16 bytes"},
+        "refused": {
+            "address": "4 or 16 bytes",
+            "status": "what `input_service` answered",
+            "refused_at": "when: UTC",
+        },
+        "keys": {
+            "name": "hash of sender and key",
+            "digest": "SHA-256 of the body",
+            "answer": "the first answer, JSON",
+            "used_at": "when: seconds since 1970",
+        },
+        "mark": {"batch_id": "batches up to this id have been read", "known": "number of known addresses"},
+        "finder": {"sender": _HOLDER, "found": "number of addresses"},
+    },
+}
