@@ -113,8 +113,15 @@ def hours(rows: Rows) -> list[Row]:
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for ping in rows.pings:
         found[f"{ping['timestamp'][:13]}:00"].append(ping)
-    return [(hour, len(pings), sum(p["received"] == 0 for p in pings), _mean_ms(p["avg_rtt"] for p in pings))
-            for hour, pings in sorted(found.items())]  # fmt: skip
+    return [
+        (
+            hour,
+            len(pings),
+            sum(p["received"] == 0 for p in pings),
+            _mean_ms(p["avg_rtt"] for p in pings if p["received"]),
+        )
+        for hour, pings in sorted(found.items())
+    ]
 
 
 def _mean_ms(rtts: Iterable[int | None]) -> float | None:
@@ -128,10 +135,11 @@ def failures(rows: Rows) -> list[Row]:
 
 
 def spread(rows: Rows) -> list[Row]:
-    ips = {ping["id"]: ping["ip"] for ping in rows.pings}
+    ips = {ping["id"]: ping["ip"] for ping in rows.pings if ping["received"] > 0}
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows.tables["rtt_spread"]:
-        found[ips[row["ping_result_id"]]].append(row)
+        if row["ping_result_id"] in ips:
+            found[ips[row["ping_result_id"]]].append(row)
     return [
         (
             ip,
@@ -267,7 +275,7 @@ def hop(ttl: int, ip: str | None, rtt_ms: int = 0) -> dict[str, Any]:
 
 def result(ip: str, at: str, rtt_ms: int | None, *hops: dict[str, Any], **more: Any) -> dict[str, Any]:
     reply = (
-        {"received": 0, "error": "Request timed out"}
+        {"received": 0, "avg_rtt": 0, "error": "Request timed out"}  # as nodes in the field report it
         if rtt_ms is None
         else {"received": 4, "avg_rtt": rtt_ms * 1_000_000}
     )
@@ -420,7 +428,7 @@ class CommandTests(SqlTest):
 
     def test_csv_and_json(self) -> None:
         rows = self.gather()
-        run(self.page("Take it elsewhere")[0], self.cwd)
+        run(self.page("Export")[0], self.cwd)
         with (self.cwd / "results.csv").open(newline="", encoding="utf-8") as file:
             table = list(csv.DictReader(file))
         expected = [{name: "" if value is None else str(value) for name, value in ping.items()} for ping in rows.pings]
@@ -432,7 +440,7 @@ class CommandTests(SqlTest):
         if shutil.which("duckdb") is None:
             raise SkipTest("duckdb is not here; its program is on PyPI as duckdb-cli")
         rows = self.gather()
-        for commands in self.page("Take it elsewhere"):
+        for commands in self.page("Export"):
             run(commands, self.cwd)
         told = run(
             "duckdb -csv -noheader -c \"SELECT count(*), sum(avg_rtt)::BIGINT FROM 'results.parquet'\"", self.cwd
@@ -452,7 +460,7 @@ class DatasetteTests(SqlTest):
             raise SkipTest("datasette is not here; it is on PyPI")
         self.send_ours()
         rows = self.gather()
-        (command,) = self.page("In the browser")
+        (command,) = self.page("Datasette")
         port = free_port()
         (self.cwd / "monitoring").symlink_to(CHECKOUT / "monitoring")
         self.assertIn("--port 8001", command)
