@@ -220,7 +220,7 @@ class WellTests(OperationsTest):
     def test_is_it_well(self) -> None:
         self.set(OUTPUTD_INPUT_URL=self.input_service().open().url)
         self.start()
-        self.follow("Is it well?")
+        self.follow("Health checks")
 
     def test_a_crash(self) -> None:
         self.start()
@@ -303,7 +303,7 @@ class WellTests(OperationsTest):
         with socket.create_connection((HOST, self.port)) as slow:  # alone a POST always has room
             slow.sendall(b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n" + b" " * 49_000)
             wait_until(lambda: call(self.port, "POST", "/results", body).status == 503, "a POST refused")
-        self.follow("More comes than it can write")
+        self.follow("Overload: more arrives than it can write")
         self.post(400)
 
     def test_descriptors(self) -> None:
