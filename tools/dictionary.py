@@ -99,9 +99,13 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
             "name": "hash of sender and key",
             "digest": "SHA-256 of the body",
             "answer": "the first answer, JSON",
-            "used_at": "when: seconds since 1970",
+            "ran_s": "when: how long the service had run by then, seconds",
         },
-        "mark": {"batch_id": "batches up to this id have been read", "known": "number of known addresses"},
+        "mark": {
+            "batch_id": "batches up to this id have been read",
+            "known": "number of known addresses",
+            "ran_s": "how long the service has run, over all its starts, seconds",
+        },
         "finder": {"sender": _HOLDER, "found": "number of addresses"},
     },
 }

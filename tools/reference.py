@@ -102,9 +102,8 @@ def _names(db: sqlite3.Connection) -> list[str]:
 
 
 def _table_of(db: sqlite3.Connection, package: str, name: str) -> str:
-    known = COLUMNS[package].get(name, {})
     rows = [
-        [f"`{column}`", kind, "" if needed or is_key else "yes", known[column]]
+        [f"`{column}`", kind, "" if needed or is_key else "yes", _meaning(package, name, column)]
         for _, column, kind, needed, _, is_key in db.execute(f"PRAGMA table_info({name})")
     ]
     indexes = [
@@ -114,7 +113,14 @@ def _table_of(db: sqlite3.Connection, package: str, name: str) -> str:
     ]
     ending = f"\nIndexes: {'; '.join(reversed(indexes))}.\n" if indexes else ""
     columns = table(("column", "type", "may be NULL", "meaning"), rows)
-    return f"### `{name}`\n\n{TABLES[package][name]}\n\n{columns}{ending}"
+    return f"### `{name}`\n\n{TABLES[package].get(name, '')}\n\n{columns}{ending}"
+
+
+def _meaning(package: str, name: str, column: str) -> str:
+    try:
+        return COLUMNS[package][name][column]
+    except KeyError:
+        raise SystemExit(f"tools/dictionary.py does not say what {name}.{column} of {package} means") from None
 
 
 REGIONS: dict[str, Callable[[], str]] = {

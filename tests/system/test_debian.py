@@ -77,7 +77,10 @@ class CompletionTests(SystemTest):
         self.assertIn(f"{CHECKOUT}/README.md", self.complete("outputd", "--tls-key", "=", f"{CHECKOUT}/READ"))
 
 
-@long
+@long(
+    "tests.system.test_debian.ManualTests.test_each_option_of_each_command_is_explained",
+    "tests.system.test_debian.CompletionTests.test_options",
+)
 class PackageTests(SystemTest):
     def setUp(self) -> None:
         super().setUp()
@@ -134,7 +137,7 @@ class PackageTests(SystemTest):
 
         wait_until(is_ready, "the installed service is ready")
         sample = "/usr/share/doc/outputd/examples/results.jsonl"
-        told = said(*inside, "outputd-send", sample, "--state=/tmp", f"--url=http://localhost:{port}/results")
+        told = said(*inside, "outputd-send", sample, "--state=/tmp", f"--url=http://127.0.0.1:{port}/results")
         self.assertIn("40 results stored of 10 bodies", told)
         process.send_signal(signal.SIGTERM)
         self.assertEqual(0, process.wait(15))

@@ -115,7 +115,9 @@ class CommandTests(SystemTest):
     def test_the_tutorial(self) -> None:
         self.follow(FOLLOWED[1])
 
-    @long
+    @long(
+        "tests.system.test_docs.CommandTests.test_the_readme", "tests.system.test_docs.CommandTests.test_the_tutorial"
+    )
     def test_all_others(self) -> None:
         for page in FOLLOWED[2:]:
             self.follow(page)
@@ -138,7 +140,7 @@ class LinkTests(SystemTest):
         self.assertEqual([], lost)
 
 
-@long
+@long("tests.system.test_docs.LinkTests.test_each_link_between_files_of_the_checkout_leads_somewhere")
 class SiteTests(SystemTest):
     def test_it_builds_without_a_warning(self) -> None:
         if shutil.which("mkdocs", path=str(Path(sys.executable).parent)) is None:

@@ -104,7 +104,7 @@ class ExampleTests(SystemTest):
             hops = db.execute("SELECT ttl, ip, rtt, timeout FROM traceroute_hops ORDER BY ttl").fetchall()
         self.assertEqual([(1, "192.168.1.1", 500_000, 0), (2, None, None, 1), (3, "192.0.2.9", 11_000_000, 0)], hops)
 
-    @long
+    @long("tests.system.test_examples.ExampleTests.test_python")
     def test_go(self) -> None:
         if shutil.which("go") is None:
             raise SkipTest("go is not here; on Debian it is in the package golang-go")
