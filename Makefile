@@ -122,7 +122,7 @@ pictures: .venv/ready-test
 
 docs: .venv/ready-docs
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
-	@echo 'site/index.html'
+	@echo 'site/index.html; its search needs a web server: python3 -m http.server --directory site'
 
 reference: .venv/ready-run
 	@.venv/bin/python -m tools.reference
