@@ -156,7 +156,13 @@ class Parts:
         metrics.show_doors(doors)
         checks = (
             DatabaseCheck(
-                store, ledger, disk, lambda: {**inspection.found, **queries.unreadable}, lambda: summary.failure, now
+                store,
+                ledger,
+                disk,
+                lambda: {**inspection.found, **queries.unreadable},
+                lambda: summary.failure,
+                now,
+                lambda: summary.counted_share,
             ),
             DiskCheck(store, ledger, disk, Trouble(now, reactor.seconds)),
             RotationCheck(store, rotation),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -52,7 +53,13 @@ class Check(Protocol):
 
 DATABASE = Declared(
     "database", "whether results are stored", ("ok", "warn", "fail"), {},
-    {"waiting_posts": count("POSTs that wait for a commit")},
+    {
+        "waiting_posts": count("POSTs that wait for a commit"),
+        "counted_percent": {
+            **count("how much of the files the summary has counted, while it is made or catches up after a start"),
+            "maximum": 99,
+        },
+    },
 )  # fmt: skip
 DISK = Declared(
     "disk", "whether there is room", ("ok", "warn", "fail"),
@@ -93,17 +100,21 @@ class DatabaseCheck:
     def __init__(
         self, store: Store, ledger: Ledger, disk: Disk, unreadable: Callable[[], Mapping[str, Failure]],
         summing_up: Callable[[], Failure | None], now: Callable[[], float],
+        counted_share: Callable[[], float | None] = lambda: None,
     ) -> None:  # fmt: skip
         self._store = store
         self._ledger = ledger
         self._disk = disk
         self._unreadable = unreadable
         self._summing_up = summing_up
+        self._counted_share = counted_share
         self._now = now
 
     async def say(self) -> Said:
         """See Check."""
         figures = {"waiting_posts": self._store.waiting}
+        if (share := self._counted_share()) is not None:
+            figures["counted_percent"] = math.floor(100 * share)
         failure = self._store.failure
         if failure is not None and failure.kind is not Kind.FULL:
             return _said("fail", failure, **figures)

@@ -71,6 +71,8 @@ class Ledger:
         self._untaught: list[Lesson] = []
         self._unwritten_keys: dict[bytes, UsedKey] = {}
         self._unwritten_addresses = 0
+        self._taken_in: float | None = None
+        """How much of what it lacked it has read from the result files, 0 to 1; None while it reads none."""
         self._identity: tuple[int, int] | None = None
         self._last_batch_id = self._mark = 0
         self._handed: dict[str, int] = {}
@@ -86,8 +88,11 @@ class Ledger:
 
     @property
     def failure(self) -> Failure | None:
-        """Why the ledger cannot be written, or None."""
-        return self.trouble.failure
+        """Why the ledger cannot be written, or None; while it is made anew, with how far that has come."""
+        failure = self.trouble.failure
+        if failure is None or self._taken_in is None:
+            return failure
+        return failure._replace(reason=f"{failure.reason}, {self._taken_in:.0%} so far")
 
     @property
     def stalled_s(self) -> float:
@@ -188,9 +193,14 @@ class Ledger:
                 self.commit(db, some)
             for info in files:
                 if info.next_ids.batch - 1 > mark:
-                    _log.info("reading {file} again from batch {mark} on", file=info.path.name, mark=mark + 1)
+                    self._taken_in = max(0, info.first_batch_id - 1 - mark) / (last - mark)
+                    _log.info(
+                        "reading {file} again from batch {mark} on; {share:.0%} of what the hop ledger lacks is read",
+                        file=info.path.name, mark=mark + 1, share=self._taken_in,
+                    )  # fmt: skip
                     learnt = self.commit(db, [lesson_of(info, mark, feedable)])
                     new, over_limit = new + learnt.new, over_limit + learnt.over_limit
+            self._taken_in = None
             if refeed:
                 with transaction(db):
                     db.execute("DELETE FROM waiting")

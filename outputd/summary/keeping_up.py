@@ -22,6 +22,7 @@ _LOOKS_EVERY_S = 0.01
 _IDLE_LOOKS = 3
 _STEP_ENDS_S = 3.0
 _LATE_S = 60.0
+_TOLD_EVERY_S = 10.0
 
 
 class UpToDate(Protocol):
@@ -59,6 +60,8 @@ class KeepingUp:
         self._thread = threading.Thread(target=self._run, name="outputd-summary", daemon=True)
         self._trouble = Trouble(now, reactor.seconds, _say_that_it_fails, _say_that_it_works)
         self._now = now
+        self._begun_s = self._told_s = 0.0
+        self._has_told = False
         self._counted_s: float = reactor.seconds()
         """What was stored before is counted."""
 
@@ -71,7 +74,15 @@ class KeepingUp:
         if behind_s <= _LATE_S or self._has == self._stored():
             return None
         why = "while POSTs wait for the disk" if self._is_busy() else "by traceroutes that take long"
-        return Failure(f"counting is {behind_s:.0f} s behind, {why}", self._now() - behind_s)
+        share = self.counted_share
+        counted = "" if share is None else f"; {share:.0%} is counted"
+        return Failure(f"counting is {behind_s:.0f} s behind, {why}{counted}", self._now() - behind_s)
+
+    @property
+    def counted_share(self) -> float | None:
+        """How much is counted, between 0 and 1, while the summary is made or catches up after a start; else None."""
+        share = self._summary.counted_share
+        return share if 0 < share < 1 and self._has is None else None
 
     def start(self) -> None:
         """Begin."""
@@ -119,6 +130,8 @@ class KeepingUp:
 
     def _work(self, stored: object) -> bool:
         """Take in all that there is; whether that went well."""
+        self._begun_s = self._told_s = self._reactor.seconds()
+        self._has_told = False
         try:
             while True:
                 self._let_posts_pass()
@@ -130,6 +143,7 @@ class KeepingUp:
                 self._needs_bytes = self._least_free_bytes
                 if not self._summary.step():
                     break
+                self._tell_how_far()
         except Exception as error:  # whatever it is, the thread goes on
             kind = kind_of(error)
             if kind is Kind.FULL:
@@ -139,7 +153,16 @@ class KeepingUp:
             return self._fail(str(error) or type(error).__name__, kind)
         self._trouble.end()
         self._has = stored
+        if self._has_told:
+            _log.info("all results are counted, after {seconds:.0f} s", seconds=self._reactor.seconds() - self._begun_s)
         return True
+
+    def _tell_how_far(self) -> None:
+        """Every ten seconds, while the summary is made or catches up after a start."""
+        share, now_s = self.counted_share, self._reactor.seconds()
+        if share is not None and now_s - self._told_s >= _TOLD_EVERY_S:
+            self._told_s, self._has_told = now_s, True
+            _log.info("counting the results for the summary: {share:.0%} so far", share=share)
 
     def _fail(self, reason: str, kind: Kind) -> bool:
         if not self._stopping:

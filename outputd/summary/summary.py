@@ -71,6 +71,8 @@ class Summary:
         self._db: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._is_whole = False
+        self.counted_share = 0.0
+        """How much of the batches of all files is counted, 0 to 1: 1 once everything was counted since the opening."""
         self._whole: set[FileInfo] = set()
         self._unreadable: dict[Path, tuple[int, int] | None] = {}
 
@@ -113,6 +115,7 @@ class Summary:
             return self._db
         self.close()
         self._is_whole = False
+        self.counted_share = 0.0
         self._whole.clear()
         check_ours(self.path)
         with contextlib.suppress(FileExistsError):
@@ -163,6 +166,8 @@ class Summary:
                 continue
             try:
                 if self._advance(db, info):
+                    if not self._is_whole:
+                        self.counted_share = _share(db, files)
                     return True
             except _Unreadable as error:
                 if info.path.exists():
@@ -175,6 +180,7 @@ class Summary:
             with transaction(db, _BEGIN):
                 db.execute("INSERT INTO whole SELECT max(received_at) FROM file WHERE NOT EXISTS (SELECT 1 FROM whole)")
             self._is_whole = True
+        self.counted_share = 1.0
         return False
 
     def _forget(self, db: sqlite3.Connection, files: Sequence[FileInfo]) -> None:
@@ -278,6 +284,15 @@ def _stretch(db: sqlite3.Connection, info: FileInfo, latest: str) -> int:
         db.execute("INSERT INTO stretch VALUES (?,?,?)", (number, first, first))
     db.execute("UPDATE stretch SET latest = max(latest, ?) WHERE number = ?", (latest, number))
     return int(number)
+
+
+def _share(db: sqlite3.Connection, files: Sequence[FileInfo]) -> float:
+    """Below 1, since batches arrive meanwhile."""
+    first = {info.sequence: info.first_batch_id for info in files}
+    marks = db.execute("SELECT sequence, batch_id FROM file").fetchall()
+    counted = sum(batch_id - first[sequence] + 1 for sequence, batch_id in marks if sequence in first)
+    there = files[-1].next_ids.batch - files[0].first_batch_id
+    return min(0.99, counted / there) if there > 0 else 0.99
 
 
 def _delete(db: sqlite3.Connection, sequence: int) -> None:

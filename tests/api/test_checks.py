@@ -55,7 +55,10 @@ class ChecksTest(SynchronousTestCase):
         self.state: FeedState | None = FeedState("ok", "", EPOCH, None)
         self.unreadable: dict[str, Failure] = {}
         bench.in_thread = self.in_thread
-        health = bench.health(self.directory, lambda: self.unreadable, feed=lambda: self.state)
+        self.counted_share: float | None = None
+        health = bench.health(
+            self.directory, lambda: self.unreadable, feed=lambda: self.state, counted_share=lambda: self.counted_share
+        )
         room = Admission(1 << 20, bench.clock.seconds)
         self.site = Site(Routes(health.routes()), bench.clock, room, 64 << 10, 200, Access())
 
@@ -103,6 +106,11 @@ class Declarations(ChecksTest):
         look()
         allowed = {(check.name, status) for check in DECLARED for status in check.statuses}
         self.assertEqual(allowed, seen)
+
+    def test_how_far_the_summary_has_come_is_a_figure_while_it_is_made(self) -> None:
+        self.assertNotIn("counted_percent", self.health()["database"])
+        self.counted_share = 0.427
+        self.assertEqual(("ok", 42), tuple(self.health()["database"][name] for name in ("status", "counted_percent")))
 
     def test_who_is_turned_away_is_a_warning_for_a_minute(self) -> None:
         """Rule 8: it may be a node."""

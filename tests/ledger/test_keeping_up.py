@@ -44,6 +44,27 @@ class UpkeepTest(SynchronousTestCase):
         self.assertTrue(self.bench.directory.ledger.exists())
         self.assertEqual((self.bench.ledger.known, self.bench.ledger.failure), (3, None))
 
+    def test_how_far_that_has_come_is_told(self) -> None:
+        """In the log, and by `failure` to /health."""
+        for _ in range(2):
+            self.bench.post(a_trace(*many_hops(3)))
+            self.bench.outcome(self.bench.store.rotate())
+        self.bench.directory.ledger.unlink()
+        reasons = []
+        with said() as log:
+            commit = self.bench.ledger.commit
+
+            def told(*args: Any) -> Any:
+                reasons.append(str(self.bench.ledger.failure))
+                return commit(*args)
+
+            self.bench.ledger.commit = told  # type: ignore[assignment]
+            self.pass_seconds(1)
+        self.assertTrue(reasons[0].find("anew, 0% so far") > 0 < reasons[1].find("anew, 50% so far"), reasons)
+        shares = [line.split("; ")[1].split(" ")[0] for line in log if "again from" in line]
+        self.assertEqual(shares, ["0%", "50%", "100%"])
+        self.assertIsNone(self.bench.ledger.failure)
+
     def test_what_cannot_be_written_is_tried_again_and_told_once(self) -> None:
         """Rule 18."""
         self.bench.pools.failing["ledger"] = sqlite3.OperationalError("disk I/O error")

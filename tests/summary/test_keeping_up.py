@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 from outputd.summary.keeping_up import KeepingUp
 from outputd.summary.summary import Summary
 from tests.kit.bench import Bench
+from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, body_of, many_hops
 from tests.kit.running import REACTOR, Running, eventually
 
@@ -98,6 +99,39 @@ class KeepingUpTests(TestCase):
         await eventually(lambda: keeping_up.failure is None)
         self.assertEqual(self.count(), 1)
         await keeping_up.stop(self.bench.in_thread)
+
+    async def test_how_far_it_has_come_is_told_while_it_is_made(self) -> None:
+        """In the log every ten seconds, and to /health; afterwards no more."""
+        for _ in range(4):
+            self.post()
+            self.bench.outcome(self.bench.store.rotate())
+        clock, shares = Clock(), []
+        keeping_up = KeepingUp(
+            self.summary, clock, lambda: self.stored, lambda: self.busy, self.bench.now, lambda: 1000, 1000
+        )
+        clock.callFromThread = REACTOR.callFromThread  # type: ignore[attr-defined]
+        step = self.summary.step
+
+        def long_step() -> bool:
+            more = step()
+            shares.append(keeping_up.counted_share)
+            clock.advance(6)
+            return more
+
+        self.summary.step = long_step  # type: ignore[method-assign]
+        with said() as log:
+            keeping_up.start()
+            await eventually(lambda: len(shares) > 4 and keeping_up.counted_share is None)
+            await keeping_up.stop(self.bench.in_thread)
+        self.assertEqual(shares[:3], [0.25, 0.5, 0.75])
+        self.assertEqual(
+            [line for line in log if "count" in line],
+            [
+                "counting the results for the summary: 50% so far",
+                "counting the results for the summary: 99% so far",
+                "all results are counted, after 30 s",
+            ],
+        )
 
     async def test_it_rests_while_little_room_is_left(self) -> None:
         """The results come first."""
