@@ -115,7 +115,7 @@ def _libraries(tree: Path, python: Path) -> None:
     pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
     subprocess.run([*pip, "--target", target, TOP], check=True)
     shutil.rmtree(target / "bin", ignore_errors=True)
-    subprocess.run([python, "-I", "-B", "-c", _LIST_PLUGINS, target], check=True)
+    subprocess.run([python, "-I", "-B", "-W", "ignore", "-c", _LIST_PLUGINS, target], check=True)
     # Nobody can write there later, so it is compiled now; the hash instead of a time survives the packing.
     compiled: list[str | Path] = ["--invalidation-mode", "unchecked-hash", "-q", "-s", tree, "-p", "/"]
     subprocess.run([python, "-m", "compileall", *compiled, target], check=True)
@@ -209,7 +209,7 @@ def _gzipped(path: Path) -> None:
 
 def main() -> None:
     """Build the package into a directory."""
-    out = Path(sys.argv[1])
+    out = Path(sys.argv[1]).resolve()
     tree = out / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)

@@ -100,7 +100,9 @@ class PackageTests(SystemTest):
         self.addCleanup(shutil.rmtree, self.tree)
 
     def test_it_is_installed_started_and_removed(self) -> None:
-        package = Path(said(sys.executable, "-m", "tools.deb", self.directory.parent / "dist").split()[-1])
+        package = Path(
+            said(sys.executable, "-m", "tools.deb", os.path.relpath(self.directory.parent / "dist")).split()[-1]
+        )
         shutil.copy(package, self.tree)
         inside = ("chroot", str(self.tree))
         said(*inside, "dpkg", "--install", f"/{package.name}")
