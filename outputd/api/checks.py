@@ -37,7 +37,7 @@ class Declared:
     @property
     def schema(self) -> Schema:
         """Its part of the OpenAPI document."""
-        optional = {"reason": text("why it is not ok, or does nothing"), "since": instant("since when")}
+        optional = {"reason": text("why it is not ok, or turned off"), "since": instant("since when")}
         required = {"status": {"enum": list(self.statuses)}, **self.always}
         return record(self.what, required, {**optional, **self.at_times})
 
@@ -63,10 +63,10 @@ DATABASE = Declared(
 )  # fmt: skip
 DISK = Declared(
     "disk", "whether there is room", ("ok", "warn", "fail"),
-    {"free_bytes": or_null(count("what the file system has left; null when it cannot be told"))},
+    {"free_bytes": or_null(count("free space of the file system; null if unknown"))},
 )  # fmt: skip
 ROTATION = Declared(
-    "rotation", "whether files are changed when due", ("ok", "warn"),
+    "rotation", "whether files are rotated when due", ("ok", "warn"),
     {
         "age_seconds": count("age of the current file"),
         "max_age_seconds": count("age at which it is rotated"),
@@ -80,13 +80,13 @@ ROTATION = Declared(
 INPUT_SERVICE = Declared(
     "input_service", "whether hops are delivered", ("ok", "warn"),
     {
-        "waiting_hops": count("addresses still owed"),
-        "refused_hops": count("addresses that input_service will not have"),
+        "waiting_hops": count("addresses not delivered yet"),
+        "refused_hops": count("addresses that input_service refused"),
     },
 )  # fmt: skip
 CONNECTIONS = Declared(
-    "connections", "whether all who come find a place", ("ok", "warn"),
-    {"turned_away": count("connections on both ports that had to go, or could not come in")},
+    "connections", "whether there is room for every connection", ("ok", "warn"),
+    {"turned_away": count("connections on both ports that were closed or refused for lack of room")},
 )  # fmt: skip
 DECLARED = (DATABASE, DISK, ROTATION, INPUT_SERVICE, CONNECTIONS)
 """All of them, in their order."""

@@ -59,7 +59,7 @@ class Health:
         ]
 
     async def report(self) -> dict[str, Any]:
-        """How it stands with the service."""
+        """The state of the service."""
         await self._learnt()
         checks = {check.declared.name: await check.say() for check in self._checks}
         well = all(said["status"] != "fail" for said in checks.values())

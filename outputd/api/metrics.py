@@ -50,9 +50,9 @@ class Metrics:
             f"{PREFIX}write_duration_seconds", "Time of a whole turn of the writer", buckets=_SECONDS, registry=registry
         )
         self._posts = Histogram(f"{PREFIX}commit_posts", "POSTs in a commit", buckets=_POSTS, registry=registry)
-        self._disk_free = Gauge(f"{PREFIX}disk_free_bytes", "Room left on the disk of --db-dir", registry=registry)
+        self._disk_free = Gauge(f"{PREFIX}disk_free_bytes", "Free space on the disk of --db-dir", registry=registry)
         self._disk_free.set(math.nan)
-        Info(f"{PREFIX}build", "Versions of outputd and what it stands on", registry=registry).info({
+        Info(f"{PREFIX}build", "Versions of outputd and its libraries", registry=registry).info({
             "version": __version__, "sqlite": connections.VERSION, "python": platform.python_version(),
             "twisted": twisted.__version__,
         })  # fmt: skip
@@ -98,7 +98,7 @@ class _TurnedAway:
 
     def collect(self) -> Iterable[Metric]:
         family = CounterMetricFamily(
-            f"{PREFIX}turned_away_connections", "Connections that had to go, or could not come in",
+            f"{PREFIX}turned_away_connections", "Connections that were closed or refused for lack of room",
             labels=["port", "reason"],
         )  # fmt: skip
         for port, doors in self._doors.items():
@@ -119,13 +119,13 @@ class _Counts:
 
     def collect(self) -> Iterable[Metric]:
         stats = self._stats
-        rejected = CounterMetricFamily(f"{PREFIX}rejected_items", "Items that were no result", labels=["reason"])
+        rejected = CounterMetricFamily(f"{PREFIX}rejected_items", "Items rejected as invalid", labels=["reason"])
         for reason, count in sorted(stats.rejected.items()):
             rejected.add_metric([reason], count)
         yield rejected
         for name, text, value in (
             ("offered_items", "Items of bodies that could be read: stored, rejected or refused", stats.offered),
-            ("refused_items", "Items refused since they could not be stored", stats.refused),
+            ("refused_items", "Items refused because they could not be stored", stats.refused),
             ("refused_posts", "POSTs answered 503, read or not", stats.refused_posts),
             ("duplicate_posts", "POSTs answered by their Idempotency-Key", stats.duplicate_posts),
             ("hops_over_limit", "New addresses not kept because of --max-hops", stats.hops_over_limit),

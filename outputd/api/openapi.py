@@ -59,17 +59,17 @@ _RESULTS = {
         RESULTS,
         "Results",
         "Store results",
-        description="Answered once the results are committed and fsynced. A bad item never costs its neighbours.",
+        description="Answered once the results are committed and fsynced. One bad item does not spoil the batch.",
         parameters=[
             sent_header(
                 "X-Ping-Node",
-                "Who measured; absent or empty: the address of the sender is kept. At most one.",
+                "Name of the node; absent or empty: the address of the sender. At most one.",
                 {"type": "string", "maxLength": 64, "pattern": "^[ -~]*$"},
             ),
             sent_header(
                 "Idempotency-Key",
                 "Makes a retry safe for 12 hours: the same key of the same X-Ping-Node is stored once. At most one. The"
-                " quotes of the structured form are taken off and not counted.",
+                " quotes of the structured form are removed and not counted.",
                 {"type": "string", "minLength": 1, "maxLength": 255},
             ),
             sent_header(
@@ -83,15 +83,15 @@ _RESULTS = {
         },
         answers={
             "200": answer("The results are on disk.", {"oneOf": [ref("Stored"), ref("PartlyStored")]}),
-            "400": problem("No JSON array, not the coding that it says, or a bad header; nothing is stored."),
+            "400": problem("Not a JSON array, not the coding it claims, or an invalid header; nothing is stored."),
             "413": problem(f"Over {_MOST_BODY_MIB} MiB, or over {MOST_RESULTS} items; nothing is stored."),
-            "415": problem("Another content coding than gzip; nothing is stored.", "Accept-Encoding"),
+            "415": problem("A content coding other than gzip; nothing is stored.", "Accept-Encoding"),
             "422": problem(
-                "No item is a result, or the Idempotency-Key was used with another body.",
+                "Every item is invalid, or the Idempotency-Key was used with another body.",
                 schema={"anyOf": [ref("NothingStored"), ref("Problem")]},
             ),
             "503": problem(
-                "The results cannot be stored now; nothing is half taken. After a disk error and a crash right behind"
+                "The results cannot be stored now; none of them were. After a disk error and a crash right behind"
                 " it they may turn out to be stored: with an Idempotency-Key it is safe to send them again.",
                 "Retry-After",
             ),
@@ -106,7 +106,7 @@ _ROTATE = {
         description="No POST is refused meanwhile. The old file becomes one self-contained file.",
         answers={
             "200": answer("A new file is being written.", ref("Rotated")),
-            "503": problem("No new file can be made; the current one goes on.", "Retry-After"),
+            "503": problem("No new file can be made; the current one stays in use.", "Retry-After"),
         },
     )
 }
@@ -115,7 +115,7 @@ _DUMP = reading(
     DUMP,
     "Dump",
     "Copy a result file",
-    description="The current file as a consistent copy, with every result answered before; or a closed file.",
+    description="A consistent copy of the current file, with every result acknowledged before; or a closed file.",
     parameters=[
         query("file", "The name of a file; absent: the current one.", FILE_NAME),
         sent_header(
@@ -130,7 +130,7 @@ _DUMP = reading(
         "200": file("The file, an SQLite database.", "Accept-Ranges", "ETag"),
         "206": file("The part that was asked for.", "Accept-Ranges", "ETag", "Content-Range"),
         "304": bare("The file is there already.", "ETag"),
-        "404": problem("There is no result file of this name."),
+        "404": problem("There is no result file with this name."),
         "416": problem("The range lies outside of the file.", "Content-Range"),
         "503": problem("There is no room for a copy.", "Retry-After"),
     },
@@ -192,7 +192,7 @@ def document() -> Part:
             "headers": HEADERS,
             "responses": {
                 "NotFound": problem("There is nothing at this path."),
-                "MethodNotAllowed": problem("The path does not know this method.", "Allow"),
+                "MethodNotAllowed": problem("The path does not support this method.", "Allow"),
                 "Unreadable": problem("This is not HTTP/1.1, the method is not ASCII, or the path is not UTF-8."),
             },
         },

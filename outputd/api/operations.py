@@ -30,15 +30,17 @@ HEADERS = {
     "Vary": _header("The answer depends on it.", {"const": "Accept"}),
     "Link": _header('The next page, with `rel="next"`.', _matching(r'^<\?.*>; rel="next"$'), required=False),
     "Unreadable-Files": _header(
-        "Damaged result files that the answer does without.", _matching(r"^[^,]+\.db(, [^,]+\.db)*$"), required=False
+        "Damaged result files that are missing from this answer.",
+        _matching(r"^[^,]+\.db(, [^,]+\.db)*$"),
+        required=False,
     ),
     "X-Content-Type-Options": _header("The Content-Type is right.", {"const": "nosniff"}),
     "Cache-Control": _header("The next answer may be another.", {"const": "no-store"}),
-    "Retry-After": _header("Seconds after which to come again.", {"type": "integer", "minimum": 1, "maximum": 60}),
+    "Retry-After": _header("Seconds after which to try again.", {"type": "integer", "minimum": 1, "maximum": 60}),
     "Allow": _header("The methods of this path.", _matching(r"^[A-Z]+(, [A-Z]+)*$")),
-    "WWW-Authenticate": _header("How a token is sent.", _matching("^Basic realm=.*, Bearer realm=")),
-    "Accept-Encoding": _header("The content coding that is taken.", {"const": "gzip"}),
-    "Accept-Ranges": _header("Parts can be asked for; with a closed file.", {"const": "bytes"}, required=False),
+    "WWW-Authenticate": _header("How to send a token.", _matching("^Basic realm=.*, Bearer realm=")),
+    "Accept-Encoding": _header("The accepted content coding.", {"const": "gzip"}),
+    "Accept-Ranges": _header("Ranges are supported, for closed files only.", {"const": "bytes"}, required=False),
     "ETag": _header("What tells this closed file from any other.", _matching(r'^"[0-9a-f]{64}"$'), required=False),
     "Content-Length": _header("Bytes of this answer.", {"type": "integer", "minimum": 0}),
     "Content-Range": _header("The part, and the size of the file.", _matching(r"^bytes (\d+-\d+|\*)/\d+$")),
@@ -65,14 +67,14 @@ def problem(what: str, *headers: str, schema: Part | None = None) -> Part:
     return answer(what, schema or ref("Problem"), _PROBLEM, headers)
 
 
-_EVERYWHERE = {"500": problem("An error in outputd; its log tells more.")}
+_EVERYWHERE = {"500": problem("An error in outputd; its log has details.")}
 _REFUSED = {
-    "401": problem("A token is needed, and none that is known came with the request.", "WWW-Authenticate"),
-    "403": problem("The token is for another role, or a page of another site has sent this."),
+    "401": problem("The request has no valid token.", "WWW-Authenticate"),
+    "403": problem("The token has another role, or a page of another site sent the request."),
 }
 _TOKENS: list[Part] = [{}, {"token": []}, {"password": []}]
 SCHEMES = {
-    "token": {"type": "http", "scheme": "bearer", "description": "Where there is a `--tokens-file`."},
+    "token": {"type": "http", "scheme": "bearer", "description": "Needed with `--tokens-file`."},
     "password": {"type": "http", "scheme": "basic", "description": "The token as password, for browsers."},
 }
 _FILE = {"type": "string", "format": "binary", "contentMediaType": "application/vnd.sqlite3"}
@@ -145,9 +147,9 @@ def asking(question: Question[Any]) -> Part:
     found["content"][MEDIA["csv"]] = {"schema": {"type": "string"}}
     answers = {
         "200": found,
-        "400": problem("A parameter is not what it must be."),
+        "400": problem("A parameter is invalid."),
         "503": problem("It cannot be answered now.", "Retry-After"),
-        "504": problem("It was not answered within its time, and was ended: ask for less."),
+        "504": problem("It took too long and was ended: ask for less."),
     }
     if question.misses:
         answers["404"] = problem(question.misses)

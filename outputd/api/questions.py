@@ -62,7 +62,7 @@ class Questions:
         except (BadQuestion, TooLong, NotReady, DatabaseUnusable) as error:
             return _refusal(error)
         if found is None:
-            return problem(404, "there is nothing of this name")
+            return problem(404, "there is nothing with this name")
         headers = {
             b"Content-Type": MEDIA[form].encode(), b"Vary": b"Accept", **_link_to_next(sent, found.following), **SAFE
         }  # fmt: skip

@@ -110,7 +110,7 @@ class Api:
         current = self._store.current.info.path
         path = current if not names else self._named(names[-1])
         if path is None:
-            return problem(404, "there is no result file of this name")
+            return problem(404, "there is no result file with this name")
         try:
             if await self._store.finish(path):
                 reader = await self._copies.closed(path)
@@ -120,7 +120,7 @@ class Api:
             return problem(503, str(error), retry_after_s=60)
         except (OSError, DatabaseFailed) as error:
             if not await self._in_thread(path.exists):
-                return problem(404, "there is no result file of this name any more")
+                return problem(404, "there is no result file with this name any more")
             return problem(503, f"no copy can be made now: {error}", retry_after_s=60)
         return await self._send_copy(request, reader, is_closed=path != current)
 

@@ -186,7 +186,7 @@ _ANSWERS: dict[str, Schema] = {
     "Ready": record("Results can be stored.", {"status": {"const": "ready"}}),
     "Stats": record("Counts since the start of the process, and the current file.", _COUNTS),
     "Health": record(
-        "How it stands with the service.",
+        "The state of the service.",
         {
             "status": {"enum": ["healthy", "unhealthy"], "description": "unhealthy: results are not being stored"},
             "version": text("version of outputd"),

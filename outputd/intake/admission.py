@@ -56,7 +56,7 @@ class Admission:
         """So many of the bytes held were stored and answered."""
         self._just_drained += size_bytes
 
-    def turn_away(self, detail: str = "too much waits for the disk") -> Answer:
+    def turn_away(self, detail: str = "too much is waiting for the disk") -> Answer:
         """The answer to a request of which nothing is stored now, counted: 503, and when to come again."""
         self._stats.refused_posts += 1
         return problem(503, detail, retry_after_s=self.retry_after_s())

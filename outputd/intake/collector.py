@@ -192,7 +192,7 @@ class Collector:
         if self._tell is not None:
             self._tell(f"{batch.accepted} results of {batch.node} stored, {len(batch.rejected)} items rejected")
         if not batch.accepted:
-            return problem(422, "no item of the body is a result", received=0, rejected=items, errors=errors)
+            return problem(422, "every item of the body is invalid", received=0, rejected=items, errors=errors)
         return 200, json, JSON
 
 

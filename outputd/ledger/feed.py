@@ -165,9 +165,9 @@ class HopFeed(Service):
                     if isinstance(
                         error, sqlite3.Error | OSError
                     ):  # the ledger cannot be used: its own checks tell more
-                        _log.error("the hop feed stumbled, next try in {pause:.1f} s: {e!s}", pause=pause, e=error)
+                        _log.error("the hop feed failed, next try in {pause:.1f} s: {e!s}", pause=pause, e=error)
                     else:
-                        _log.failure("the hop feed stumbled, next try in {pause:.1f} s", pause=pause)
+                        _log.failure("the hop feed failed, next try in {pause:.1f} s", pause=pause)
                     await self._rest(pause)
 
     async def _turn(self) -> None:
@@ -301,8 +301,8 @@ class HopFeed(Service):
 
 
 def _say_outage(reason: str) -> None:
-    _log.warn("input_service takes no hops: {reason}; they wait", reason=reason)
+    _log.warn("hops cannot be delivered to input_service: {reason}; they wait", reason=reason)
 
 
 def _say_its_end(seconds: float) -> None:
-    _log.info("input_service takes hops again after {seconds:.0f} s", seconds=seconds)
+    _log.info("hops are delivered to input_service again, after {seconds:.0f} s", seconds=seconds)

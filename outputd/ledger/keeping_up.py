@@ -45,19 +45,19 @@ class Upkeep:
         try:
             if self._ledger.is_gone():
                 if self._trouble.failure is None:
-                    _log.error("the hop ledger was deleted by someone else, and is made anew from the result files")
+                    _log.error("the hop ledger was deleted by someone else and is rebuilt from the result files")
                 await self._ledger.reopen(self._files(), self._feedable, self._in_thread)
             await self._ledger.keep_up()
         except Exception as error:
             if self._trouble.begin(str(error)) and not isinstance(error, DatabaseFailed | OSError):
-                _log.failure("keeping the hop ledger up failed in a way that was not foreseen")
+                _log.failure("updating the hop ledger failed unexpectedly")
         else:
             self._trouble.end()
 
 
 def _say_that_it_fails(reason: str) -> None:
-    _log.error("the hop ledger cannot be kept up and is tried again: {reason}", reason=reason)
+    _log.error("the hop ledger cannot be updated, trying again: {reason}", reason=reason)
 
 
 def _say_that_it_works(seconds: float) -> None:
-    _log.info("the hop ledger is kept up again, after {seconds:.0f} s", seconds=seconds)
+    _log.info("the hop ledger is updated again, after {seconds:.0f} s", seconds=seconds)

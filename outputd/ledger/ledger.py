@@ -150,7 +150,7 @@ class Ledger:
         Until it is there no turn begins, and `failure` keeps further POSTs away. When it cannot be made, all is as
         before.
         """
-        self.trouble.begin("the hop ledger was deleted and is being made anew")
+        self.trouble.begin("the hop ledger was deleted and is being rebuilt")
         await self._turns.hold()
         try:
             await in_thread(self._take_in_anew, files, feedable)
@@ -158,7 +158,7 @@ class Ledger:
             self._attach()
             self.trouble.end()
         except (sqlite3.Error, OSError) as error:
-            self.trouble.begin(f"the hop ledger was deleted and cannot be made anew: {error}", kind_of(error))
+            self.trouble.begin(f"the hop ledger was deleted and cannot be rebuilt: {error}", kind_of(error))
             raise
         finally:
             self._turns.release()
@@ -428,11 +428,11 @@ def _as_they_are(files: Sequence[FileInfo]) -> Iterator[FileInfo]:
         try:
             yield describe(info.path)
         except Damaged as error:
-            _log.error("{file} is damaged, the hop ledger learns nothing of it: {e!s}", file=info.path.name, e=error)
+            _log.error("{file} is damaged and skipped by the hop ledger: {e!s}", file=info.path.name, e=error)
         except sqlite3.OperationalError:
             if info.path.exists():
                 raise
-            _log.error("{file} is gone, the hop ledger learns nothing of it", file=info.path.name)
+            _log.error("{file} is gone and skipped by the hop ledger", file=info.path.name)
 
 
 def _durably(db: sqlite3.Connection, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args,

@@ -47,7 +47,7 @@ class Events:
     def listen(self, request: CappedRequest) -> None:
         """Send events until the client goes, or `stop`; 503 when too many listen."""
         if self._stopped or len(self._listeners) >= self._most:
-            send(request, *problem(503, "too many listen to the events", retry_after_s=5 * _RETRY_S))
+            send(request, *problem(503, "there are too many event listeners", retry_after_s=5 * _RETRY_S))
             return
         put_head(request, 200, _HEADERS, None)
         if request.method == b"HEAD":
@@ -76,7 +76,7 @@ class Events:
         try:
             news = await self._news()
         except Exception:
-            _log.failure("there is no news, and it is asked for again")
+            _log.failure("the event could not be made, trying again")
             return
         self._newest = b"data: %s\n\n" % news
         for listener in list(self._listeners):

@@ -61,7 +61,7 @@ class Every:
         try:
             await maybeDeferred(self._work)
         except Exception:
-            _log.failure("what is done every {seconds:g} s failed, and is tried again", seconds=self._seconds)
+            _log.failure("a task that runs every {seconds:g} s failed, trying again", seconds=self._seconds)
         self._is_busy = False
         if self.running:
             late_s = (self._clock.seconds() - began_s) % self._seconds

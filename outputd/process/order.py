@@ -98,7 +98,7 @@ class OutputService(Service):
             try:
                 await maybeDeferred(step.work)
             except Exception:
-                _log.failure("{step} did not stop well", step=step.name)
+                _log.failure("{step} failed to stop cleanly", step=step.name)
         if self._deadline is not None:
             self._deadline.cancel()
         _log.info("stopped")

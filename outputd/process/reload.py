@@ -47,11 +47,11 @@ class Reload:
                 try:
                     thing.take(await self._in_thread(thing.read))
                 except Unusable as error:
-                    _log.error("{name} not read again, the old one stays: {error!s}", name=thing.name, error=error)
+                    _log.error("{name} not reloaded, the old one stays in use: {error!s}", name=thing.name, error=error)
                 except Exception:
-                    _log.failure("{name} not read again, the old one stays", name=thing.name)
+                    _log.failure("{name} not reloaded, the old one stays in use", name=thing.name)
                 else:
-                    _log.info("{name} read again", name=thing.name)
+                    _log.info("{name} reloaded", name=thing.name)
 
 
 def by_hangup(reload: Reload, notifier: Notifier, reactor: Any) -> None:

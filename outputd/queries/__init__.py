@@ -81,7 +81,7 @@ class Queries:
         return len(self._asking)
 
     async def ask(self, question: Question[A], asked: A, form: Format) -> Whole | Reading | None:
-        """The answer to a question in a form; None when there is nothing of this name. A Reading wants its `end`.
+        """The answer to a question in a form; None when there is nothing with this name. A Reading wants its `end`.
 
         Raises NotReady, TooLong and sqlite3.Error.
         """

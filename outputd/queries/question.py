@@ -15,7 +15,7 @@ from outputd.web.shapes import Schema
 
 A = TypeVar("A")
 Found = Rows | Table | None
-"""An answer, which needs its session still; None when there is nothing of this name."""
+"""An answer, which needs its session still; None when there is nothing with this name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Question(Generic[A]):
     summary: str
     description: str = ""
     misses: str = ""
-    """What it means when there is nothing of this name, where that can be."""
+    """What it means when there is nothing with this name, where that can be."""
     is_paged: bool = False
     is_from_summary: bool = False
     """Whether it waits a little for the summary of the files to be brought up to date."""

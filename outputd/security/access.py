@@ -77,7 +77,7 @@ class Access:
     def warn_if_open(self, only_here: bool) -> None:
         """Say so when anyone may read and rotate who reaches the ports, and that is not `only_here`, this machine."""
         if not only_here and not self.asks_for(OPERATOR):
-            _log.warn("whoever can reach these ports may read and rotate: --tokens-file lets in whom you name")
+            _log.warn("anyone who can reach these ports can read and rotate; --tokens-file restricts access")
 
     def read(self) -> Holders:
         """What the file says now. Blocking. Raises Unusable with the line and what is wrong."""

@@ -46,7 +46,7 @@ class Certificates:
             expired = f"{self._certificate} has expired on {expiry:%Y-%m-%d %H:%M} UTC"
             if self._context is not None:
                 raise Unusable(expired)
-            _log.warn("{what}: clients will not believe it", what=expired)
+            _log.warn("{what}: clients will reject it", what=expired)
         options = CertificateOptions(
             privateKey=key, certificate=chain[0].original, extraCertChain=[each.original for each in chain[1:]],
             raiseMinimumTo=TLSVersion.TLSv1_2,

@@ -230,7 +230,7 @@ class Copies:
                 _log.warn("the disk is nearly full: a copy of {name} for /dump gives way", name=slowest.name)
                 await slowest.give_way()
         except OSError as error:
-            _log.warn("the room on the disk cannot be told: {error!s}", error=error)
+            _log.warn("the free disk space cannot be determined: {error!s}", error=error)
 
     async def _free_bytes(self) -> int:
         return await self._in_thread(self._directory.free_bytes)

@@ -101,7 +101,7 @@ class DataDir:
                 self._lock = lost
             elif lost is not None:
                 os.close(lost)
-        _log.error("{path} was removed by someone else and is made again", path=str(self.path))
+        _log.error("{path} was removed by someone else and is created again", path=str(self.path))
 
     def release(self) -> None:
         """Let another process have it."""

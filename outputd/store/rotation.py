@@ -84,7 +84,7 @@ class Rotation:
             pass  # the store has said so
         except Exception as error:
             if self._trouble.begin(str(error), kind_of(error)) and not isinstance(error, sqlite3.Error | OSError):
-                _log.failure("the rotation failed in a way that was not foreseen")
+                _log.failure("the rotation failed unexpectedly")
 
     async def _prune(self) -> str | None:
         """Delete old files; why one of them cannot be deleted, or None."""
@@ -107,7 +107,7 @@ class Rotation:
 
 
 def _say_that_it_fails(reason: str) -> None:
-    _log.error("rotation failed and is tried again: {reason}", reason=reason)
+    _log.error("rotation failed, trying again: {reason}", reason=reason)
 
 
 def _say_that_it_works(seconds: float) -> None:

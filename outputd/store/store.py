@@ -86,7 +86,7 @@ class Store:
                 name=path.name, other=other.name,
             )  # fmt: skip
         for path in filter(bears_our_mark, self._directory.other_databases()):
-            _log.info("{name} is a copy under a name of its own, and is left alone", name=path.name)
+            _log.info("{name} is a copy under another name and is left alone", name=path.name)
         self._files = stock.files
         damaged = stock.damaged | self._bring_newest_up()
         end = furthest(info.next_ids for info in self._files)
@@ -123,7 +123,7 @@ class Store:
             except Damaged as error:
                 return {newest.path: str(error)}
             _log.info(
-                "{name} is brought from version {old} of its schema to {new}",
+                "{name}: schema migrated from version {old} to {new}",
                 name=newest.path.name, old=newest.version, new=resultfile.SCHEMA.version,
             )  # fmt: skip
         return {}

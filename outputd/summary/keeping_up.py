@@ -185,8 +185,8 @@ class KeepingUp:
 
 
 def _say_that_it_fails(reason: str) -> None:
-    _log.error("the summary cannot be kept up and is tried again: {reason}", reason=reason)
+    _log.error("the summary cannot be updated, trying again: {reason}", reason=reason)
 
 
 def _say_that_it_works(seconds: float) -> None:
-    _log.info("the summary is kept up again, after {seconds:.0f} s", seconds=seconds)
+    _log.info("the summary is updated again, after {seconds:.0f} s", seconds=seconds)

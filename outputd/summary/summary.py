@@ -128,7 +128,7 @@ class Summary:
         if not SCHEMA.is_newest(db):
             if db.execute("SELECT 1 FROM sqlite_schema").fetchone():
                 _log.info(
-                    "{file} is made anew from the result files: it is of version {found}, and {wanted} is wanted",
+                    "{file} is rebuilt from the result files: it is of version {found}, and {wanted} is wanted",
                     file=self.path.name, found=pragma(db, "user_version"), wanted=SCHEMA.version,
                 )  # fmt: skip
                 self.remove()
@@ -153,7 +153,7 @@ class Summary:
         delete_database(self.path)
 
     def _start_anew(self, reason: str) -> None:
-        _log.warn("{file} is made anew from the result files: {reason}", file=self.path.name, reason=reason)
+        _log.warn("{file} is rebuilt from the result files: {reason}", file=self.path.name, reason=reason)
         self.remove()
 
     def _step(self, db: sqlite3.Connection) -> bool:
@@ -172,7 +172,7 @@ class Summary:
             except _Unreadable as error:
                 if info.path.exists():
                     self._unreadable[info.path] = identity_of(info.path)
-                    _log.error("{file} cannot be summed up: {error!s}", file=info.path.name, error=error)
+                    _log.error("{file} cannot be counted for the summary: {error!s}", file=info.path.name, error=error)
                 continue
             if info is not files[-1]:
                 self._whole.add(info)

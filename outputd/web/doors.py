@@ -67,7 +67,7 @@ class Doors(Generic[G]):
             now, seconds,
             lambda reason: _log.warn("{reason}", reason=reason),
             lambda lasted_s: _log.info(
-                "{name} has room for all who come again, after {lasted_s:.0f} s", name=name, lasted_s=lasted_s
+                "{name} accepts every connection again, after {lasted_s:.0f} s", name=name, lasted_s=lasted_s
             ),
         )  # fmt: skip
         self._newest_s = 0.0
@@ -91,7 +91,7 @@ class Doors(Generic[G]):
         guest, reason = self._choose(guests, most, network)
         self.count(reason)
         self._newest_s = self._seconds()
-        self._trouble.begin(f"{self.name} turns connections away: all {most} that it may have are taken")
+        self._trouble.begin(f"{self.name} refuses connections: all {most} places are taken")
         return guest
 
     def _choose(self, guests: Collection[G], most: int, network: bytes) -> tuple[G | None, str]:

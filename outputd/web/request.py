@@ -249,7 +249,7 @@ class CappedRequest(server.Request):
         """A bug: it is logged, and answered without a word about it."""
         _log.failure("a request failed", failure=reason)
         if not self.startedWriting and not self.gone:
-            send(self, *problem(500, "an error in outputd; its log tells more"))
+            send(self, *problem(500, "internal error; the log has details"))
         return reason
 
     def getRequestHostname(self) -> bytes:

@@ -123,7 +123,7 @@ class Routes(Resource):
         if not here:
             return _NOWHERE
         allowed = {b"Allow": ", ".join(sorted(here)).encode()}
-        answer = problem(405, "this path does not know this method", allowed)
+        answer = problem(405, "this path does not support this method", allowed)
         return Miss(answer, next(iter(here.values())).role)
 
     def _at(self, path: str, suffix: str = "") -> dict[str, Found]:

@@ -79,7 +79,7 @@ class Site(server.Site):
         assert found is not None, "it is sought before it is judged"
         is_dear = not isinstance(found, Miss) and found.route.is_dear
         if not may_ask(request, found.role is None, is_dear):
-            return problem(403, "a page of another site may not ask for this")
+            return problem(403, "pages of other sites may not request this")
         if found.role is not None and self.access.asks_for(found.role):
             if holder is None:
                 return problem(401, f"needed: {self.access.wanted}", _CHALLENGE)

@@ -117,7 +117,7 @@ class Declarations(ChecksTest):
         self.bench.clock.advance(10)
         self.bench.doors.make_room([], 1000, b"")
         self.bench.clock.advance(30)
-        reason = "the port for results turns connections away: all 1000 that it may have are taken"
+        reason = "the port for results refuses connections: all 1000 places are taken"
         told = {"status": "warn", "reason": reason, "since": "2026-01-07T22:30:55Z", "turned_away": 1}
         self.assertEqual(told, self.health()["connections"])
         self.bench.clock.advance(31)

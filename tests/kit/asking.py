@@ -22,7 +22,7 @@ JANUARY = ("2026-01-01 00:00:00", "2026-02-01 00:00:00")
 
 
 async def answer(queries: Queries, question: Question[A], asked: A, form: Format = "json") -> bytes | None:
-    """The whole answer to a question; None when there is nothing of this name."""
+    """The whole answer to a question; None when there is nothing with this name."""
     found = await queries.ask(question, asked, form)
     if found is None or isinstance(found, Whole):
         return None if found is None else found.body

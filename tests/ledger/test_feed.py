@@ -496,7 +496,7 @@ class Outages(FeedTest):
         self.pass_time(60)
         self.assertEqual(len(self.lines), 2)
         self.assertIn("503", self.lines[0])
-        self.assertIn("again after", self.lines[1])
+        self.assertIn("again, after", self.lines[1])
 
     def test_an_error_that_quotes_the_peer_forges_no_line(self) -> None:
         """Rule 20: a reason is one short printable line."""

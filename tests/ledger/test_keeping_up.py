@@ -60,7 +60,7 @@ class UpkeepTest(SynchronousTestCase):
 
             self.bench.ledger.commit = told  # type: ignore[assignment]
             self.pass_seconds(1)
-        self.assertTrue(reasons[0].find("anew, 0% so far") > 0 < reasons[1].find("anew, 50% so far"), reasons)
+        self.assertTrue(reasons[0].find("rebuilt, 0% so far") > 0 < reasons[1].find("rebuilt, 50% so far"), reasons)
         shares = [line.split("; ")[1].split(" ")[0] for line in log if "again from" in line]
         self.assertEqual(shares, ["0%", "50%", "100%"])
         self.assertIsNone(self.bench.ledger.failure)
@@ -70,7 +70,7 @@ class UpkeepTest(SynchronousTestCase):
         self.bench.pools.failing["ledger"] = sqlite3.OperationalError("disk I/O error")
         with said() as log:
             self.pass_seconds(5)
-        self.assertEqual(sum("cannot be kept up" in line for line in log), 1, log)
+        self.assertEqual(sum("cannot be updated" in line for line in log), 1, log)
         self.bench.pools.failing.clear()
         self.pass_seconds(1)
         self.assertIsNone(self.bench.ledger.failure)

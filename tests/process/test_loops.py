@@ -85,5 +85,5 @@ class TestEvery(SynchronousTestCase):
             Every(1, failing, self.clock).start()
             self.clock.advance(1)
         self.assertEqual(self.begun, [0.0, 1.0])
-        self.assertEqual(sum("tried again" in line for line in log), 2)
+        self.assertEqual(sum("trying again" in line for line in log), 2)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)

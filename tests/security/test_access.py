@@ -108,7 +108,7 @@ class Reloading(SynchronousTestCase):
         with said() as log:
             self.successResultOf(Deferred.fromCoroutine(reload.again()))
         self.assertEqual(self.taken, [1, 2, 3])
-        self.assertEqual(log, ["a not read again, the old one stays: line 3", "b read again"])
+        self.assertEqual(log, ["a not reloaded, the old one stays in use: line 3", "b reloaded"])
 
     def test_at_the_start_what_is_wrong_is_an_error(self) -> None:
         self.assertRaises(Unusable, Reload([self.thing("a", Unusable("no"))], inline).read_first)

@@ -82,7 +82,7 @@ class Reading(SynchronousTestCase):
         certificates = Certificates(old, old_key, None)
         with said() as log:
             certificates.take(certificates.read())
-        self.assertEqual([f"{old} has expired on 2020-01-01 00:00 UTC: clients will not believe it"], log)
+        self.assertEqual([f"{old} has expired on 2020-01-01 00:00 UTC: clients will reject it"], log)
         self.assertIn("has expired on", str(self.assertRaises(Unusable, certificates.read)))
 
     def test_a_token_file(self) -> None:

@@ -193,7 +193,7 @@ class Unwritable(DiskTest):
         self.disk.fill()
         wait_until(lambda: outputd.get("/ready").status == 503, "it is not ready", _SOON_S)
         wait_until(lambda: self.fails(outputd, "database"), "the store is full first, and the ledger then", _SOON_S)
-        wait_until(lambda: "cannot be kept up" in outputd.log, "it is tried", _SOON_S)
+        wait_until(lambda: "cannot be updated" in outputd.log, "it is tried", _SOON_S)
         self.disk.make_room()
         wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again", _SOON_S)
         self.assertEqual(200, self.post(outputd))

@@ -77,7 +77,7 @@ class LogTests(SystemTest):
         threading.Thread(target=answer, daemon=True).start()
         outputd = self.outputd(input_url=f"http://{HOST}:{server.getsockname()[1]}/hops").start()
         outputd.post(Source(3).post().body)
-        wait_until(lambda: "input_service takes no hops" in outputd.log, "it is told")
+        wait_until(lambda: "hops cannot be delivered" in outputd.log, "it is told")
         self.assertStopped(outputd.stop())
         self.assertLinesAreOurs(outputd)
 

@@ -98,7 +98,7 @@ class Secured(SystemTest):
         self.addCleanup(load.stop)
         load.start()
         for _ in range(10):
-            for text, told in (("nonsense", "the old one stays"), (good, "the tokens file read again")):
+            for text, told in (("nonsense", "the old one stays"), (good, "the tokens file reloaded")):
                 self.read_again(outputd, text, told)
                 load.go_on(4)
         load.stop()
@@ -123,7 +123,7 @@ class Secured(SystemTest):
         broken.append((pem_of(old), old.private_key_pem.bytes()))
         for wrong in broken:
             certificate = self.ca.issue_cert("localhost")
-            self.swap(outputd, pem_of(certificate), certificate.private_key_pem.bytes(), "the certificate read again")
+            self.swap(outputd, pem_of(certificate), certificate.private_key_pem.bytes(), "the certificate reloaded")
             shown = self.shown(outputd, context)
             self.assertEqual(ssl.PEM_cert_to_DER_cert(pem_of(certificate).decode()), shown)
             for load in loads:
@@ -161,7 +161,7 @@ class Secured(SystemTest):
         self.assertNotEqual(0, self.send(outputd, file, new).returncode)
         self.written("tokens", line_of(Holder("node", "linz"), new))
         outputd.send(signal.SIGHUP)
-        wait_until(lambda: "the tokens file read again" in outputd.log, "it is read")
+        wait_until(lambda: "the tokens file reloaded" in outputd.log, "it is read")
         ended = self.send(outputd, file, new)
         self.assertEqual(0, ended.returncode, ended.stderr)
         self.written("tokens", "nonsense")

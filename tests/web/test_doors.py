@@ -256,7 +256,7 @@ class Counting(DoorsTest):
         self.may_come()
         failure = self.site.doors.failure
         assert failure is not None
-        self.assertIn("all 4 that it may have are taken", failure.reason)
+        self.assertIn("all 4 places are taken", failure.reason)
         self.clock.advance(59)
         self.assertEqual(failure, self.site.doors.failure)
         self.clock.advance(2)
