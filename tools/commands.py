@@ -8,6 +8,7 @@ from typing import cast
 
 from outputd.security.command import parser as token_parser
 from outputd.sender.command import parser as send_parser
+from outputd.store.command import parser as restore_parser
 from outputd.tap import Options
 
 _PATHS = ("cert", "key", "ca", "file", "dir")
@@ -87,6 +88,16 @@ def send() -> Command:
     )  # fmt: skip
 
 
+def restore() -> Command:
+    """The command that puts copies of result files back."""
+    parser = restore_parser()
+    return Command(
+        "outputd-restore", "put copies of result files back into the directory of a stopped service",
+        "outputd-restore [OPTION]... FILE...", parser.description or "", _flags(parser), takes_files=True,
+        ending=parser.epilog or "",
+    )  # fmt: skip
+
+
 def token() -> Command:
     """The command that makes tokens."""
     parser, new = token_parser()
@@ -98,7 +109,7 @@ def token() -> Command:
 
 def all_commands() -> tuple[Command, ...]:
     """All that an installation puts into bin."""
-    return outputd(), send(), token()
+    return outputd(), send(), restore(), token()
 
 
 def _flags(parser: argparse.ArgumentParser) -> tuple[Flag, ...]:

@@ -19,6 +19,7 @@ _LIBRARY = "usr/lib/outputd"
 _COMMANDS = {
     "outputd": "outputd.__main__",
     "outputd-send": "outputd.sender.command",
+    "outputd-restore": "outputd.store.command",
     "outputd-token": "outputd.security.command",
 }
 _LIST_PLUGINS = """\

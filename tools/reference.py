@@ -45,12 +45,16 @@ def service_options() -> str:
     return table(("flag", "environment variable", "default", "meaning"), rows)
 
 
-def sender_options() -> str:
-    """The flags of outputd-send."""
-    rows = [
-        [f"`{flag.name}`", f"`{flag.default}`" if flag.default else "", flag.meaning] for flag in commands.send().flags
-    ]
-    return table(("flag", "default", "meaning"), rows)
+def options_of(command: Callable[[], commands.Command]) -> Callable[[], str]:
+    """The flags of another command."""
+
+    def made() -> str:
+        rows = [
+            [f"`{flag.name}`", f"`{flag.default}`" if flag.default else "", flag.meaning] for flag in command().flags
+        ]
+        return table(("flag", "default", "meaning"), rows)
+
+    return made
 
 
 def metrics() -> str:
@@ -125,7 +129,8 @@ def _meaning(package: str, name: str, column: str) -> str:
 
 REGIONS: dict[str, Callable[[], str]] = {
     "options of outputd": service_options,
-    "options of outputd-send": sender_options,
+    "options of outputd-send": options_of(commands.send),
+    "options of outputd-restore": options_of(commands.restore),
     "metrics": metrics,
     "checks": checks,
     "tables of a result file": schema_of("store"),

@@ -29,21 +29,24 @@ class Options(argparse.Namespace):
     db_dir: Path
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Restore files, and end the process."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = argparse.ArgumentParser(
         prog="outputd-restore", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="exit codes: 0 all were restored; 1 not all; 2 the directory cannot be used, or is in use",
     )  # fmt: skip
-    parser.add_argument(
-        "files", metavar="FILE", nargs="+", type=Path, help="a copy of a result file, as /dump makes it"
-    )
-    parser.add_argument(
-        "--db-dir", metavar="DIR", type=Path, default=Path(os.environ.get("OUTPUTD_DB_DIR") or "./output_data"),
-        help="the directory of the service (OUTPUTD_DB_DIR; default: ./output_data)",
+    made.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a copy of a result file, as /dump makes it")
+    made.add_argument(
+        "--db-dir", metavar="DIR", type=Path, default=Path(os.environ.get("OUTPUTD_DB_DIR") or "output_data"),
+        help="directory of the service, or OUTPUTD_DB_DIR (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"outputd-restore {__version__}")
-    sys.exit(run(parser.parse_args(arguments, Options())))
+    made.add_argument("--version", action="version", version=f"outputd-restore {__version__}")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Restore files, and end the process."""
+    sys.exit(run(parser().parse_args(arguments, Options())))
 
 
 def run(chosen: Options) -> int:
