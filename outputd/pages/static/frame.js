@@ -88,5 +88,5 @@ $("search").addEventListener("submit", (event) => {
 });
 $("search").addEventListener("input", (event) => event.target.setCustomValidity(""));
 
-put($("zone"), `Times are those of ${zone()}; point at one for UTC.`);
+put($("zone"), `Times are in ${zone()}; hover over one for UTC.`);
 connect();

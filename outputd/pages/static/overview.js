@@ -106,7 +106,7 @@ function rejected(news) {
   const reasons = Object.entries(news.rejected);
   put($("rejected"), reasons.length
     ? table("Rejected items by field, since the start", [["Field", ([field]) => h("code", null, field)], ["Items", ([, items]) => count(items), "number"]], reasons)
-    : h("p", { class: "quiet" }, "Every item was a result."));
+    : h("p", { class: "quiet" }, "No item was rejected."));
 }
 
 // -- what the files say
@@ -144,7 +144,7 @@ async function askNodes() {
   const heard = (node) => (node.last_heard ? at(node.last_heard) : 0);
   nodes.sort((one, other) => heard(other) - heard(one));
   put($("nodes"), nodes.length
-    ? table("Nodes, the last heard first", [
+    ? table("Nodes, most recently heard first", [
         ["Node", (node) => h("span", { class: "name" }, node.node)],
         ["Last heard", (node) => since(node.last_heard)],
         ["Rate", (node) => rate(node.results_per_s), "number"],
@@ -152,7 +152,7 @@ async function askNodes() {
         ["Rejected", (node) => count(node.rejected), "number"],
         ["Clock", (node) => clockOffset(node.clock_offset_s), "number"],
       ], nodes)
-    : h("p", { class: "quiet" }, "None has been heard yet."));
+    : h("p", { class: "quiet" }, "No node has sent anything yet."));
 }
 
 async function askFailures() {
@@ -183,7 +183,7 @@ function showTargets() {
         ["Nodes", (target) => h("span", { class: "text", title: target.nodes.join(", ") }, target.nodes.length > 3 ? `${target.nodes.slice(0, 3).join(", ")} and ${target.nodes.length - 3} more` : target.nodes.join(", ")), "wide"],
       ], shown),
       chosen.length > SHOWN ? h("p", { class: "quiet" }, `${SHOWN} of ${count(chosen.length)}${all}. `, h("a", { href: here("/targets.csv?limit=100000") }, "All as CSV")) : null]
-    : targets.length ? [h("p", { class: "quiet" }, "No target has this in its address."), address] : h("p", { class: "quiet" }, "Nothing has been measured yet."));
+    : targets.length ? [h("p", { class: "quiet" }, "No target matches."), address] : h("p", { class: "quiet" }, "Nothing has been measured yet."));
 }
 $("target-filter").addEventListener("input", showTargets);
 

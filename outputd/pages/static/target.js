@@ -191,7 +191,7 @@ function showRecent(results) {
         ["Measured", (result) => since(result.timestamp)], ["RTT", (result) => rtt(result.avg_rtt), "number"],
         ["Loss", (result) => percent(result.packet_loss), "number"], ["Replies", (result) => `${count(result.received)} of ${count(result.sent)}`, "number"],
         ["Error", (result) => h("span", { class: "text" }, result.error ?? ""), "wide"],
-        [h("span", { class: "unseen" }, "Whole"), (result) => h("a", { href: here(`/results/${result.id}`), "aria-label": `Result ${result.id} whole, as JSON` }, "JSON")],
+        [h("span", { class: "unseen" }, "Whole"), (result) => h("a", { href: here(`/results/${result.id}`), "aria-label": `Result ${result.id} in full, as JSON` }, "JSON")],
       ], results)]
     : h("p", { class: "quiet" }, "None yet."));
 }

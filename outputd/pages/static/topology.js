@@ -83,7 +83,7 @@ async function about(address) {
   history.replaceState(null, "", chosen ? `#${encodeURIComponent(chosen)}` : location.pathname);
   if (!address) {
     say($("details-title"), "An address");
-    put($("about"), h("p", { class: "quiet" }, "Choose an address in the graph, or find it by name."));
+    put($("about"), h("p", { class: "quiet" }, "Select an address in the graph, or search for it."));
     return;
   }
   say($("details-title"), address.ip);
@@ -92,7 +92,7 @@ async function about(address) {
   if (chosen !== address.ip) return;
   const link = h("p", null, h("a", { href: here(`/targets/${encodeURIComponent(address.ip)}`) }, "Its page as a target"));
   if (!hop) {
-    put($("about"), h("p", { class: "quiet" }, "Nothing more is known of it now."), link);
+    put($("about"), h("p", { class: "quiet" }, "Nothing more is known about it now."), link);
     return;
   }
   put($("about"),
