@@ -31,9 +31,9 @@ _DAY_S = 86_400.0
 class Options(usage.Options):
     """The flags of the spec and ours; each can be set by environment, as OUTPUTD_DB_DIR, and the flag wins."""
 
-    synopsis = "[options]"
     longdesc = (
         "Stores results of ping and traceroute nodes in SQLite files and posts the hops they find to input_service."
+        " Each option can be set in the environment, as OUTPUTD_DB_DIR; the option takes precedence."
     )
     optFlags = [  # noqa: RUF012  # as usage.Options wants it
         ["verbose", "v", "Log a line for each POST."],
@@ -84,6 +84,10 @@ class Options(usage.Options):
             if not value or value.startswith("tcp://"):  # Kubernetes puts tcp://... into OUTPUTD_PORT
                 continue
             self.opts[name] = _flag(variable, value) if name in ("verbose", "refeed") else value
+
+    def getSynopsis(self) -> str:
+        """How the command is called; `twistd outputd` takes the same options."""
+        return "Usage: outputd [options]"
 
     def opt_version(self) -> None:
         """Show version."""

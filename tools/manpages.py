@@ -44,8 +44,7 @@ def _lines(command: Command) -> Iterator[str]:
     yield f".SH SYNOPSIS\n.B {_plain(command.synopsis)}"
     yield f".SH DESCRIPTION\n{_plain(command.description)}"
     if command.name == "outputd":
-        yield "Each option can be set by the environment variable named with it. The option takes precedence; an empty"
-        yield "variable counts as unset."
+        yield "An empty variable counts as unset."
     yield ".SH OPTIONS"
     for flag in command.flags:
         yield from _option(command, flag)
