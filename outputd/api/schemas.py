@@ -75,9 +75,9 @@ _MORE: dict[str, dict[str, Schema]] = {
     },
     "Hop": {
         "ttl": {"description": "time to live of the probe"},
-        "ip": {"description": "who answered; what is no address is kept as text (255 characters) and never fed on"},
+        "ip": {"description": "address that replied; text that is no address is kept (255 characters) and never fed"},
         "rtt": _rtt("round-trip time"),
-        "timeout": {"description": "nobody answered; wins over an ip"},
+        "timeout": {"description": "no reply; takes precedence over an ip"},
     },
 }  # fmt: skip
 
@@ -109,8 +109,8 @@ _PROBLEM: dict[str, Schema] = {
 }
 _COUNTS: dict[str, Schema] = {
     "total_results": count("results stored"),
-    "successful_pings": count("those with a reply"),
-    "failed_pings": count("those without any"),
+    "successful_pings": count("results with a reply"),
+    "failed_pings": count("results without any reply"),
     "hops_discovered": count("addresses that this instance had never seen as a hop"),
     "hops_sent": count("addresses delivered to input_service"),
     "last_result_time": {

@@ -24,10 +24,10 @@ MOST_BYTES = 8 << 20
 _HOP_BYTES = 8
 _MOST_GAP = 30
 COLUMNS = (
-    Column("node", text("who measured")),
+    Column("node", text("the node that measured")),
     Column("hops", {
         "type": "array", "items": {"type": ["string", "null"]},
-        "description": "who answered at each TTL from 1 on, null for silence; of several the least text",
+        "description": "address that replied at each TTL from 1 on, null for silence; of several the smallest text",
     }),
     Column("count", count("how often", least=1)),
     Column("first_seen", instant("when first")),

@@ -21,7 +21,7 @@ from outputd.web.shapes import FILE_NAME, count, flag, instant, listed, or_null,
 
 COLUMNS = (
     Column("ttl", {"type": "integer", "minimum": 0, "maximum": 255, "description": "time to live of the probe"}),
-    Column("ip", or_null(text("who answered; no address where the node gave none"))),
+    Column("ip", or_null(text("address that replied; no address if the node gave none"))),
     Column("rtt", or_null(count("round-trip time, nanoseconds"))),
     Column("timeout", flag("nobody answered")),
 )
@@ -120,7 +120,7 @@ RESULT = Question(
                 "min_rtt": or_null(count("shortest round-trip time, nanoseconds")),
                 "max_rtt": or_null(count("longest round-trip time, nanoseconds")),
                 "stddev_rtt": or_null(count("standard deviation of the round-trip times, nanoseconds")),
-                "node": or_null(text("who measured")),
+                "node": or_null(text("the node that measured")),
                 "received_at": instant("when it arrived"),
                 "traceroute": {"anyOf": [ref("StoredTraceroute"), {"type": "null"}]},
                 "batch": record(

@@ -20,7 +20,7 @@ QUANTILES = (10, 25, 50, 75, 90)
 _RTT: Schema = or_null({"type": "integer", "minimum": 0, "description": "round-trip time, nanoseconds"})
 COLUMNS = (
     Column("start", instant("its beginning")),
-    Column("node", text("who measured")),
+    Column("node", text("the node that measured")),
     Column("count", count("results", least=1)),
     *COUNTS,
     Column("rtt_min_ns", _RTT),
