@@ -42,9 +42,19 @@ class VersionTests(SynchronousTestCase):
         self.assertEqual(said, outputd.__version__)
 
     def test_the_changelog_begins_with_what_is_unreleased_and_the_version_of_the_package(self) -> None:
-        headings = re.findall(r"^## (\S+)", (TOP / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+        headings = re.findall(r"^## \[(\S+)\]", (TOP / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
         released = [heading for heading in headings if heading != "Unreleased"]
         self.assertEqual((["Unreleased", outputd.__version__], outputd.__version__), (headings[:2], released[0]))
+
+    def test_the_changelog_keeps_its_form(self) -> None:
+        """That of keepachangelog.com: each release with its day, each change in one of six sections."""
+        text = (TOP / "CHANGELOG.md").read_text(encoding="utf-8")
+        releases = re.findall(r"(?m)^## (.*)$", text)
+        self.assertEqual("[Unreleased]", releases[0])
+        for release in releases[1:]:
+            self.assertRegex(release, r"^\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d$")
+        sections = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+        self.assertEqual(set(), set(re.findall(r"(?m)^### (.*)$", text)) - sections)
 
 
 class StartTests(SynchronousTestCase):
