@@ -131,6 +131,7 @@ class Copies:
         self._spare_bytes = spare_bytes
         self._manifests = manifests
         self._is_copying = False
+        self._is_stopping = False
         self._next: dict[Path, list[Deferred[Reader]]] = {}
         self._made: list[Copy] = []
         self._opening = DeferredLock()
@@ -165,7 +166,8 @@ class Copies:
             return reader
 
     def stop(self) -> None:
-        """Keep no copy without readers."""
+        """Keep no copy without readers, one that is still being made included."""
+        self._is_stopping = True
         self._looking.stop()
         for copy in list(self._made):
             copy.end()
@@ -196,7 +198,10 @@ class Copies:
         readers = [copy.reader() for _ in waiting]
         for wanted, reader in zip(waiting, readers, strict=True):
             wanted.callback(reader)
-        self._looking.start(now=False)
+        if self._is_stopping:
+            copy.end()
+        else:
+            self._looking.start(now=False)
 
     async def _make_room(self, path: Path) -> None:
         """See to it that one more copy has a place and room. Raises NoRoom."""

@@ -196,6 +196,16 @@ class Sharing(CopiesTest):
         self.assertFalse(second.copy.is_open)
         self.assertEqual([], self.bench.clock.getDelayedCalls())
 
+    def test_one_that_is_made_while_all_stops_is_closed_with_its_reader(self) -> None:
+        """Rule 23: and nothing looks after it for ever."""
+        asked = self.ask()
+        self.slow.stop()
+        self.gates.pop().callback(None)
+        reader = self.successResultOf(asked)
+        self.assertEqual([], self.bench.clock.getDelayedCalls())
+        reader.end()
+        self.assertFalse(reader.copy.is_open)
+
     def test_all_who_share_it_are_told_of_its_failure(self) -> None:
         """Rule 15."""
         self.patch(self.disk, "temporary", lambda kind: self.path / "no" / kind)
