@@ -43,8 +43,8 @@ def check_ours(path: Path) -> None:
         raise _no_file(path)
 
 
-def sync_file(path: Path) -> None:
-    """Bring what was written into a file to disk. Raises OSError."""
+def sync(path: Path) -> None:
+    """Bring what was written into a file, or the names in a directory, to disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from outputd.process.files import is_still, open_ours
+from outputd.process.files import is_still, open_ours, sync
 
 VERSION: Final = 2
 """Since 2 a body may be sent in pieces."""
@@ -216,7 +216,7 @@ class Journal:
         file.write(msgspec.json.encode(self.head) + b"\n")
         os.fsync(file.fileno())
         os.replace(new, self._path)
-        sync_directory(self._path.parent)
+        sync(self._path.parent)
         self._lines = 0
         return file
 
@@ -249,15 +249,6 @@ class Journal:
 def _is_as_it_was(head: Head, wanted: Head) -> bool:
     """Whether a file is the one that a journal tells of; an older journal knows its first content alone."""
     return head.content == wanted.content if head.layout == wanted.layout == "lines" else head.digest == wanted.digest
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class Refused:
@@ -297,7 +288,7 @@ class Refused:
             return
         if self._file is None:
             self._file = FileIO(open_ours(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
-            sync_directory(self.path.parent)
+            sync(self.path.parent)
         self._file.write(msgspec.json.encode({"key": key, **record}) + b"\n")
         self._keys.add(key)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from outputd.process.files import open_ours
+from outputd.process.files import open_ours, sync
 from outputd.process.log import Logger, in_one_line
 from outputd.process.trouble import Unusable
 from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empty, set_aside, set_mode, wal_of
@@ -51,7 +51,7 @@ class DataDir:
                 finally:
                     os.close(made)
                 with contextlib.suppress(PermissionError):  # one that we may not read
-                    sync_names(missing.parent)
+                    sync(missing.parent)
             with contextlib.suppress(FileExistsError):
                 make_empty(self.path / _LOCK)
             lock = open_ours(self.path / _LOCK, os.O_RDWR)
@@ -178,7 +178,7 @@ class DataDir:
 
     def sync(self) -> None:
         """Make the names durable."""
-        sync_names(self.path)
+        sync(self.path)
 
     def free_bytes(self) -> int:
         """Room left on its disk for us. Raises OSError when the directory is gone."""
@@ -200,12 +200,3 @@ def is_result_file(path: Path) -> bool:
 def manifest_of(path: Path) -> Path:
     """The name of the manifest of a result file."""
     return path.with_suffix(".json")
-
-
-def sync_names(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

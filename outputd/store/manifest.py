@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from outputd.process.files import open_ours, sync_file
+from outputd.process.files import open_ours, sync
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind
 from outputd.results import timestamps
@@ -109,7 +109,7 @@ def write(directory: DataDir, path: Path, manifest: Manifest) -> None:
     try:
         make_empty(made)
         made.write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
-        sync_file(made)
+        sync(made)
         os.replace(made, manifest_of(path))
         directory.sync()
     finally:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from outputd.process.files import sync_file
+from outputd.process.files import sync
 from outputd.sqlite.connections import uri
 from outputd.sqlite.files import let_go, make_empty
 from outputd.store.directory import DataDir
@@ -42,7 +42,7 @@ def _written_aside(db: sqlite3.Connection, directory: DataDir) -> Iterator[Path]
     try:
         make_empty(made)
         db.execute("VACUUM INTO ?", (uri(made, "rw"),))
-        sync_file(made)
+        sync(made)
         yield made
     finally:
         made.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from outputd.process.files import sync_file
+from outputd.process.files import sync
 from outputd.results import timestamps
 from outputd.sqlite.errors import Damaged
 from outputd.sqlite.files import delete_database, make_empty, move_aside, size_of, wal_of
@@ -50,7 +50,7 @@ def restore(directory: DataDir, copy: Path) -> Restored:
         if copy in left_alone:
             raise NotRestored(f"{left_alone[copy].name} has its place in the order of files")
         _give_owner_of(directory.path, made)
-        sync_file(made)
+        sync(made)
         path, aside = _place(directory, made, copy.name if there is None else there.path.name, info)
         return Restored(path, aside, len(others) + 1)
     finally:

@@ -147,7 +147,7 @@ class Lock(DataDirTest):
     def test_what_is_made_is_on_disk_with_its_name(self) -> None:
         """The names of new directories are durable: a power cut takes no directory with results in it."""
         synced: list[Path] = []
-        self.patch(directory_module, "sync_names", synced.append)
+        self.patch(directory_module, "sync", synced.append)
         deep = DataDir(self.path / "a" / "b")
         deep.take()
         self.addCleanup(deep.release)
