@@ -219,6 +219,7 @@ class Sender:
             asked_s, nothing_taken = None, False
             try:
                 outcome, asked_s = await self._post(parcel, attempt)
+                _check_counts(outcome)
                 reason = _why_again(outcome)
                 if not reason:
                     self._pace.answered(len(parcel.data), self._clock.seconds() - attempt.began_s)
@@ -353,6 +354,13 @@ def _believed(status: int, content: bytes, parcel: Parcel) -> Reply:
     if 200 <= status < 300 and not reply.is_success:
         raise Stopped(f"the URL is not that of outputd: it answers {status} {told(reply.detail)}")
     return reply
+
+
+def _check_counts(outcome: Outcome) -> None:
+    """Raise Stopped when a success leaves items out: it would pass for all being stored."""
+    told_of, parcel = outcome.reply.received + outcome.reply.rejected, outcome.parcel
+    if 200 <= outcome.status < 300 and told_of != parcel.items and items_of(parcel.data) is not None:
+        raise Stopped(f"the URL is not that of outputd: its answer tells of {told_of} of {parcel.items} results")
 
 
 def _why_again(outcome: Outcome) -> str:

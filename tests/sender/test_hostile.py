@@ -136,6 +136,18 @@ class HostileServer(TestCase):
             self.assertIn("not that of outputd", reason, counts[:30])
             self.assertEqual((0, 0), (self.journal.totals.stored, self.journal.totals.bodies))
 
+    async def test_a_success_that_leaves_results_out_is_none(self) -> None:
+        """Issue 14.8: nothing is settled, so that all is sent again."""
+        for body in (
+            b'{"status":"ok","received":0}',
+            b'{"status":"ok"}',
+            b'{"status":"partial","received":1,"rejected":0}',
+            b'{"status":"ok","received":1,"duplicate":true}',
+        ):
+            reason = await self.reason(partial(Conversation.say, data=answer(200, body)))
+            self.assertIn("of 2 results", reason)
+            self.assertEqual((0, 0), (self.journal.totals.stored, self.journal.totals.bodies))
+
     async def test_what_can_be_is(self) -> None:
         await self.send_to(partial(Conversation.say, data=answer(200, b'{"status":"ok","received":2}')))
         self.assertEqual(2, self.journal.totals.stored)
