@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from outputd.process.log import Logger
@@ -29,10 +29,12 @@ class Holder:
 
     role: str
     name: str
+    digest: bytes = field(default=b"", compare=False, repr=False)
+    """That of the token, of which one name may have several; none for a certificate."""
 
 
-Holders = Mapping[bytes, tuple[bytes, Holder]]
-"""By the digest of the token: the digest again, to be compared in constant time, and whose it is."""
+Holders = Mapping[bytes, Holder]
+"""Whose each token is, by its digest."""
 
 
 def new_token() -> str:
@@ -57,7 +59,6 @@ class Access:
         self._path = path
         self._by_certificate = by_certificate
         self._holders: Holders = {}
-        self._known: set[Holder] = set()
         self.changes = 0
 
     @property
@@ -94,12 +95,11 @@ class Access:
     def take(self, holders: Holders) -> None:
         """Let these in from now on, and nobody else."""
         self._holders = holders
-        self._known = {holder for _, holder in holders.values()}
         self.changes += 1
 
     def knows(self, holder: Holder) -> bool:
-        """Whether somebody may still come as this."""
-        return holder in self._known
+        """Whether the token by which it came is still its own."""
+        return self._holders.get(holder.digest) == holder
 
     def holder(self, authorization: bytes | None) -> Holder | None:
         """Whose token the Authorization header bears: as Bearer, or as the password of Basic, for browsers."""
@@ -114,10 +114,10 @@ class Access:
         if not token:
             return None
         digest = _digest(token)
-        digest_and_holder = self._holders.get(digest)
-        if digest_and_holder is None or not hmac.compare_digest(digest_and_holder[0], digest):
+        holder = self._holders.get(digest)
+        if holder is None or not hmac.compare_digest(holder.digest, digest):
             return None
-        return digest_and_holder[1]
+        return holder
 
 
 def _digest(token: bytes) -> bytes:
@@ -132,7 +132,7 @@ def _password(value: bytes) -> bytes | None:
 
 
 def _parse(path: Path, text: str) -> Holders:
-    holders: dict[bytes, tuple[bytes, Holder]] = {}
+    holders: dict[bytes, Holder] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
         if not words or words[0].startswith("#"):
@@ -152,8 +152,8 @@ def _parse(path: Path, text: str) -> Holders:
         if len(key) != hashlib.sha256().digest_size or len(digest) != 2 * len(key):
             raise Unusable(f"{where}: the SHA-256 of a token has 64 hexadecimal digits")
         if key in holders:
-            raise Unusable(f"{where}: this token is already that of {holders[key][1].name}")
-        holders[key] = key, Holder(role, name)
+            raise Unusable(f"{where}: this token is already that of {holders[key].name}")
+        holders[key] = Holder(role, name, key)
     if not holders:
         raise Unusable(f"{path}: no token in it, so nobody could do anything")
     return holders

@@ -170,8 +170,7 @@ class Channel(http.HTTPChannel):
         super().allHeadersReceived()
         self._is_in_head = False
         request = self.requests[-1]
-        if request.holder is not None:
-            self.holder = request.holder
+        self.holder = request.holder
         self._leave_porch()
         if request.refused is not None and self.length != 0:
             self._turn_away(request, request.refused)
@@ -187,7 +186,7 @@ class Channel(http.HTTPChannel):
     def judge_again(self) -> None:
         """Answer, or cut off, a request that may not go on by what is known now; what is being changed is changed."""
         if self.holder is not None and not self.site.access.knows(self.holder) and self.holder != self.certified:
-            self.holder, self.was_answered = None, False
+            self.holder = None
             if self._is_in_head:
                 self._enter_porch()
         request = self.requests[-1] if self.requests else None
@@ -252,7 +251,7 @@ class Channel(http.HTTPChannel):
             self._has_left(request)
 
     def _has_left(self, request: CappedRequest) -> None:
-        if request.code < http.BAD_REQUEST:
+        if request.code < http.BAD_REQUEST and self.site.access.is_open:  # else everybody could have it for /ready
             self.was_answered = True
         super().requestDone(request)
         self._look_for_head()

@@ -36,7 +36,7 @@ class Guest(Stranger, Protocol):
     """What is known of a connection that has a place."""
 
     was_answered: bool
-    """It has had what it asked for."""
+    """It has had what it asked for, where nobody is asked who he is."""
 
     @property
     def is_known(self) -> bool:
@@ -53,9 +53,9 @@ class Doors(Generic[G]):
     """The doors of one port, by a name for people: they choose who makes room for a newcomer.
 
     First goes who has shown no token and sent no request, however young, by the rules of the porch; then who is slow,
-    and among those who are about as slow, who has most company of its network. Who has shown a token, or has been
-    answered, stays; the latter only while its network does not have more than half of all places. Who is slow is looked
-    up a few times a second, however many come.
+    and among those who are about as slow, who has most company of its network. Who has shown a token stays; where
+    nobody needs one, so does who has been answered, while its network does not have more than half of all places. Who
+    is slow is looked up a few times a second, however many come.
     """
 
     def __init__(self, name: str, seconds: Callable[[], float], now: Callable[[], float] = time.time) -> None:

@@ -140,6 +140,32 @@ class Strangers(DoorsTest):
         self.assertTrue(self.may_come())
         self.assertEqual(1, sum(self.gone(nodes)))
 
+    def test_so_is_one_whose_token_was_replaced_under_the_same_name(self) -> None:
+        """Also where it goes on with the old one."""
+        nodes = self.crowd(self.post())
+        old, self.token = self.post(), new_token()
+        self.path.write_text(line_of(Holder(NODE, "graz"), self.token))
+        self.site.access.take(self.site.access.read())
+        self.site.judge_again()
+        for channel in self.site.channels:
+            channel.dataReceived(old)
+        self.clock.advance(1)
+        self.assertTrue(self.may_come())
+        self.assertEqual(1, sum(self.gone(nodes)))
+
+    def test_so_is_one_who_goes_on_without_its_token(self) -> None:
+        nodes = self.crowd(self.post(), b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        self.clock.advance(1)
+        self.assertTrue(self.may_come())
+        self.assertEqual(1, sum(self.gone(nodes)))
+
+    def test_so_is_one_who_has_asked_for_what_is_everybody_s(self) -> None:
+        """Of whatever networks they are."""
+        strangers = [self.come(READY, host=f"192.0.{number}.1")[1] for number in range(PLACES)]
+        self.clock.advance(1)
+        self.assertTrue(self.may_come("203.0.113.1"))
+        self.assertEqual(1, sum(self.gone(strangers)))
+
     def test_a_flood_makes_room_for_anybody_however_young_it_is(self) -> None:
         """For its own network, too: a node may live there."""
         flood = self.crowd(HALF, seconds=0.0)
@@ -149,19 +175,12 @@ class Strangers(DoorsTest):
         self.assertEqual({NO_REQUEST: 3}, dict(self.site.doors.turned_away))
 
     def test_who_may_stay_is_not_turned_out_for_one_of_a_flood(self) -> None:
-        """However many come, and however fast: with a token, or answered, or with a request that is under way."""
+        """However many come, and however fast: with a token, or with a request that is under way."""
         _, node = self.come(self.post())
-        _, answered = self.come(READY)
         _, working = self.come(WORK)
         for _ in range(100):
             self.assertTrue(self.may_come(THERE))
-        self.assertEqual([False] * 3, self.gone([node, answered, working]))
-
-    def test_one_who_was_answered_and_begins_another_head_is_no_stranger(self) -> None:
-        _, answered = self.come(READY + HALF)
-        flood = self.crowd(HALF)
-        self.assertTrue(self.may_come(THERE))
-        self.assertEqual(([False], [True, False, False]), (self.gone([answered]), self.gone(flood)))
+        self.assertEqual([False] * 2, self.gone([node, working]))
 
     def test_half_a_head_that_waited_for_an_answer_is_one(self) -> None:
         """What came with a request is looked at when its answer has left."""
@@ -225,6 +244,18 @@ class Slow(DoorsTest):
         self.crowd(READY)
         self.clock.advance(30)
         self.assertFalse(self.may_come())
+
+    def test_nor_for_one_of_a_flood(self) -> None:
+        _, answered = self.come(READY)
+        for _ in range(100):
+            self.assertTrue(self.may_come(THERE))
+        self.assertFalse(answered.disconnected)
+
+    def test_one_who_was_answered_and_begins_another_head_is_no_stranger(self) -> None:
+        _, answered = self.come(READY + HALF)
+        flood = self.crowd(HALF)
+        self.assertTrue(self.may_come(THERE))
+        self.assertEqual(([False], [True, False, False]), (self.gone([answered]), self.gone(flood)))
 
     def test_unless_its_network_has_more_than_half_and_the_newcomer_s_has_not(self) -> None:
         """One stranger who asks for /ready now and then on each of his connections keeps nobody out."""
