@@ -13,6 +13,7 @@ _HALF_LIFE_S = 5.0
 _MEAN_LIFE_S = _HALF_LIFE_S / math.log(2)
 _SMALL_BYTES = 64 * 1024
 _ROWS_BYTES_A_BODY_BYTE = 5
+_LITTLE = 8  # the part of the limit beside which one may go over it
 
 
 class Admission:
@@ -36,15 +37,25 @@ class Admission:
         """Whether so much more may be held."""
         return self.held_bytes + size_bytes <= self.limit_bytes
 
+    def has_little_beside(self, own_bytes: int) -> bool:
+        """Whether the others hold so little that one that holds so much itself may go over the limit.
+
+        Else the sender of a body that becomes more than the limit would try for ever on a service that is never idle.
+        There is one at a time: beside what one over the limit holds, nobody else finds little.
+        """
+        return self.held_bytes - own_bytes <= self.limit_bytes // _LITTLE
+
     def has_room_for_body(self, size_bytes: int) -> bool:
         """Whether a body of this size may come in.
 
         Large ones leave half of the limit to the rows that bodies become, or what their own usually take: to take one
         in, and only then find no room for its rows, would waste half of the work under overload. Small ones may have
-        all, and one alone has room always: else its sender would try for ever.
+        all.
         """
-        if not self.held_bytes or size_bytes < _SMALL_BYTES:
-            return not self.held_bytes or self.has_room(size_bytes)
+        if self.has_little_beside(0):
+            return True
+        if size_bytes < _SMALL_BYTES:
+            return self.has_room(size_bytes)
         return self.has_room(size_bytes + max(self.limit_bytes // 2, _ROWS_BYTES_A_BODY_BYTE * size_bytes))
 
     def change(self, more_bytes: int) -> None:
@@ -98,9 +109,9 @@ class Reservation:
         return True
 
     def grow(self, more_bytes: int) -> bool:
-        """Hold so much more; False, and no more held, without room. What is alone has room, however much it becomes."""
-        others_bytes = self._admission.held_bytes - self.size_bytes
-        if others_bytes and not self._admission.has_room(more_bytes):
+        """Hold so much more; False, and no more held, without room. Where others hold little there is room for all."""
+        admission = self._admission
+        if not admission.has_room(more_bytes) and not admission.has_little_beside(self.size_bytes):
             return False
         self._hold(more_bytes)
         return True

@@ -70,6 +70,33 @@ class Room(SynchronousTestCase):
         self.assertTrue(memory.admit(60 * MIB) and memory.grow(20 * MIB))
         self.assertFalse(self.admission.reserve().admit(1))
 
+    def test_beside_little_one_grows_beyond_the_limit(self) -> None:
+        """Rule 9: a stranger's single byte must not keep it out, nor the small bodies of a busy service."""
+        for others_bytes, may in ((1, True), (8 * MIB, True), (8 * MIB + 1, False)):
+            others, memory = self.admission.reserve(), self.admission.reserve()
+            others.admit(others_bytes)
+            self.assertTrue(memory.admit(8 * MIB))
+            self.assertIs(may, memory.grow(60 * MIB), others_bytes)
+            others.let_go()
+            memory.let_go()
+
+    def test_a_body_beyond_the_limit_comes_in_beside_little(self) -> None:
+        """Rule 9: where the limit is lower than what a body may have."""
+        admission = Admission(MIB, self.clock.seconds)
+        trickling, memory = admission.reserve(), admission.reserve()
+        self.assertTrue(trickling.admit(1) and memory.admit(8 * MIB) and memory.grow(60 * MIB))
+
+    def test_only_one_is_beyond_the_limit(self) -> None:
+        """Rule 9: until it ends, no other grows; then the next may."""
+        first, second, third = (self.admission.reserve() for _ in range(3))
+        self.assertTrue(first.admit(4 * MIB) and second.admit(4 * MIB))
+        self.assertTrue(first.grow(80 * MIB))
+        self.assertFalse(second.grow(1) or third.admit(1))
+        self.assertTrue(first.grow(MIB), "the others still hold little")
+        first.let_go()
+        self.assertTrue(second.grow(80 * MIB))
+        self.assertFalse(first.admit(1) or third.admit(1))
+
 
 class RetryAfter(SynchronousTestCase):
     """Rule 9: computed from the measured drain rate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -588,6 +589,16 @@ class Failures(CollectorTest):
         self.it.admission.change(64 * MIB - 2 * len(body))
         self.refused(503, body)
         self.assertEqual((0, 64 * MIB - 2 * len(body)), (self.it.stats.offered, self.it.admission.held_bytes))
+
+    def test_a_heavy_body_is_taken_beside_one_that_trickles(self) -> None:
+        """Rule 9: what is taken alone is not refused for ever where a byte of another is held, in any coding."""
+        body = body_of(a_trace(*[{"ttl": 1}] * 1000))
+        self.it.admission.limit_bytes = 8 * len(body)
+        self.it.admission.change(1)
+        self.ok(body)
+        zipped = self.it.sending(gzip.compress(body), is_gzip=True)
+        self.it.run()
+        self.assertEqual((200, 1), (self.successResultOf(zipped).status, self.it.admission.held_bytes))
 
     def test_rejected_items_are_held_too(self) -> None:
         """Rule 9: 131,000 of them take some 30 MiB, and their text comes on top."""
