@@ -19,7 +19,7 @@ from outputd.store.store import Store
 from outputd.web.answers import SAFE, Answer, as_json, problem
 from outputd.web.negotiation import is_known
 from outputd.web.ranges import byte_range
-from outputd.web.request import CappedRequest, answered, put_head, send
+from outputd.web.request import CappedRequest, answered, put_head
 from outputd.web.routes import Route
 
 _MOST_KEY = 255
@@ -49,7 +49,7 @@ class Api:
     def routes(self) -> list[Route]:
         """The routes of the site."""
         return [
-            RESULTS.answered_by(self.post_results),
+            RESULTS.answered_by(self.post_results, self.judge_results),
             ROTATE.answered_by(self.post_rotate),
             DUMP.answered_by(self.get_dump),
             FILES.answered_by(self.get_files),
@@ -57,13 +57,18 @@ class Api:
 
     # -- POST /results -------------------------------------------------------------------------------
 
+    def judge_results(self, request: CappedRequest) -> Answer | None:
+        """What a body of results is refused for before it comes in; else its node and key are kept."""
+        try:
+            request.said = _node_and_key(request)
+        except BadHeader as error:
+            return problem(400, str(error))
+        return self._collector.refusal()
+
     def post_results(self, request: CappedRequest) -> None:
         """Store a body of results."""
         started = self._seconds()
-        try:
-            sender = _sender(request)
-        except BadHeader as error:
-            return send(request, *problem(400, str(error)))
+        sender = _sender(request)
         posted = Posted(request.take_body(), sender, request.memory, request.coding not in (b"", b"identity"))
         answered(request, self._collect(posted, started))
 
@@ -176,7 +181,7 @@ def _is_still(request: CappedRequest, etag: str) -> bool:
     return not request.requestHeaders.hasHeader(b"If-Range") or request.header_text(b"If-Range").strip() == etag
 
 
-def _sender(request: CappedRequest) -> Sender:
+def _node_and_key(request: CappedRequest) -> tuple[str | None, str | None]:
     node = _header(request, b"X-Ping-Node")
     if node is not None and not (len(node) <= _MOST_NODE and node.isascii() and node.isprintable()):
         raise BadHeader(f"X-Ping-Node must be printable ASCII of at most {_MOST_NODE} characters")
@@ -186,6 +191,12 @@ def _sender(request: CappedRequest) -> Sender:
             key = key[1:-1]
         if not 1 <= len(key) <= _MOST_KEY:
             raise BadHeader(f"Idempotency-Key must have 1 to {_MOST_KEY} characters")
+    return node, key
+
+
+def _sender(request: CappedRequest) -> Sender:
+    """Who sends a body whose head was judged; the holder of its token may have changed since then."""
+    node, key = request.said
     if request.holder is not None:
         node = request.holder.name
     peer = request.origin_host

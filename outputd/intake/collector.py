@@ -73,10 +73,16 @@ class Collector:
         self._note_sender = note_sender
         self._locks: dict[bytes, tuple[DeferredLock, int]] = {}
 
+    def refusal(self) -> Answer | None:
+        """What every body is refused for now, if anything."""
+        failure = self._ledger.failure
+        return None if failure is None else self._admission.turn_away(failure.reason)
+
     async def collect(self, posted: Posted) -> Answer:
         """Store a body's results; one with a used key is answered as the first time. The caller lets the memory go."""
-        if self._ledger.failure is not None:
-            return self._admission.turn_away(self._ledger.failure.reason)
+        refusal = self.refusal()
+        if refusal is not None:
+            return refusal
         if posted.is_gzip:
             refusal = await self._decode(posted)
             if refusal is not None:

@@ -115,6 +115,7 @@ class CappedRequest(server.Request):
     gone = False
     under_way = False
     holder: Holder | None = None
+    said: Any = None  # what its route has read of the headers
     _tokens_known = 0
     _memory: Memory | None = None
     received_bytes = 0
@@ -149,16 +150,19 @@ class CappedRequest(server.Request):
 
     def _judge_body(self, length: int | None) -> Answer | None:
         assert isinstance(self.found, Found), "a miss has its answer"
-        if self.found.route.codings and (codings := self.requestHeaders.getRawHeaders(b"Content-Encoding")):
+        route = self.found.route
+        if route.codings and (codings := self.requestHeaders.getRawHeaders(b"Content-Encoding")):
             named = (coding.strip() for coding in b",".join(codings).lower().split(b","))
             self.coding = b",".join(coding for coding in named if coding)  # an empty element says nothing
-            if self.coding and self.coding not in self.found.route.codings:
+            if self.coding and self.coding not in route.codings:
                 return problem(415, "the only content coding is gzip", {b"Accept-Encoding": b"gzip"})
-        if length == 0:
-            return None
         if length is not None and length > self.site.most_body_bytes:
             return self._too_long()
-        self._is_body_wanted = self.found.route.takes_body
+        if route.judge_head is not None and (refusal := route.judge_head(self)) is not None:
+            return refusal
+        if length == 0:
+            return None
+        self._is_body_wanted = route.takes_body
         if not self._is_body_wanted:
             return None
         return None if self.memory.admit(length or 1) else self.site.admission.turn_away()

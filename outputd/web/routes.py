@@ -16,6 +16,11 @@ from outputd.web.answers import Answer, problem
 
 Handler = Callable[Concatenate[Any, ...], None]
 """Sends the answer to a request itself, at once or later; it is given the path's `<parts>` by their names."""
+Judge = Callable[[Any], Answer | None]
+"""Reads a request's headers before its body comes in: the answer to one that is refused for them, None for a good one.
+
+What it finds out it leaves in `said` of the request, for the handler.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +34,9 @@ class Endpoint:
     codings: tuple[bytes, ...] = ()
     is_dear: bool = False
 
-    def answered_by(self, handler: Handler) -> Route:
+    def answered_by(self, handler: Handler, judge_head: Judge | None = None) -> Route:
         """The route."""
-        return Route(self.method, self.path, self.role, handler, self.suffixes, self.codings, self.is_dear)
+        return Route(self.method, self.path, self.role, handler, self.suffixes, self.codings, self.is_dear, judge_head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Route:
 
     A path with `suffixes` may end in one of them (`/targets.csv`); its handler gets it as `suffix`, "" for none.
     GET is HEAD, too. A route with `codings` takes a body in one of these; to others a body is of no use, and they keep
-    none. What `is_dear` is not even had by a link on a page of another site.
+    none. What `is_dear` is not even had by a link on a page of another site. `judge_head` is asked last of all.
     """
 
     method: str
@@ -50,6 +55,7 @@ class Route:
     suffixes: tuple[str, ...] = ()
     codings: tuple[bytes, ...] = ()
     is_dear: bool = False
+    judge_head: Judge | None = None
 
     @property
     def takes_body(self) -> bool:

@@ -247,6 +247,34 @@ class Nodes(ApiTest):
         self.assertIn("X-Ping-Node", members["detail"])
 
 
+class AtTheHead(ApiTest):
+    """Rule 8: what the headers of a body of results say is answered without a 100 and without waiting for the body."""
+
+    async def assert_refused(self, status: int, *more: bytes) -> None:
+        asking = (b"Content-Length: 8000000", b"Expect: 100-continue", *more)
+        sent = await self.it.say(head(b"POST", b"/results", b"Host: x", *asking))
+        self.assertNotIn(b"100 Continue", sent)
+        self.assert_problem(parsed(sent), status)
+        self.assertEqual((0, 0), (self.it.admission.held_bytes, self.it.site.in_flight))
+
+    async def test_a_bad_node_or_key_is_400(self) -> None:
+        """Rules 6 and 7."""
+        for more in (
+            [b"X-Ping-Node: " + b"x" * 65], [b"X-Ping-Node: a", b"X-Ping-Node: a"], [b"X-Ping-Node: \xe9"],
+            [b"Idempotency-Key: " + b"x" * 256], [b"Idempotency-Key:"], [b'Idempotency-Key: ""'],
+            [b"Idempotency-Key: a", b"Idempotency-Key: b"],
+        ):  # fmt: skip
+            await self.assert_refused(400, *more)
+
+    async def test_a_ledger_that_failed_is_503(self) -> None:
+        """Rule 18: what could not be known of again is not taken."""
+        self.it.parts.ledger.trouble.begin("it cannot be written")
+        await self.assert_refused(503)
+
+    async def test_without_a_body_they_are_told_too(self) -> None:
+        self.assert_problem(parsed(await self.it.say(post(b"", b"Idempotency-Key:"))), 400)
+
+
 class MappedPeers(ApiTest):
     """Rule 7 on a port of both IP versions."""
 
