@@ -39,7 +39,7 @@ from outputd.queries.reading import Readings
 from outputd.results.agreement import MOST_BODY_BYTES
 from outputd.results.hop_policy import feedable
 from outputd.results.parse import Parser
-from outputd.security.access import NODE, Access, Holders
+from outputd.security.access import NODE, Access
 from outputd.security.certificates import Certificates
 from outputd.security.pem import TokenFile
 from outputd.security.proxies import Proxies
@@ -286,16 +286,17 @@ def _reloadable(
     """What is read from files: at the start, and again on SIGHUP."""
     things: list[Reloadable[Any]] = []
     if settings.tokens_file is not None:
-        things.append(Reloadable("the tokens file", access.read, partial(_let_in, access, sites)))
+        things.append(Reloadable("the tokens file", access.read, partial(_let_in, access.take, sites)))
     if certificates is not None:
-        things.append(Reloadable("the certificate", certificates.read, certificates.take))
+        things.append(Reloadable("the certificate", certificates.read, partial(_let_in, certificates.take, sites)))
     if settings.input_token_file is not None:
         things.append(Reloadable("the token for input_service", token.read, token.take))
     return things
 
 
-def _let_in(access: Access, sites: Sequence[Site], holders: Holders) -> None:
-    access.take(holders)
+def _let_in(take: Callable[[Any], None], sites: Sequence[Site], known: Any) -> None:
+    """Let in who is known now, and ask again of who came before."""
+    take(known)
     for site in sites:
         site.judge_again()
 

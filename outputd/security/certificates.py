@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
+from OpenSSL.crypto import X509, X509StoreContext, X509StoreContextError
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -26,7 +28,8 @@ _log = Logger()
 class Certificates:
     """Gives each new connection the newest certificate; TLS 1.2 at least.
 
-    With a CA for clients, a client may show a certificate of it, whose common name is then a node's.
+    With CAs for clients, a client may show a certificate of one, whose common name is then a node's. It is checked at
+    the handshake, and again when one of these CAs has gone.
     """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
@@ -59,7 +62,9 @@ class Certificates:
         if self._client_ca is not None:
             store = context.get_cert_store()
             assert store is not None
-            for authority in certificates_of(self._client_ca):
+            authorities = certificates_of(self._client_ca)
+            context.set_app_data(frozenset(authority.dump() for authority in authorities))
+            for authority in authorities:
                 store.add_cert(authority.original)
                 context.add_client_ca(authority.original)
             context.set_session_id(b"outputd")
@@ -75,15 +80,32 @@ class Certificates:
         assert self._context is not None, "read and taken before anybody connects"
         return SSL.Connection(self._context, None)
 
+    def vouch_for(self, peer: X509, connection: SSL.Connection) -> bool:
+        """Whether the CAs of now have signed what a client has shown at its handshake."""
+        assert self._context is not None, "there is a connection"
+        if connection.get_context().get_app_data() <= self._context.get_app_data():
+            return True
+        store = self._context.get_cert_store()
+        assert store is not None
+        try:
+            X509StoreContext(store, peer, connection.get_peer_cert_chain()).verify_certificate()
+        except X509StoreContextError:
+            return False
+        return True
+
     def around(self, site: Any, reactor: Any) -> TLSMemoryBIOFactory:
         """The site behind TLS. Its answers are written in one piece: to gather small writes would only delay them."""
         factory = TLSMemoryBIOFactory(self, False, site, reactor)
-        factory.protocol = _Tls
+        factory.protocol = partial(_Tls, self)  # type: ignore[assignment]  # declared as a class; it is only called
         return factory
 
 
 class _Tls(TLSMemoryBIOProtocol):
     """As Twisted's, but an error at the end keeps no frames: they kept the connection until cycles were collected."""
+
+    def __init__(self, certificates: Certificates, factory: TLSMemoryBIOFactory, wrapped: Any) -> None:
+        super().__init__(factory, wrapped)
+        self.certificates = certificates
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         if reason is not None:
@@ -92,7 +114,12 @@ class _Tls(TLSMemoryBIOProtocol):
 
 
 def node_of(transport: Any) -> Holder | None:
-    """The node whose certificate a client has shown, which its CA has signed."""
-    peer = transport.getPeerCertificate() if isinstance(transport, TLSMemoryBIOProtocol) else None
-    name = "" if peer is None else peer.get_subject().commonName or ""
+    """The node whose certificate a client has shown, which a CA of now has signed."""
+    if not isinstance(transport, _Tls):
+        return None
+    connection = transport.getHandle()
+    peer = connection.get_peer_certificate()
+    if peer is None or not transport.certificates.vouch_for(peer, connection):
+        return None
+    name = peer.get_subject().commonName or ""
     return Holder(NODE, name) if is_name(name) else None

@@ -185,6 +185,7 @@ class Channel(http.HTTPChannel):
 
     def judge_again(self) -> None:
         """Answer, or cut off, a request that may not go on by what is known now; what is being changed is changed."""
+        self._certified = _UNASKED
         if self.holder is not None and not self.site.access.knows(self.holder) and self.holder != self.certified:
             self.holder = None
             if self._is_in_head:

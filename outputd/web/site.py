@@ -89,7 +89,7 @@ class Site(server.Site):
         return found.answer if isinstance(found, Miss) else None
 
     def judge_again(self) -> None:
-        """Ask of each request that is not over whether it may go on: its token may be known no more."""
+        """Ask of each request that is not over whether it may go on: its token, or its CA, may be known no more."""
         for channel in list(self.channels):
             channel.judge_again()
 

@@ -40,7 +40,7 @@ from outputd.security.trust import Policy
 from tests.kit.certificates import write_certificate
 from tests.kit.logs import said
 from tests.kit.makers import a_result, body_of
-from tests.kit.running import Running
+from tests.kit.running import Running, eventually
 
 REACTOR: Any = _reactor
 EXPIRED = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
@@ -278,6 +278,49 @@ class Serving(TestCase):
         self.assertEqual(200, response.code)
         with closing(sqlite3.connect(self.it.parts.store.current.info.path)) as db:
             self.assertEqual([("graz",)], db.execute("SELECT node FROM batches").fetchall())
+
+    async def test_who_is_connected_by_a_ca_that_has_gone_is_refused(self) -> None:
+        """Also in the middle of a request; who is of a CA that stays hears nothing of it."""
+        await self.begin("--client-ca=PLACE/nodes.pem")
+        gone, stays = self.nodes, trustme.CA()
+        await self.trust(gone, stays)
+        linz = await self.connected(gone, "linz")
+        graz, wien = await self.connected(gone, "graz"), await self.connected(stays.create_child_ca(), "wien")
+        linz.putrequest("POST", "/results")
+        linz.putheader("Content-Length", "2")
+        await deferToThread(linz.endheaders, b"[")
+        await eventually(lambda: any(channel.requests for channel in self.it.parts.results_site.channels))
+        await self.trust(stays)
+        self.assertEqual(1, sum(channel.is_known for channel in self.it.parts.results_site.channels))
+        linz.send(b"]")
+        self.assertEqual(401, await deferToThread(lambda: linz.getresponse().status))
+        self.assertEqual([401, 200], [await deferToThread(self.post_on, each) for each in (graz, wien)])
+
+    async def test_another_ca_beside_it_changes_nothing_for_who_is_connected(self) -> None:
+        await self.begin("--client-ca=PLACE/nodes.pem")
+        graz = await self.connected(self.nodes, "graz")
+        await self.trust(self.nodes, trustme.CA())
+        self.assertEqual(200, await deferToThread(self.post_on, graz))
+
+    async def connected(self, ca: trustme.CA, name: str) -> http.client.HTTPSConnection:
+        """The connection of a node, on which it has posted."""
+        context = self.context(ca.issue_cert(common_name=name))
+        connection = http.client.HTTPSConnection("localhost", self.it.port(), timeout=10, context=context)
+        self.addCleanup(connection.close)
+        self.assertEqual(200, await deferToThread(self.post_on, connection))
+        return connection
+
+    @staticmethod
+    def post_on(connection: http.client.HTTPSConnection) -> int:
+        connection.request("POST", "/results", body_of(a_result()))
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+    async def trust(self, *authorities: trustme.CA) -> None:
+        """Have these sign for nodes from now on."""
+        (self.place / "nodes.pem").write_bytes(b"".join(ca.cert_pem.bytes() for ca in authorities))
+        await self.it.parts.reload.again()
 
     async def test_certificates_beside_tokens(self) -> None:
         token = new_token()
