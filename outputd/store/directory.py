@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from outputd.process.files import open_ours, sync
@@ -24,6 +26,7 @@ _LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
 _RESULT_FILE = re.compile(r"results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db", re.ASCII)
 _DIRECTORY_MODE = 0o750
+_MOST_SPANS = 1000  # a rotation an hour fills them in 41 days, and a storm of rotations is one
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -37,8 +40,9 @@ class DataDir:
 
     path: Path
     _lock: int | None = field(default=None, init=False)
-    _given: set[Path] = field(default_factory=set, init=False)
-    """Names of files that we have made: what was in one that someone else has deleted may yet come back."""
+    _given: tuple[range, ...] = field(default=(), init=False)
+    """Seconds whose names we gave: who saw one, or holds a file deleted by someone else, means no other by it."""
+    _giving: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def take(self) -> None:
         """Make the directory if need be, lock it for this process and clear what a crash left half made."""
@@ -141,16 +145,14 @@ class DataDir:
 
     def publish(self, made: Path, now_s: float) -> Path:
         """Give a finished file the name of this second, or the next free one, durably and never over another file."""
-        for path in self._names(now_s):
-            if path in self._given:
-                continue
+        for second, path in self._names(now_s):
             if wal_of(path).exists() or journal_of(path).exists():  # of a file that was deleted by someone else
                 continue
             if Path(f"{path}{DAMAGED}").exists():  # it may be repaired and put back
                 continue
             with contextlib.suppress(FileExistsError):
                 self.put_back(made, path)
-                self._given.add(path)
+                self._give(second)
                 return path
         raise AssertionError("unreachable: names never run out")
 
@@ -159,7 +161,6 @@ class DataDir:
         manifest_of(path).unlink(missing_ok=True)
         delete_database(path)
         self.sync()
-        self._given.discard(path)
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Take a damaged result file out of the way; its manifest goes, since the file may come back repaired."""
@@ -185,11 +186,20 @@ class DataDir:
         room = os.statvfs(self.path)
         return room.f_bavail * room.f_frsize
 
-    def _names(self, now_s: float) -> Iterator[Path]:
-        moment = datetime.fromtimestamp(now_s, UTC)
+    def _names(self, now_s: float) -> Iterator[tuple[int, Path]]:
+        second = math.floor(now_s)
         while True:
-            yield self.path / f"results_{moment:%Y-%m-%d_%H-%M-%S}.db"
-            moment += timedelta(seconds=1)
+            if span := next((span for span in self._given if second in span), None):
+                second = span.stop
+                continue
+            yield second, self.path / f"results_{datetime.fromtimestamp(second, UTC):%Y-%m-%d_%H-%M-%S}.db"
+            second += 1
+
+    def _give(self, second: int) -> None:
+        with self._giving:
+            *others, last = self._given or (range(second, second),)
+            both = [range(last.start, second + 1)] if last.stop == second else [last, range(second, second + 1)]
+            self._given = (*others, *both)[-_MOST_SPANS:]
 
 
 def is_result_file(path: Path) -> bool:

@@ -62,6 +62,25 @@ class NamesOfFiles(DataDirTest):
         names = [self.directory.publish(self.made(), last_second).name for _ in range(2)]
         self.assertEqual(names, ["results_2026-12-31_23-59-59.db", "results_2027-01-01_00-00-00.db"])
 
+    def test_the_name_of_a_file_that_was_deleted_is_not_given_again(self) -> None:
+        """Issue 15: who has read a list of the files must not find another file under a name of it."""
+        names = []
+        for now_s in (EPOCH, EPOCH, EPOCH, EPOCH + 1, EPOCH - 1, EPOCH - 1, EPOCH + 9):
+            path = self.directory.publish(self.made(), now_s)
+            self.directory.remove(path)
+            names.append(path.name)
+        self.assertEqual(names, [f"results_2026-01-07_22-30-{n}.db" for n in (45, 46, 47, 48, 44, 49, 54)])
+
+    def test_a_storm_of_files_takes_the_room_of_one_and_only_the_oldest_spans_are_forgotten(self) -> None:
+        """Rule 9: who asks for rotations chooses how many names there are."""
+        self.patch(directory_module, "_MOST_SPANS", 2)
+        given = []
+        for now_s in (EPOCH, *[EPOCH + 9] * 5, EPOCH, EPOCH + 30, EPOCH):
+            path = self.directory.publish(self.made(), now_s)
+            self.directory.remove(path)
+            given.append(path.name[-5:-3])
+        self.assertEqual(given, ["45", "54", "55", "56", "57", "58", "46", "15", "45"])
+
     def test_a_foreign_thing_of_that_name_is_left_alone(self) -> None:
         """Rules 11 and 13."""
         (self.path / "results_2026-01-07_22-30-45.db").mkdir()
