@@ -42,7 +42,6 @@ from outputd.results.parse import Parser
 from outputd.security.access import NODE, Access
 from outputd.security.certificates import Certificates
 from outputd.security.pem import TokenFile
-from outputd.security.proxies import Proxies
 from outputd.security.trust import Policy
 from outputd.settings import Settings
 from outputd.sqlite.pools import OpenPool
@@ -174,7 +173,7 @@ class Parts:
         certificates = _certificates(settings)
         results_site = Site(
             Routes(api.routes()), reactor, admission, MOST_BODY_BYTES, most_connections(settings.max_connections),
-            access, doors["results"], Proxies(settings.trusted_proxies),
+            access, doors["results"], settings.trusted_proxies,
         )  # fmt: skip
         lane = Lane(reactor)  # a crowd there must not keep the health port waiting
         results_port = Port(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from outputd.security.proxies import Network
+from outputd.security.proxies import Proxies
 from outputd.store.limits import Limits
 
 
@@ -29,6 +29,6 @@ class Settings:
     input_ca: Path | None
     input_token_file: Path | None
     tokens_file: Path | None
-    trusted_proxies: tuple[Network, ...]
+    trusted_proxies: Proxies
     verbose: bool
     refeed: bool

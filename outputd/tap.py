@@ -18,7 +18,7 @@ from outputd.process.time import by_monotonic_time
 from outputd.process.trouble import Unusable
 from outputd.process.tuning import settle
 from outputd.results.hop_policy import FEED_ALL, FEED_PUBLIC
-from outputd.security.proxies import networks_of
+from outputd.security.proxies import Proxies
 from outputd.settings import Settings
 from outputd.sqlite.pools import AdbapiPool
 from outputd.store.limits import Limits
@@ -61,7 +61,7 @@ class Options(usage.Options):
             "trusted-proxies",
             None,
             "",
-            "Addresses or networks of reverse proxies whose Forwarded or X-Forwarded-For is believed.",
+            "Addresses or networks of proxies (unix: on a unix socket) whose Forwarded or X-Forwarded-For is believed.",
         ],
     ]
 
@@ -120,9 +120,11 @@ class Options(usage.Options):
         if self.opts["client-ca"] and not self.opts["tls-cert"]:
             raise usage.UsageError("--client-ca needs --tls-cert and --tls-key")
         try:
-            networks_of(self.opts["trusted-proxies"])
+            Proxies.of(self.opts["trusted-proxies"])
         except ValueError as error:
-            raise usage.UsageError(f"--trusted-proxies is a list of addresses and networks: {error}") from None
+            raise usage.UsageError(
+                f"--trusted-proxies is a list of addresses, networks and the word unix: {error}"
+            ) from None
         for name in ("port", "health-port"):
             text = self.opts[name]
             if self.opts["tls-cert"] and text.startswith("ssl:"):
@@ -152,7 +154,7 @@ class Options(usage.Options):
             input_ca=_path(chosen["input-ca"]),
             input_token_file=_path(chosen["input-token-file"]),
             tokens_file=_path(chosen["tokens-file"]),
-            trusted_proxies=networks_of(chosen["trusted-proxies"]),
+            trusted_proxies=Proxies.of(chosen["trusted-proxies"]),
         )
 
 

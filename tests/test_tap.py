@@ -284,16 +284,18 @@ class Serving(TestCase):
                 pass
 
     async def test_a_unix_socket(self) -> None:
-        """Rules 7 and 24: a peer without an address."""
-        place = Path(self.mktemp())
-        service = await self.served(f"--port=unix:{place}")
+        """Rules 7 and 24: a peer without an address, which may be a proxy that is trusted."""
         body = body_of(a_result())
-        wire = await connectProtocol(UNIXClientEndpoint(REACTOR, str(place)), Wire())
-        wire.write(b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        await wire.until(b'"received":1')
-        wire.hang_up()
-        await wire.closed
-        self.assertEqual(service.rows("SELECT count(*), max(node) FROM batches"), [(1, "local")])
+        head = b"POST /results HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.7\r\nContent-Length: %d\r\n\r\n"
+        for trusted, node in (("", "local"), ("0.0.0.0/0,::/0", "local"), ("10.0.0.0/8,unix", "198.51.100.7")):
+            place = Path(self.mktemp())
+            service = await self.served(f"--port=unix:{place}", f"--trusted-proxies={trusted}")
+            wire = await connectProtocol(UNIXClientEndpoint(REACTOR, str(place)), Wire())
+            wire.write(head % len(body) + body)
+            await wire.until(b'"received":1')
+            wire.hang_up()
+            await wire.closed
+            self.assertEqual(service.rows("SELECT count(*), max(node) FROM batches"), [(1, node)], trusted)
 
     async def test_the_directory_is_made(self) -> None:
         """Rule 23."""

@@ -7,16 +7,13 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from outputd.results.addresses import canonical
+from outputd.results.model import NO_ADDRESS
 
+UNIX = "unix"
+"""The word for a peer without an address, which has come by a unix socket."""
 Network = IPv4Network | IPv6Network
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";]*)"?', re.IGNORECASE)
 _NODE = re.compile(r"\[([^\]]*)\](?::\d+)?|([^:]+)(?::\d+)?|(.*:.*:.*)")
-
-
-def networks_of(text: str) -> tuple[Network, ...]:
-    """The networks of a list of addresses and CIDR blocks. Raises ValueError that names the one that is none."""
-    words = [word.strip() for word in text.split(",")]
-    return tuple(ip_network(word) for word in words if word)
 
 
 class Proxies:
@@ -27,12 +24,19 @@ class Proxies:
     Where both headers are there and do not agree, nobody knows which one the proxy has written: then neither counts.
     """
 
-    def __init__(self, networks: Sequence[Network] = ()) -> None:
+    def __init__(self, networks: Sequence[Network] = (), trusts_unix: bool = False) -> None:
         self._networks = networks
+        self._trusts_unix = trusts_unix
+
+    @classmethod
+    def of(cls, text: str) -> Proxies:
+        """Those of a list of addresses, CIDR blocks and `unix`. Raises ValueError that names a word that is none."""
+        words = [word.strip() for word in text.split(",")]
+        return cls([ip_network(word) for word in words if word not in ("", UNIX)], UNIX in words)
 
     def __bool__(self) -> bool:
         """Whether any is trusted."""
-        return bool(self._networks)
+        return self._trusts_unix or bool(self._networks)
 
     def origin(self, peer: str, forwarded: str, x_forwarded_for: str) -> str:
         """The address that a request comes from, by its peer's and these headers, each empty where it is absent."""
@@ -54,9 +58,11 @@ class Proxies:
         return last
 
     def _trusts(self, address: str) -> bool:
+        if address == NO_ADDRESS:
+            return self._trusts_unix
         try:
             parsed = ip_address(address)
-        except ValueError:  # a socket without an address
+        except ValueError:
             return False
         return any(parsed in network for network in self._networks)
 

@@ -237,9 +237,8 @@ class CappedRequest(server.Request):
     def origin_host(self) -> str:
         """The address that it comes from, in canonical text: the peer's, or what trusted proxies say of it."""
         peer = self.getClientAddress()
-        if not isinstance(peer, IPv4Address | IPv6Address):
-            return NO_ADDRESS
-        host = canonical(peer.host) or peer.host
+        has_address = isinstance(peer, IPv4Address | IPv6Address)
+        host = (canonical(peer.host) or peer.host) if has_address else NO_ADDRESS
         if not self.site.proxies:
             return host
         return self.site.proxies.origin(host, self.header_text(b"Forwarded"), self.header_text(b"X-Forwarded-For"))

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.security.proxies import Proxies, networks_of
+from outputd.security.proxies import Proxies
 
 PROXY = "10.0.0.1"
-OURS = Proxies(networks_of("10.0.0.0/8, 2001:db8:aaaa::/48,127.0.0.1"))
+OURS = Proxies.of("10.0.0.0/8, 2001:db8:aaaa::/48,127.0.0.1")
 _words = st.text(st.sampled_from('for="[]:;,=. 0129afx_-'), max_size=60)
 
 
@@ -18,6 +18,17 @@ class Origins(SynchronousTestCase):
         self.assertEqual("192.0.2.1", Proxies().origin("192.0.2.1", "for=198.51.100.1", "198.51.100.1"))
         self.assertEqual("192.0.2.1", OURS.origin("192.0.2.1", "for=198.51.100.1", "198.51.100.1"))
         self.assertEqual("local", OURS.origin("local", "for=198.51.100.1", ""))
+
+    def test_a_peer_without_an_address_is_trusted_by_a_word_of_its_own(self) -> None:
+        """It has come by a unix socket, and so have all others then; no client can say so of itself."""
+        for text in ("unix", "10.0.0.0/8, unix"):
+            proxies = Proxies.of(text)
+            self.assertTrue(proxies)
+            self.assertEqual("198.51.100.1", proxies.origin("local", "", "203.0.113.9, 198.51.100.1"), text)
+            self.assertEqual("local", proxies.origin("local", "", ""), text)
+            self.assertEqual("192.0.2.1", proxies.origin("192.0.2.1", "", "198.51.100.1"), text)
+            for word in ("local", "unix"):
+                self.assertEqual("local", proxies.origin("local", "", f"198.51.100.1, {word}"), text)
 
     def test_a_trusted_one_is_believed(self) -> None:
         for header, origin in {
@@ -63,12 +74,13 @@ class Origins(SynchronousTestCase):
 
 class Networks(SynchronousTestCase):
     def test_addresses_and_blocks(self) -> None:
-        self.assertEqual(
-            ["10.0.0.0/8", "192.0.2.1/32", "::1/128"], [*map(str, networks_of("10.0.0.0/8, 192.0.2.1,::1"))]
-        )
-        self.assertEqual((), networks_of(""))
+        proxies = Proxies.of("10.0.0.0/8, 192.0.2.1,::1")
+        for peer in ("10.255.0.1", "192.0.2.1", "::1", "11.0.0.1", "192.0.2.2", "::2"):
+            is_one = peer in ("10.255.0.1", "192.0.2.1", "::1")
+            self.assertEqual("198.51.100.1" if is_one else peer, proxies.origin(peer, "", "198.51.100.1"))
+        self.assertFalse(Proxies.of(""))
 
     def test_what_is_none_is_named(self) -> None:
-        for text in ("10.0.0.1/8", "proxy.example", "10.0.0.0/33", "10.0.0.0/8;::1"):
-            error = self.assertRaises(ValueError, networks_of, text)
+        for text in ("10.0.0.1/8", "proxy.example", "10.0.0.0/33", "10.0.0.0/8;::1", "local", "Unix"):
+            error = self.assertRaises(ValueError, Proxies.of, text)
             self.assertIn(text.partition(";")[0], str(error))
