@@ -12,7 +12,7 @@ from outputd.web.routes import Endpoint
 RESULTS = Endpoint("POST", "/results", NODE, codings=(b"identity", b"gzip", b"x-gzip"))
 ROTATE = Endpoint("POST", "/rotate", OPERATOR)
 DUMP = Endpoint("GET", "/dump", OPERATOR, is_dear=True)
-FILES = Endpoint("GET", "/files", OPERATOR)
+FILES = Endpoint("GET", "/files", OPERATOR, is_dear=True)
 HEALTH = Endpoint("GET", "/health", None)
 READY = Endpoint("GET", "/ready", None)
 METRICS = Endpoint("GET", "/metrics", OPERATOR)
@@ -22,4 +22,4 @@ OPENAPI = Endpoint("GET", "/openapi.json", OPERATOR)
 
 def endpoint_of(question: Question[Any]) -> Endpoint:
     """Where a question is asked."""
-    return Endpoint("GET", question.path, OPERATOR, tuple(MEDIA))
+    return Endpoint("GET", question.path, OPERATOR, tuple(MEDIA), is_dear=question.is_dear)

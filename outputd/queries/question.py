@@ -43,3 +43,5 @@ class Question(Generic[A]):
     is_paged: bool = False
     is_from_summary: bool = False
     """Whether it waits a little for the summary of the files to be brought up to date."""
+    is_dear: bool = True
+    """Whether it may go through much of the files, so that no page of another site may lead a browser to it."""

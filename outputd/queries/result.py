@@ -141,4 +141,5 @@ RESULT = Question(
     summary="One result whole",
     description="In CSV the hops of its traceroute.",
     misses="No file has a result of this id.",
+    is_dear=False,
 )

@@ -368,7 +368,10 @@ class OtherSites(TestCase):
             headers = {"Sec-Fetch-Site": site, **more}
             for path, port, status in (
                 ("/dump", "port", dump), ("/dump?file=no.db", "port", dump if dump == 403 else 404),
-                ("/", "health-port", page), ("/targets.csv", "health-port", page), ("/health", "health-port", health),
+                ("/files", "port", dump), ("/links", "health-port", dump), ("/links.csv", "health-port", dump),
+                ("/targets", "health-port", dump), ("/recent?include=traceroute", "health-port", dump),
+                ("/", "health-port", page), ("/targets/192.0.2.1", "health-port", page),
+                ("/results/1", "health-port", page if page == 403 else 404), ("/health", "health-port", health),
             ):  # fmt: skip
                 self.assertEqual(status, (await it.ask("GET", path, None, headers, port)).status, (path, headers))
         for path, port, status in (
