@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IPullProducer
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 
@@ -30,7 +30,7 @@ class Outlet:
     ) -> None:  # fmt: skip
         self._transport = transport
         self._wire = wire_of(transport)
-        # Past a wrapper, TLS above all, nothing may be sent directly.
+        # Past a wrapper nothing may be sent directly.
         self._send_now = self._wire.writeSomeData if self._wire is not None and self._wire is transport else None
         self._account = account
         self._seconds = seconds
@@ -85,7 +85,7 @@ def _nobody() -> None:
 
 
 def wire_of(transport: Any) -> FileDescriptor | None:
-    """What carries the bytes of a connection, TLS or not; None when it is no descriptor."""
-    if isinstance(transport, TLSMemoryBIOProtocol):
+    """What carries the bytes of a connection, whatever is around it, as TLS is; None when it is no descriptor."""
+    while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport if isinstance(transport, FileDescriptor) else None

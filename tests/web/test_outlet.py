@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -100,6 +101,17 @@ class NextAnswers(OutletTest):
         transport.read(1 << 20)
         self.assertTrue(transport.disconnecting)
         self.assertTrue(transport.sent.endswith(b"1" * self.size))
+
+
+class NextAnswersThroughAWrapper(NextAnswers):
+    """Where something is around the socket, as at an endpoint `haproxy:tcp:8091`."""
+
+    def say(self, room: int, *requests: bytes) -> tuple[Any, Narrow]:
+        return over_a_narrow_wire(WrappingFactory(self.site), room, *requests)
+
+    def test_what_nobody_reads_is_counted(self) -> None:
+        self.say(0, GET)
+        self.assertLess(self.size, self.site.unsent_bytes)
 
 
 class Unsent(OutletTest):
