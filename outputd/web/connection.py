@@ -267,6 +267,11 @@ class Channel(http.HTTPChannel):
             self._say_no_more()
 
     @property
+    def moved_bytes(self) -> int:
+        """A count that changes as the socket takes what waits."""
+        return self._outlet.moved_bytes
+
+    @property
     def unread_since_s(self) -> float | None:
         """Since when something waits for the other side to read; None while nothing does."""
         return self._outlet.waiting_since_s if self._outlet.unsent_bytes else None
@@ -425,14 +430,20 @@ def has_more(channel: Channel) -> bool:
 
 
 def unread_progress(channel: Channel) -> int:
-    """Bytes that the other side has acknowledged while more wait for it; -1 when nothing waits or nobody can tell."""
+    """A number that changes as the other side takes what waits for it; -1 when nothing waits or nobody can tell.
+
+    Of TCP it is the bytes that were acknowledged. A unix socket counts none: it is what lies there unread, and what it
+    has taken, since it may be full whenever one looks.
+    """
     handle = socket_of(channel)
-    if handle is None or handle.family not in (socket.AF_INET, socket.AF_INET6):
+    if handle is None:
         return -1
     try:
-        (unread,) = struct.unpack("i", fcntl.ioctl(handle, termios.TIOCOUTQ, b"\0\0\0\0"))
+        unread: int = struct.unpack("i", fcntl.ioctl(handle, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
         if not unread:
             return -1
+        if handle.family == socket.AF_UNIX:
+            return channel.moved_bytes << 32 | unread
         info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED_AT + 8)
         acked: int = struct.unpack_from("Q", info, _BYTES_ACKED_AT)[0]
         return acked

@@ -37,6 +37,7 @@ class Outlet:
         self._emptied = emptied
         self.unsent_bytes = 0
         self.waiting_since_s = 0.0
+        self._waited_bytes = 0
 
     def write(self, data: bytes) -> None:
         """Send this after all that was written before."""
@@ -49,6 +50,11 @@ class Outlet:
         if self._wire is not None and data:
             self._wait(self._wire, len(data))
         self._transport.write(data)
+
+    @property
+    def moved_bytes(self) -> int:
+        """A count that changes as the socket takes what waits."""
+        return self._waited_bytes + (0 if self._wire is None else self._wire.offset)
 
     def forget(self) -> None:
         """The connection has ended, or soon will: what is unsent never leaves."""
@@ -66,6 +72,7 @@ class Outlet:
             if wire.producer is None:
                 wire.registerProducer(self, False)  # which asks for more at once, and again whenever nothing is left
         self.unsent_bytes += size_bytes
+        self._waited_bytes += size_bytes
         self._account.count_unsent(size_bytes)
 
     def resumeProducing(self) -> None:

@@ -529,10 +529,14 @@ class SlowReaders(TestCase):
         self.clock = Clock()
         self.work = Work()
         self.site = Site(self.work.routes, self.clock, Admission(1000, self.clock.seconds), 100, 10, Access())
-        self.port = REACTOR.listenTCP(0, self.served(), interface="127.0.0.1")
-        self.client = socket.socket()
+        self.listen()
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.close()))
+
+    def listen(self) -> None:
+        self.port = REACTOR.listenTCP(0, self.served(), interface="127.0.0.1")
+        self.address: Any = ("127.0.0.1", self.port.getHost().port)
+        self.client = socket.socket()
 
     def served(self) -> Any:
         return self.site
@@ -544,7 +548,7 @@ class SlowReaders(TestCase):
         """Begin TLS."""
 
     async def connected(self) -> None:
-        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        self.client.connect(self.address)
         await deferToThread(self.ask)
         self.client.setblocking(False)
         await eventually(self.readable)
@@ -589,7 +593,9 @@ class SlowReaders(TestCase):
         await self.connected()
         self.site.most_connections = 1
         for _ in range(3):
-            with socket.create_connection(("127.0.0.1", self.port.getHost().port), timeout=5) as other:
+            with socket.socket(self.client.family) as other:
+                other.settimeout(5)
+                other.connect(self.address)
                 with contextlib.suppress(ConnectionError):
                     other.sendall(b"GET / HTTP/1.1\r\n")
                 self.assertEqual(b"", await deferToThread(ended, other))
@@ -601,7 +607,7 @@ class SlowReaders(TestCase):
         """Rule 8: no reset eats it, though the sender does not look before it has sent all."""
 
         def work() -> bytes:
-            self.client.connect(("127.0.0.1", self.port.getHost().port))
+            self.client.connect(self.address)
             self.wrap()
             self.client.sendall(POST % (1 << 50))
             for _ in range(10):
@@ -615,10 +621,11 @@ class SlowReaders(TestCase):
         """Rules 8 and 23: whether it is its time, or a stop; a reset would leave its side in doubt."""
         for end in (lambda: self.clock.pump([1.0] * 70), lambda: Deferred.fromCoroutine(self.site.drain(60))):
             self.client.close()
-            self.client = socket.socket()
-            self.client.connect(("127.0.0.1", self.port.getHost().port))
+            self.client = socket.socket(self.client.family)
+            self.client.connect(self.address)
             await deferToThread(self.ask, POST % 1 + b"x")
             await eventually(lambda: any(channel.served and not channel.requests for channel in self.site.channels))
+            await deferToThread(self.client.recv, 1000)
             await eventually(lambda: all(unread_progress(channel) < 0 for channel in self.site.channels))
             end()
             await deferToThread(lambda: b"".join(iter(lambda: self.client.recv(1000), b"")))
@@ -691,13 +698,13 @@ class SlowReadersBehindTls(SlowReaders):
                 wrapped.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 return b"".join(iter(lambda: wrapped.recv(32 * 1024), b""))
 
-        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        self.client.connect(self.address)
         answer = parsed(await deferToThread(work))
         self.assertEqual((200, 8 << 20), (answer.status, len(answer.body)))
 
     async def test_an_idle_one_holds_up_no_stop(self) -> None:
         """Although it never answers our farewell, as TLS would have it."""
-        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        self.client.connect(self.address)
         await deferToThread(self.ask, POST % 1 + b"x")
         await eventually(lambda: all(channel.served and not channel.requests for channel in self.site.channels))
         drained = Deferred.fromCoroutine(self.site.drain(60))
@@ -705,13 +712,22 @@ class SlowReadersBehindTls(SlowReaders):
 
     async def test_one_who_says_nothing_is_dropped(self) -> None:
         """Not even the first word of TLS, which is a part of the first head."""
-        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        self.client.connect(self.address)
         self.client.setblocking(False)
         await eventually(lambda: self.site.channels)
         self.clock.pump([1.0] * 10)
         self.assertTrue(self.site.channels)
         self.clock.pump([1.0] * 2)
         await eventually(lambda: not self.site.channels)
+
+
+class SlowReadersOnAUnixSocket(SlowReaders):
+    """The same, where nothing is acknowledged."""
+
+    def listen(self) -> None:
+        self.address = str(Path(self.mktemp()).parent.parent / "socket")  # a longer path is none
+        self.port = REACTOR.listenUNIX(self.address, self.served())
+        self.client = socket.socket(socket.AF_UNIX)
 
 
 class TheLastAnswer(TestCase):
