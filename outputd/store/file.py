@@ -99,6 +99,19 @@ def bring_up(info: FileInfo) -> FileInfo:
     return replace(info, version=SCHEMA.version)
 
 
+def is_analysed(path: Path) -> bool:
+    """Whether a file was given its last form, in which it stays: that is done to closed ones alone."""
+    try:
+        with reading(path) as db:
+            return _has_statistics(db)
+    except sqlite3.DatabaseError as error:
+        raise sqlite3.OperationalError(f"{path.name}: {error}") from error
+
+
+def _has_statistics(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone() is not None
+
+
 def keep_wal(path: Path) -> sqlite3.Connection:
     """A connection for as long as whose life the WAL stays, when others close theirs: SQLite takes it for a reader."""
     db = connect(path, "ro")
@@ -134,7 +147,7 @@ def _finish(db: sqlite3.Connection, analyse: bool) -> None:
     if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
         return
     db.execute("PRAGMA wal_autocheckpoint=0")
-    if analyse and not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone():
+    if analyse and not _has_statistics(db):
         db.execute("PRAGMA analysis_limit=1000")
         db.execute("ANALYZE")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

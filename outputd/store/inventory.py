@@ -12,9 +12,11 @@ from pathlib import Path
 from outputd.process.trouble import Kind, Unusable
 from outputd.sqlite.connections import writing
 from outputd.sqlite.errors import Damaged, kind_of
-from outputd.sqlite.files import journal_of
-from outputd.store.directory import DataDir
+from outputd.sqlite.files import journal_of, wal_of
+from outputd.store.directory import DataDir, manifest_of
 from outputd.store.file import SCHEMA, FileInfo, describe
+
+_SQLITE = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,18 @@ class Inventory:
 
 
 def take_stock(directory: DataDir) -> Inventory:
-    """Find them by name and mark: a copy of another name is the operator's. Raises NewerFile, Unusable.
+    """Find them by name and mark: what lacks one is the operator's, unless it lost that. Raises NewerFile, Unusable.
 
     Two files of one place are copies of one another, or the order was begun anew before its end: the one that was made
     last goes on, of copies the one that has most.
     """
     found: list[FileInfo] = []
     damaged: dict[Path, str] = {}
-    for path in filter(bears_our_mark, directory.result_files()):
+    for path in directory.result_files():
+        if not bears_our_mark(path):
+            if _has_lost_its_mark(path):
+                damaged[path] = "its beginning, with the mark of our files, is gone"
+            continue
         try:
             _roll_back(path)
             found.append(describe(path))
@@ -65,12 +71,25 @@ def in_order(found: Sequence[FileInfo]) -> tuple[list[FileInfo], dict[Path, Path
 
 def bears_our_mark(path: Path) -> bool:
     """Whether the header of a file says that it is ours. Only for files that no connection of this process has open."""
+    header = _header_of(path)
+    return header is not None and header[:16] == _SQLITE and header[68:72] == SCHEMA.application_id.to_bytes(4)
+
+
+def _has_lost_its_mark(path: Path) -> bool:
+    """Whether a file under our name was ours: nothing stands where its mark was, or what we put beside it is there."""
+    header = _header_of(path)
+    if header is None or header[:16] == _SQLITE:
+        return False
+    return not any(header) or manifest_of(path).exists() or wal_of(path).exists()
+
+
+def _header_of(path: Path) -> bytes | None:
+    """None when it cannot be read."""
     try:
         with path.open("rb") as file:
-            header = file.read(72)
+            return file.read(72)
     except OSError:
-        return False
-    return header[:16] == b"SQLite format 3\0" and header[68:72] == SCHEMA.application_id.to_bytes(4)
+        return None
 
 
 def _refuse_others(others: list[FileInfo], chosen: FileInfo) -> None:

@@ -19,6 +19,7 @@ from outputd.results import timestamps
 from outputd.sqlite.connections import reading
 from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import make_empty
+from outputd.store import file as resultfile
 from outputd.store.directory import DataDir, manifest_of
 
 _log = Logger()
@@ -85,6 +86,12 @@ def read(path: Path) -> Manifest | None:
     except (OSError, ValueError, msgspec.MsgspecError):
         return None
     return manifest if manifest.file == path.name else None
+
+
+def is_closed_for_good(path: Path) -> bool:
+    """Whether a result file is never to be written again: it was analysed, or has a manifest that is believed."""
+    manifest = read(path)
+    return resultfile.is_analysed(path) or (manifest is not None and manifest.stamp == stamp_of(os.stat(path)))
 
 
 def make(path: Path, goes_on: Callable[[], bool]) -> Manifest:

@@ -27,6 +27,7 @@ from outputd.store.ids import Ids, furthest
 from outputd.store.inspection import fault_without
 from outputd.store.inventory import bears_our_mark, take_stock
 from outputd.store.limits import Limits
+from outputd.store.manifest import is_closed_for_good
 from outputd.store.writer import Written
 
 _log = Logger()
@@ -75,9 +76,10 @@ class Store:
     # -- life ----------------------------------------------------------------------------------------
 
     def open(self, heard: int = 0) -> None:
-        """Go on with the newest file, or begin the first one. Blocking, for the start. Raises NewerFile, OSError.
+        """Go on with the newest file, or begin a new one. Blocking, for the start. Raises NewerFile, OSError.
 
-        `heard` is the last batch that others have heard of: when the files end before it, ids go on above it.
+        `heard` is the last batch that others have heard of: when the files end before it, later ones are missing. Then,
+        and when the newest is closed for good, none goes on, and ids go on above what was heard.
         """
         stock = take_stock(self._directory)
         for path, other in stock.left_alone.items():
@@ -88,22 +90,26 @@ class Store:
         for path in filter(bears_our_mark, self._directory.other_databases()):
             _log.info("{name} is a copy under another name and is left alone", name=path.name)
         self._files = stock.files
-        damaged = stock.damaged | self._bring_newest_up()
+        newest = self._files[-1] if self._files else None
         end = furthest(info.next_ids for info in self._files)
-        if end.batch <= heard:
+        lost = max(0, heard + 1 - end.batch)
+        if lost:
             _log.error(
                 "{lost} POSTs that were acknowledged, batches {first} to {last}, are in none of the result files here:"
                 " what they held is lost, unless it is in a file that was damaged or taken away",
-                lost=heard + 1 - end.batch, first=end.batch, last=heard,
+                lost=lost, first=end.batch, last=heard,
             )  # fmt: skip
+        is_closed = newest is not None and is_closed_for_good(newest.path)
+        goes_on = newest is not None and not (is_closed or lost or stock.damaged)
+        damaged = stock.damaged | (self._bring_newest_up() if goes_on else {})
         self._next_ids = end.above(heard)
         for path, reason in damaged.items():
             self._next_ids = self._next_ids.beyond(size_of(path))
             self._directory.set_aside(path, reason)
-        newest = self._files[-1] if self._files else None
-        if newest is None or damaged or newest.version < resultfile.SCHEMA.version:
-            # each damaged one keeps a place in the order: it may be repaired and put back
-            self._files.append(self._create(1 + (newest.sequence if newest else 0) + len(damaged)))
+        if not goes_on or damaged:
+            # each file that is missing keeps its place in the order: it may be repaired, or put back
+            missing = len(damaged) + max(lost, int(is_closed))
+            self._files.append(self._create(1 + (newest.sequence if newest else 0) + missing))
         elif self._files[-1].next_ids != self._next_ids:  # a crash came between its making and its use
             resultfile.begin_at(self._files[-1].path, self._next_ids)
             self._files[-1] = replace(self._files[-1], next_ids=self._next_ids)

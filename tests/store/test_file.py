@@ -218,9 +218,19 @@ class OtherPeoplesFiles(FileTest):
     def test_what_is_no_sqlite_file_is_not_ours(self) -> None:
         """Rule 13."""
         (self.path / "results_2026-01-01_00-00-00.db").write_text("no database, but long enough " * 200)
-        (self.path / "results_2026-01-01_00-00-01.db").touch()
-        (self.path / "results_2026-01-01_00-00-02.db").write_bytes(b"SQLite format 3\0")
+        (self.path / "results_2026-01-01_00-00-01.db").write_bytes(b"SQLite format 3\0")
         self.assertEqual(take_stock(self.directory), Inventory([], {}, {}))
+
+    def test_one_of_which_the_beginning_is_gone_was_ours(self) -> None:
+        """As a power cut leaves it; with text in that place only what we put beside a file tells."""
+        for number, (data, beside) in enumerate([(b"", ""), (bytes(8192), ""), (b"text", "json"), (b"text", "db-wal")]):
+            with self.subTest(data=data[:4], beside=beside):
+                path = self.path / f"results_2026-01-01_00-00-0{number}.db"
+                path.write_bytes(data)
+                if beside:
+                    path.with_suffix(f".{beside}").touch()
+                self.assertEqual([path], list(take_stock(self.directory).damaged))
+                path.unlink()
 
     def test_a_database_of_another_program_is_not_ours_whatever_its_version_and_name(self) -> None:
         """Rule 13."""

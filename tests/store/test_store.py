@@ -23,9 +23,11 @@ from outputd.sqlite.connections import reading
 from outputd.sqlite.errors import NewerFile
 from outputd.sqlite.files import journal_of, wal_of
 from outputd.store import file as resultfile
+from outputd.store import manifest
 from outputd.store.directory import DataDir
 from outputd.store.ids import Ids
 from outputd.store.inventory import take_stock
+from outputd.store.restore import restore
 from outputd.store.store import StoreFailed
 from outputd.store.writer import Written
 from tests.kit.bench import EPOCH, Bench
@@ -481,6 +483,85 @@ class Names(StoreTest):
         self.bench.start()
         self.assertEqual([path == self.second for path in self.files()], [False, True, False])
         self.assertEqual(len(set(self.ids())), 3)
+
+
+class Missing(StoreTest):
+    """Rules 11 and 12: the newest file is not there, or not to be read, at a start."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bench.post(a_result())
+        self.rotate()
+        self.bench.post(a_result())
+        self.bench.outcome(self.bench.store.finish_closed())
+        self.bench.stop()
+        self.closed, self.newest = (info.path for info in self.bench.store.files)
+        self.before = self.closed.read_bytes()
+
+    def paths(self) -> list[Path]:
+        return [info.path for info in self.bench.store.files]
+
+    def go_on(self) -> None:
+        """A start, with a POST, and its end: the closed file is as it was."""
+        self.bench.start()
+        self.bench.post(a_result())
+        self.bench.outcome(self.bench.store.finish_closed())
+        self.bench.stop()
+        self.assertEqual(self.before, self.closed.read_bytes(), "a closed file was written again")
+
+    def test_a_closed_file_stays_as_it_is_and_the_moved_one_comes_back_to_its_place(self) -> None:
+        """Two are away: each has its place and its ids."""
+        self.bench.start()
+        self.rotate()
+        self.bench.post(a_result())
+        self.bench.stop()
+        away = {path: path.rename(path.with_suffix(".away")) for path in self.paths()[1:]}
+        self.assertEqual(2, len(away))
+        self.bench.clock.advance(60)
+        self.go_on()
+        begun = self.paths()[-1]
+        for path, kept in away.items():
+            kept.rename(path)
+        self.bench.start()
+        self.assertEqual([self.closed, *away, begun], self.paths())
+        self.assertEqual(4, len(set(self.ids())))
+
+    def test_an_empty_one_too_of_which_nobody_has_heard(self) -> None:
+        self.bench.start()
+        self.rotate()
+        self.bench.outcome(self.bench.store.finish_closed())
+        self.bench.stop()
+        self.closed, empty = self.paths()[1:]
+        self.before = self.closed.read_bytes()
+        empty.unlink()
+        self.go_on()
+        self.assertEqual([1, 2, 4], [info.sequence for info in self.bench.store.files])
+
+    def test_a_closed_one_with_a_manifest_alone_is_known_for_closed(self) -> None:
+        """One that was closed by a start which had to begin another is not analysed."""
+        manifest.write(self.bench.directory, self.newest, manifest.make(self.newest, lambda: True))
+        self.closed, self.before = self.newest, self.newest.read_bytes()
+        self.go_on()
+        self.assertEqual(3, len(self.paths()))
+
+    def test_one_that_lost_its_beginning_is_damaged_and_named_and_a_copy_of_it_can_be_put_back(self) -> None:
+        copy = Path(shutil.copy(self.newest, Path(self.mktemp())))
+        whole = self.newest.read_bytes()
+        for number, left in enumerate((b"", bytes(4096) + whole[4096:])):
+            with self.subTest(left=len(left)):
+                self.newest.write_bytes(left)
+                with said() as log:
+                    self.go_on()
+                told = [line for line in log if f"{self.newest.name} is damaged and set aside" in line]
+                self.assertEqual(1, len(told), log)
+                self.assertEqual(1 + number, len(self.bench.directory.damaged()))
+                named = copy.rename(copy.with_name(self.newest.name))
+                self.assertEqual(self.newest, restore(self.bench.directory, named).path)
+                copy = named
+                self.bench.start()
+                self.assertEqual([self.closed, self.newest], self.paths()[:2])
+                self.assertEqual(len(self.ids()), len(set(self.ids())))
+                self.bench.stop()
 
 
 class Numbers(StoreTest):
