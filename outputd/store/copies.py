@@ -157,8 +157,9 @@ class Copies:
         """Read a file that stands by itself, as it is; its digest is that of its manifest. Raises FileNotFoundError."""
         manifest = await self._manifests.of(path)
         async with self._opening:
-            copy = self._opened.get(path)
-            if copy is None or copy.stamp != stamp_of(await self._in_thread(os.stat, path)):
+            stamp = stamp_of(await self._in_thread(os.stat, path))
+            copy = self._opened.get(path)  # after the wait: its last reader may have closed it meanwhile
+            if copy is None or copy.stamp != stamp:
                 file = await self._in_thread(copying.open_closed, path, manifest)
                 copy = self._opened[path] = Copy(file, path, self._clock.seconds, self._forget)
             reader = copy.reader()

@@ -9,9 +9,9 @@ from importlib.resources import files as files_of
 from pathlib import Path
 
 from outputd.process.trouble import Kind
-from outputd.sqlite.connections import connect, reading, writing
+from outputd.sqlite.connections import connect, pragma, reading, writing
 from outputd.sqlite.errors import Damaged, kind_of
-from outputd.sqlite.files import let_go, make_empty
+from outputd.sqlite.files import is_replaced, let_go, make_empty
 from outputd.sqlite.schema import Schema
 from outputd.store.directory import DataDir
 from outputd.store.ids import Ids
@@ -55,6 +55,20 @@ def describe(path: Path) -> FileInfo:
         raise sqlite3.OperationalError(f"{path.name}: {error}") from error
     ids = Ids(*(max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True)))
     return FileInfo(path, sequence, created_at, first_batch_id or ids.batch, ids, version)
+
+
+def is_still(info: FileInfo) -> bool:
+    """Whether what has the name of a file is that file or a copy of it, and not somebody else's."""
+    if is_replaced(info.path):
+        return False
+    try:
+        with reading(info.path) as db:
+            application_id = pragma(db, "application_id")
+            place = db.execute("SELECT sequence, created_at FROM result_file").fetchone()
+    except sqlite3.DatabaseError as error:
+        is_no_database = error.sqlite_errorcode == sqlite3.SQLITE_NOTADB
+        return not is_no_database and kind_of(error) is not Kind.FOREIGN  # gone, locked or damaged it is nobody else's
+    return (application_id, place) == (SCHEMA.application_id, (info.sequence, info.created_at))
 
 
 def create(directory: DataDir, sequence: int, next_ids: Ids, created_at: str, now_s: float) -> Path:

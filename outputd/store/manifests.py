@@ -16,10 +16,11 @@ from outputd.process.loops import Every
 from outputd.process.threads import InThread
 from outputd.store import manifest as manifest_file
 from outputd.store.directory import DataDir
-from outputd.store.manifest import Manifest, stamp_of
+from outputd.store.manifest import Manifest, Stamp, stamp_of
 
 _log = Logger()
 _EVERY_S = 1.0
+_AGAIN_S = 60.0  # after one could not be made: a program may have had the file locked
 
 
 class Manifests:
@@ -32,7 +33,9 @@ class Manifests:
         self._closed = closed
         self._in_thread = in_thread
         self._known: dict[Path, Manifest] = {}
-        self._failed: set[Path] = set()
+        self._failed: dict[Path, tuple[Stamp, float]] = {}
+        self._missing: set[Path] = set()
+        self._seconds = clock.seconds
         self._making = DeferredLock()
         self._is_stopping = False
         self._every = Every(_EVERY_S, self._make_missing, clock)
@@ -92,9 +95,36 @@ class Manifests:
         closed = self._closed()
         for gone in self._known.keys() - set(closed):
             del self._known[gone]
-        for path in closed:
-            if path in self._known or path in self._failed or self._is_stopping:
+        for path, stamp in (await self._in_thread(_stamps_of, closed)).items():
+            if self._is_stopping or stamp is None or self._is_settled(path, stamp):
+                self._note_whether_it_is_there(path, stamp is not None)
                 continue
             with contextlib.suppress(OSError):  # it was deleted meanwhile, or the whole directory
                 if await self.of(path) is None:
-                    self._failed.add(path)
+                    self._failed[path] = stamp, self._seconds()
+
+    def _is_settled(self, path: Path, stamp: Stamp) -> bool:
+        known = self._known.get(path)
+        if known is not None and known.stamp != stamp:
+            _log.warn("{name} was replaced or changed by someone else after it was closed", name=path.name)
+        failed, failed_s = self._failed.get(path, (None, 0.0))
+        has_failed = failed == stamp and self._seconds() - failed_s < _AGAIN_S
+        return has_failed or (known is not None and known.stamp == stamp)
+
+    def _note_whether_it_is_there(self, path: Path, is_there: bool) -> None:
+        if is_there:
+            self._missing.discard(path)
+        elif path not in self._missing and not self._is_stopping and path in self._closed():  # not pruned meanwhile
+            self._missing.add(path)
+            _log.warn("the closed file {name} was deleted by someone else", name=path.name)
+
+
+def _stamps_of(paths: Sequence[Path]) -> dict[Path, Stamp | None]:
+    """The stamp of each file, None of one that is not there."""
+    stamps: dict[Path, Stamp | None] = {}
+    for path in paths:
+        try:
+            stamps[path] = stamp_of(os.stat(path))
+        except OSError:
+            stamps[path] = None
+    return stamps

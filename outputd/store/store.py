@@ -431,16 +431,24 @@ class Store:
                 if info.next_ids.batch - 1 > kept:
                     continue
                 try:
-                    await self._brief(self._directory.remove, info.path)
+                    if await self._brief(self._remove_ours, info):
+                        removed.append(info.path.name)
                 except OSError as error:
                     failure = error
                     continue
                 self._unfinished.discard(info.path)
                 self._files = [other for other in self._files if other is not info]  # one may be set aside meanwhile
-                removed.append(info.path.name)
         if failure is not None:
             raise failure
         return removed
+
+    def _remove_ours(self, info: FileInfo) -> bool:
+        """Delete a file, unless somebody has put another in its place. Raises OSError."""
+        if not resultfile.is_still(info):
+            _log.warn("{name} is no longer a result file of ours, and is left alone", name=info.path.name)
+            return False
+        self._directory.remove(info.path)
+        return True
 
     async def finish(self, path: Path) -> bool:
         """Make a closed file self-contained; False while it is written or read by others."""

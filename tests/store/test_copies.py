@@ -332,6 +332,29 @@ class ClosedFile(CopiesTest):
         for reader in readers:
             self.assertFalse(reader.copy.is_open)
 
+    def test_one_whose_last_reader_ends_while_another_comes_is_opened_anew(self) -> None:
+        """Else the other would read from a number that the next file of the process has."""
+        old = self.rotated()
+        self.bench.outcome(self.bench.store.finish_closed())
+        gate: Deferred[None] = Deferred()
+        looks: list[Path] = []
+
+        async def slow_to_look(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            if work is os.stat:
+                looks.append(args[0])
+                if len(looks) == 4:  # twice for each: by the manifests, and by the copies
+                    await gate
+            return work(*args, **kwargs)
+
+        copies = self.made_by(slow_to_look)
+        first = outcome(copies.closed(old))
+        asked = Deferred.fromCoroutine(copies.closed(old))
+        first.end()
+        gate.callback(None)
+        second = self.successResultOf(asked)
+        self.addCleanup(second.end)
+        self.assertEqual((second.copy.is_open, contents(second.copy)), (True, old.read_bytes()))
+
     def test_before_it_is_finished_it_is_finished_or_copied(self) -> None:
         """Rule 15: no WAL mark, and nothing that a job still changes under its reader."""
         old = self.rotated()

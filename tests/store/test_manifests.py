@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -230,3 +231,48 @@ class Leaving(ManifestsTest):
         self.bench.directory.set_aside(old, "for a test")
         self.assertEqual([f"{old.name}.damaged"], [path.name for path in self.path.glob(f"{old.stem}*")])
         self.flushLoggedErrors()
+
+
+class TakenAway(ManifestsTest):
+    """What others do to a closed file while the service runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.old = self.close_one(a_result())
+        self.manifests.start()
+        self.bench.clock.advance(1)
+
+    def test_one_that_is_replaced_has_another_and_the_log_says_so(self) -> None:
+        copy = self.old.with_suffix(".copy")
+        copy.write_bytes(self.old.read_bytes() + bytes(8192))
+        with said() as lines:
+            os.replace(copy, self.old)
+            self.bench.clock.pump([1.0] * 3)
+        size_bytes, found = self.manifests.look(self.old)
+        assert found is not None
+        self.assertEqual(
+            (found.size_bytes, json.loads(manifest_of(self.old).read_bytes())["size_bytes"]), (size_bytes,) * 2
+        )
+        self.assertEqual(sum("was replaced or changed by someone else" in line for line in lines), 1)
+
+    def test_one_that_is_deleted_is_told_of_once(self) -> None:
+        with said() as lines:
+            self.old.unlink()
+            self.bench.clock.pump([1.0] * 3)
+        self.assertEqual(sum("was deleted by someone else" in line for line in lines), 1)
+
+    def test_what_could_not_be_made_is_tried_again(self) -> None:
+        """A program may have had the file locked."""
+        new = self.close_one(a_result())
+
+        def locked(path: Path, goes_on: Callable[[], bool]) -> Manifest:
+            raise OSError(errno.EAGAIN, "locked")
+
+        with contextlib.ExitStack() as patched:
+            make = manifest_file.make
+            self.patch(manifest_file, "make", locked)
+            patched.callback(setattr, manifest_file, "make", make)
+            self.bench.clock.pump([1.0] * 3)
+        self.assertIsNone(self.manifests.look(new)[1])
+        self.bench.clock.pump([1.0] * 61)
+        self.assertIsNotNone(self.manifests.look(new)[1])

@@ -1227,6 +1227,22 @@ class Retention(StoreTest):
         self.assertEqual(self.names(), names[1:])
         self.assertEqual([info.path.name for info in self.bench.store.files], names[1:])
 
+    def test_what_an_operator_has_put_in_the_place_of_a_file_is_left_alone(self) -> None:
+        """Rule 13: ours is what has both our name and our mark, at the time of its deletion, too."""
+        self.rotate_times(4)
+        notes, foreign = [info.path for info in self.bench.store.files[:2]]
+        for path in (notes, foreign):
+            path.unlink()
+        notes.write_text("mine")
+        with contextlib.closing(sqlite3.connect(foreign)) as db:
+            db.execute("CREATE TABLE t (a)")
+        with said() as lines:
+            self.bench.outcome(self.bench.store.prune(_ALL))
+        self.assertEqual(notes.read_text(), "mine")
+        self.assertTrue(foreign.exists())
+        self.assertEqual(len(self.bench.store.files), 3)
+        self.assertEqual(sum("is no longer a result file of ours" in line for line in lines), 2)
+
     def test_a_file_that_an_operator_deleted_is_no_error(self) -> None:
         """Rule 13."""
         self.rotate_times(3)
