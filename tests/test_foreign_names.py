@@ -77,7 +77,8 @@ LEANINGS = (
     Leaning("client.agent", WrappingFactory, ("noisy", "protocol")),
     Leaning("client.agent", ProtocolWrapper, ("wrappedProtocol", "__getattr__")),
     Leaning("security.certificates", Certificate, ("original",)),
-    Leaning("security.certificates", TLSMemoryBIOProtocol, calls=("_tlsShutdownFinished",)),
+    Leaning("security.certificates", TLSMemoryBIOProtocol, ("_tlsConnection",),
+            ("_tlsShutdownFinished", "_flushSendBIO")),
 )  # fmt: skip
 
 

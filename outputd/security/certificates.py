@@ -101,7 +101,7 @@ class Certificates:
 
 
 class _Tls(TLSMemoryBIOProtocol):
-    """As Twisted's, but an error at the end keeps no frames: they kept the connection until cycles were collected."""
+    """As Twisted's, but an error at the end keeps no frames, which kept the connection, and none follows."""
 
     def __init__(self, certificates: Certificates, factory: TLSMemoryBIOFactory, wrapped: Any) -> None:
         super().__init__(factory, wrapped)
@@ -111,6 +111,10 @@ class _Tls(TLSMemoryBIOProtocol):
         if reason is not None:
             reason.cleanFailure()
         super()._tlsShutdownFinished(reason)
+
+    def _flushSendBIO(self) -> None:
+        if self._tlsConnection is not None:  # else what was just received has had the connection cut off
+            super()._flushSendBIO()
 
 
 def node_of(transport: Any) -> Holder | None:

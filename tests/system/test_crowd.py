@@ -62,7 +62,7 @@ class HalfHeads(SystemTest):
         outputd.start()
         door = partial(Door, outputd.port, ca=str(self.place / "ca.pem"))
         with meanwhile(half_heads, door(_CROWD), 200):
-            wait_until(lambda: "turns connections away" in outputd.log, "it is full")
+            wait_until(lambda: "refuses connections" in outputd.log, "it is full")
             self.assertLetIn(door(_NEIGHBOUR), door().post(b"[]"))
         self.assertStopped(outputd.stop())
 

@@ -11,7 +11,7 @@ from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest
 
 _EXAMPLES = 25
 _DEADLINE_S = 150
-_RESULTS = "^/(results|rotate|dump)$"
+_RESULTS = "^/(results|rotate|dump|files)$"
 
 
 @long(

@@ -702,6 +702,21 @@ class SlowReadersBehindTls(SlowReaders):
         answer = parsed(await deferToThread(work))
         self.assertEqual((200, 8 << 20), (answer.status, len(answer.body)))
 
+    async def test_one_who_was_refused_says_farewell_without_a_word_in_the_log(self) -> None:
+        """What is cut off at its farewell is cut off once."""
+
+        def work() -> bytes:
+            with tls_client().wrap_socket(self.client, suppress_ragged_eofs=True) as wrapped:
+                wrapped.sendall(POST % (1 << 50) + b"[]")
+                answer = wrapped.recv(65_536)
+                with contextlib.suppress(OSError):
+                    wrapped.unwrap()
+                return answer
+
+        self.client.connect(("127.0.0.1", self.port.getHost().port))
+        self.assertEqual(413, parsed(await deferToThread(work)).status)
+        await eventually(lambda: not self.site.channels)
+
     async def test_an_idle_one_holds_up_no_stop(self) -> None:
         """Although it never answers our farewell, as TLS would have it."""
         self.client.connect(self.address)
