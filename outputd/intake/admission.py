@@ -13,7 +13,7 @@ _HALF_LIFE_S = 5.0
 _MEAN_LIFE_S = _HALF_LIFE_S / math.log(2)
 _SMALL_BYTES = 64 * 1024
 _ROWS_BYTES_A_BODY_BYTE = 5
-_LITTLE = 8  # the part of the limit beside which one may go over it
+_OTHERS = 8  # the part of the limit that is left to all others while one is over it
 
 
 class Admission:
@@ -28,22 +28,30 @@ class Admission:
         self._busy_s = 0.0
         self._drained_bytes = 0.0
         self._just_drained = 0
+        self._giant: Reservation | None = None
 
     def reserve(self) -> Reservation:
         """What one request holds, nothing yet."""
         return Reservation(self)
 
     def has_room(self, size_bytes: int) -> bool:
-        """Whether so much more may be held."""
+        """Whether so much more may be held, beside one that is over the limit if there is one."""
+        if self._giant is not None:
+            return self.held_bytes - self._giant.size_bytes + size_bytes <= self.limit_bytes // _OTHERS
         return self.held_bytes + size_bytes <= self.limit_bytes
 
-    def has_little_beside(self, own_bytes: int) -> bool:
-        """Whether the others hold so little that one that holds so much itself may go over the limit.
+    def may_go_over(self, reservation: Reservation, more_bytes: int) -> bool:
+        """Whether one may hold so much more though there is no room: one at a time, while the others hold little.
 
         Else the sender of a body that becomes more than the limit would try for ever on a service that is never idle.
-        There is one at a time: beside what one over the limit holds, nobody else finds little.
         """
-        return self.held_bytes - own_bytes <= self.limit_bytes // _LITTLE
+        if self._giant not in (None, reservation):
+            return False
+        if self.held_bytes - reservation.size_bytes > self.limit_bytes // _OTHERS:
+            return False
+        if self.held_bytes + more_bytes > self.limit_bytes:
+            self._giant = reservation
+        return True
 
     def has_room_for_body(self, size_bytes: int) -> bool:
         """Whether a body of this size may come in.
@@ -52,8 +60,6 @@ class Admission:
         in, and only then find no room for its rows, would waste half of the work under overload. Small ones may have
         all.
         """
-        if self.has_little_beside(0):
-            return True
         if size_bytes < _SMALL_BYTES:
             return self.has_room(size_bytes)
         return self.has_room(size_bytes + max(self.limit_bytes // 2, _ROWS_BYTES_A_BODY_BYTE * size_bytes))
@@ -62,6 +68,8 @@ class Admission:
         """Count what reservations hold more, or less."""
         self._measure()
         self.held_bytes += more_bytes
+        if self.held_bytes <= self.limit_bytes:
+            self._giant = None
 
     def drained(self, size_bytes: int) -> None:
         """So many of the bytes held were stored and answered."""
@@ -103,15 +111,16 @@ class Reservation:
 
     def admit(self, size_bytes: int) -> bool:
         """Hold the memory of a body before it comes in; False, and nothing held, without room."""
-        if not self._admission.has_room_for_body(size_bytes):
+        admission = self._admission
+        if not admission.has_room_for_body(size_bytes) and not admission.may_go_over(self, size_bytes):
             return False
         self._hold(size_bytes)
         return True
 
     def grow(self, more_bytes: int) -> bool:
-        """Hold so much more; False, and no more held, without room. Where others hold little there is room for all."""
+        """Hold so much more; False, and no more held, without room."""
         admission = self._admission
-        if not admission.has_room(more_bytes) and not admission.has_little_beside(self.size_bytes):
+        if not admission.has_room(more_bytes) and not admission.may_go_over(self, more_bytes):
             return False
         self._hold(more_bytes)
         return True

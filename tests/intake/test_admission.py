@@ -28,8 +28,7 @@ class Room(SynchronousTestCase):
         self.assertFalse(self.admission.has_room(MIB + 1))
 
     def test_large_bodies_leave_half_to_the_rows_of_those_that_are_in(self) -> None:
-        """Rule 9: what was read and parsed is not refused then; a small body may have all, and one alone has room."""
-        self.assertTrue(self.admission.has_room_for_body(64 * MIB + 1))
+        """Rule 9: what was read and parsed is not refused then; a small body may have all."""
         self.admission.change(31 * MIB)
         self.assertTrue(self.admission.has_room_for_body(MIB))
         self.assertFalse(self.admission.has_room_for_body(MIB + 1))
@@ -68,7 +67,7 @@ class Room(SynchronousTestCase):
         """Rule 9: what is taken from one sender on an idle service is not refused to it for ever."""
         memory = self.admission.reserve()
         self.assertTrue(memory.admit(60 * MIB) and memory.grow(20 * MIB))
-        self.assertFalse(self.admission.reserve().admit(1))
+        self.assertFalse(self.admission.reserve().admit(9 * MIB))
 
     def test_beside_little_one_grows_beyond_the_limit(self) -> None:
         """Rule 9: a stranger's single byte must not keep it out, nor the small bodies of a busy service."""
@@ -87,15 +86,25 @@ class Room(SynchronousTestCase):
         self.assertTrue(trickling.admit(1) and memory.admit(8 * MIB) and memory.grow(60 * MIB))
 
     def test_only_one_is_beyond_the_limit(self) -> None:
-        """Rule 9: until it ends, no other grows; then the next may."""
-        first, second, third = (self.admission.reserve() for _ in range(3))
+        """Rule 9: until it ends; then the next may."""
+        first, second = self.admission.reserve(), self.admission.reserve()
         self.assertTrue(first.admit(4 * MIB) and second.admit(4 * MIB))
         self.assertTrue(first.grow(80 * MIB))
-        self.assertFalse(second.grow(1) or third.admit(1))
-        self.assertTrue(first.grow(MIB), "the others still hold little")
+        self.assertFalse(second.grow(80 * MIB))
         first.let_go()
         self.assertTrue(second.grow(80 * MIB))
-        self.assertFalse(first.admit(1) or third.admit(1))
+        self.assertFalse(first.admit(9 * MIB))
+
+    def test_small_ones_come_in_beside_it(self) -> None:
+        """Rule 9: an eighth of the limit is theirs, all together, and it may grow on."""
+        giant = self.admission.reserve()
+        self.assertTrue(giant.admit(8 * MIB) and giant.grow(80 * MIB))
+        small = [self.admission.reserve() for _ in range(201)]
+        came_in = [each.admit(40 * 1024) and each.grow(MIB // 25 - 40 * 1024) for each in small]
+        self.assertEqual([True] * 200 + [False], came_in)
+        self.assertTrue(giant.grow(MIB))
+        giant.shrink(8 * MIB)
+        self.assertTrue(small[-1].grow(20 * MIB), "all is as before")
 
 
 class RetryAfter(SynchronousTestCase):
