@@ -101,6 +101,9 @@ License: as stated in each library's *.dist-info directory
 License: MIT
 """
 
+_SENDERS = ("*.sent", "*.refused.jsonl")
+"""What outputd-send leaves beside a file."""
+
 
 def build(tree: Path, out: Path, python: Path) -> Path:
     """Lay out the tree of the package and pack it; the package."""
@@ -147,7 +150,7 @@ def _documents(tree: Path, python: Path) -> None:
     (documents / "copyright").write_text(_COPYRIGHT + license_, encoding="utf-8")
     shutil.copy(TOP / "CHANGELOG.md", documents / "changelog")
     _gzipped(documents / "changelog")
-    shutil.copytree(TOP / "examples", documents / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(TOP / "examples", documents / "examples", ignore=shutil.ignore_patterns("__pycache__", *_SENDERS))
     shutil.copytree(TOP / "monitoring", documents / "monitoring", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TOP / "systemd" / "credentials.conf", documents / "examples")
 

@@ -43,6 +43,14 @@ def check_ours(path: Path) -> None:
         raise _no_file(path)
 
 
+def give_owner_of(directory: Path, made: Path) -> None:
+    """Have a file that root has made in a directory belong to whom the directory belongs to: the service may not be
+    root's. Raises OSError."""
+    if os.geteuid() == 0:
+        state = directory.stat()
+        os.chown(made, state.st_uid, state.st_gid, follow_symlinks=False)
+
+
 def sync(path: Path) -> None:
     """Bring what was written into a file, or the names in a directory, to disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

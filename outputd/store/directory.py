@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from outputd.process.files import open_ours, sync
+from outputd.process.files import give_owner_of, open_ours, sync
 from outputd.process.log import Logger, in_one_line
 from outputd.process.trouble import Unusable
 from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empty, set_aside, set_mode, wal_of
@@ -58,6 +58,7 @@ class DataDir:
                     sync(missing.parent)
             with contextlib.suppress(FileExistsError):
                 make_empty(self.path / _LOCK)
+                give_owner_of(self.path, self.path / _LOCK)
             lock = open_ours(self.path / _LOCK, os.O_RDWR)
         except OSError as error:
             named = f" ({in_one_line(str(error.filename))})" if error.filename is not None else ""

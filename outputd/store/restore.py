@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from outputd.process.files import sync
+from outputd.process.files import give_owner_of, sync
 from outputd.results import timestamps
 from outputd.sqlite.errors import Damaged
 from outputd.sqlite.files import delete_database, make_empty, move_aside, size_of, wal_of
@@ -49,7 +48,7 @@ def restore(directory: DataDir, copy: Path) -> Restored:
         _, left_alone = in_order([*others, replace(info, path=copy)])
         if copy in left_alone:
             raise NotRestored(f"{left_alone[copy].name} has its place in the order of files")
-        _give_owner_of(directory.path, made)
+        give_owner_of(directory.path, made)
         sync(made)
         path, aside = _place(directory, made, copy.name if there is None else there.path.name, info)
         return Restored(path, aside, len(others) + 1)
@@ -101,10 +100,3 @@ def _is_whole(path: Path) -> bool:
         return bears_our_mark(path) and fault_of(path) is None
     except sqlite3.Error:
         return False
-
-
-def _give_owner_of(directory: Path, made: Path) -> None:
-    """The service may not be root's."""
-    if os.geteuid() == 0:
-        state = directory.stat()
-        os.chown(made, state.st_uid, state.st_gid)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from outputd.sqlite.files import make_empty, size_of, wal_of
 from outputd.store import directory as directory_module
@@ -162,6 +162,18 @@ class Lock(DataDirTest):
         deep.take()
         self.addCleanup(deep.release)
         self.assertTrue((self.path / "a" / "b").is_dir())
+
+    def test_one_that_root_makes_is_the_directory_s_owner_s(self) -> None:
+        """Else `outputd-restore` by root keeps the service from its own directory."""
+        if os.geteuid() != 0:
+            raise SkipTest("only root can give files away")
+        self.path.mkdir(exist_ok=True)
+        os.chown(self.path, 65534, 65534)
+        theirs = DataDir(self.path)
+        theirs.take()
+        self.addCleanup(theirs.release)
+        state = (self.path / "outputd.lock").stat()
+        self.assertEqual((state.st_uid, state.st_gid), (65534, 65534))
 
     def test_what_is_made_is_on_disk_with_its_name(self) -> None:
         """The names of new directories are durable: a power cut takes no directory with results in it."""
