@@ -128,6 +128,7 @@ reference: .venv/ready-run
 	@.venv/bin/python -m tools.reference
 
 deb: .venv/ready-run
+	@echo 'Building the Debian package: one to three minutes ...'
 	@.venv/bin/python -m tools.deb dist
 
 check:
