@@ -20,6 +20,7 @@ _BY_CODE: Final = {
     sqlite3.SQLITE_IOERR_SHMSIZE: Kind.FULL,  # the -shm cannot grow: so does a full disk show to who opens a WAL
     sqlite3.SQLITE_CORRUPT: Kind.DAMAGED,
     sqlite3.SQLITE_NOTADB: Kind.DAMAGED,
+    sqlite3.SQLITE_IOERR_SHORT_READ: Kind.DAMAGED,  # a WAL that was cut off: it ends before a page that it has
     sqlite3.SQLITE_CANTOPEN: Kind.GONE,
     sqlite3.SQLITE_ERROR: Kind.FOREIGN,
 }

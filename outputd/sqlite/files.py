@@ -60,24 +60,32 @@ def size_of(path: Path) -> int:
 
 Identity = tuple[int, int]
 """Device and inode."""
+State = tuple[int, int]
+"""When a file was written last, and its size."""
+
+
+def sight_of(path: Path) -> tuple[Identity, State] | None:
+    """Both at one look; None when there is no such file."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (found.st_dev, found.st_ino), (found.st_mtime_ns, found.st_size)
 
 
 def identity_of(path: Path) -> Identity | None:
     """What tells a file from another one of the same name; None when there is none."""
-    try:
-        state = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return state.st_dev, state.st_ino
+    seen = sight_of(path)
+    return seen and seen[0]
 
 
-def state_of(path: Path) -> tuple[int, int] | None:
+def state_of(path: Path) -> State | None:
     """When a file was written last, and its size; None when there is none, or nobody can tell."""
     try:
-        state = path.stat()
+        seen = sight_of(path)
     except OSError:
         return None
-    return state.st_mtime_ns, state.st_size
+    return seen and seen[1]
 
 
 _kept: dict[Path, Identity | None] = {}

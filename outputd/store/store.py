@@ -203,8 +203,8 @@ class Store:
 
     def why_due(self) -> str | None:
         """Why the current file should be closed now, or None."""
-        if self._damage:
-            return "damaged"
+        if self._damage or self.current.has_foreign_wal:
+            return "damaged" if self._damage else "WAL written by someone else"
         if self.current.is_gone():
             return f"{_fate_of(self.current)} by someone else"
         if self.current.size_bytes >= self.limits.max_size_bytes:
@@ -247,7 +247,10 @@ class Store:
             return False
 
     async def look_after_current(self) -> None:
-        """Find out whether someone else has written over the current file (`cp`): then it is due, as damaged."""
+        """Find out whether someone else has written over the current file or its WAL (`cp`): then it is due.
+
+        Where what it held is not there, it is due as damaged; one that is whole goes on, but for the WAL's sake.
+        """
         current = self.current
         if current.is_gone() or not current.is_touched or not await current.pool.run(current.is_still_touched):
             return
@@ -305,9 +308,9 @@ class Store:
             info = await self._brief(self._create, old.info.sequence + 1)
             new = Current(info, self.limits, self._open_pool, self._reactor.seconds())
             try:
-                await new.pool.run(resultfile.begin, self._next_ids)  # opens it before the writers wait for it
+                await new.pool.run(new.begin, self._next_ids)  # opens it before the writers wait for it
                 await self._turns.hold()
-                await new.pool.run(resultfile.begin, self._next_ids)
+                await new.pool.run(new.begin, self._next_ids)
             except Exception:
                 self._turns.release()
                 await new.pool.close()

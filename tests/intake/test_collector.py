@@ -28,7 +28,7 @@ from outputd.store.limits import Limits
 from outputd.store.store import Store
 from outputd.web.answers import Answer
 from tests.kit.makers import a_result, a_trace, body_of, many_hops, rows_of
-from tests.kit.pools import InlinePools, P, T, inline
+from tests.kit.pools import InlinePools, P, T, inline, outcome
 from tests.kit.wire import Reply, replied
 
 MIB = 1 << 20
@@ -542,10 +542,11 @@ class Failures(CollectorTest):
 
     def test_a_batch_is_stored_whole_or_not_at_all(self) -> None:
         """Rule 9: a failure between the tables leaves none of its rows."""
-        with closing(sqlite3.connect(self.it.store.current.info.path, isolation_level=None)) as db:
-            db.execute("CREATE TRIGGER full BEFORE INSERT ON batches BEGIN SELECT RAISE(FAIL, 'full'); END")
-            self.refused(503, body_of(a_trace({"ttl": 1, "ip": "10.0.0.1"})))
-            db.execute("DROP TRIGGER full")
+        pool = self.it.store.current.pool
+        full = "CREATE TEMP TRIGGER full BEFORE INSERT ON main.batches BEGIN SELECT RAISE(FAIL, 'full'); END"
+        outcome(pool.run(lambda db: db.execute(full).fetchall()))
+        self.refused(503, body_of(a_trace({"ttl": 1, "ip": "10.0.0.1"})))
+        outcome(pool.run(lambda db: db.execute("DROP TRIGGER full").fetchall()))
         tables = ("ping_results", "traceroute_results", "traceroute_hops", "batches")
         self.assertEqual([self.count(table) for table in tables], [0, 0, 0, 0])
         self.flushLoggedErrors()

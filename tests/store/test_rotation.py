@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.sqlite.connections import reading
 from outputd.sqlite.files import wal_of
+from outputd.store.store import StoreFailed
 from tests.kit.bench import EPOCH, Bench
 from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, rows_of
@@ -157,9 +158,9 @@ class Overwritten(RotationTest):
         return copy.read_bytes()
 
     def checkpoint(self) -> None:
-        """Empty the WAL, so that the file alone has what was stored."""
-        self.bench.outcome(self.bench.pool().run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()))
-        self.bench.keep(a_result())  # the writer has seen the file after it
+        """Let the writer copy its WAL, so that the file alone has what was stored."""
+        self.bench.outcome(self.bench.pool().run(lambda db: db.execute("PRAGMA wal_autocheckpoint=1").fetchall()))
+        self.bench.keep(a_result())
 
     def test_it_is_said_within_a_second_and_a_new_file_begun(self) -> None:
         earlier = self.backup()
@@ -176,6 +177,41 @@ class Overwritten(RotationTest):
                 self.assertNotEqual(self.file, self.bench.store.current.info.path)
                 self.bench.keep(*[a_result()] * 10)
                 self.assertFalse(self.file.exists())
+
+    def test_a_turn_before_the_next_look_hides_nothing(self) -> None:
+        earlier = self.backup()
+        self.bench.keep(*[a_result()] * 500)
+        self.checkpoint()
+        self.bench.outcome(self.bench.pool().run(lambda db: db.execute("PRAGMA wal_autocheckpoint=1000").fetchall()))
+        self.write_over(earlier)
+        with contextlib.suppress(StoreFailed):
+            self.bench.keep(a_result())
+        self.pass_seconds(1)
+        self.assertEqual([f"{self.file.name}.damaged"], list(self.bench.directory.damaged()))
+
+    def test_a_wal_that_is_cut_off_or_copied_over_takes_no_more_results(self) -> None:
+        """Rule 1: what comes after a gap in it is lost at the next crash."""
+        for kept in (0.0, 0.5):
+            with self.subTest(kept=kept), said() as texts:
+                file = self.bench.store.current.info.path
+                self.bench.keep(*[a_result()] * 500)
+                os.truncate(wal_of(file), int(wal_of(file).stat().st_size * kept))
+                self.assertRaises(StoreFailed, self.bench.keep, a_result())
+                self.pass_seconds(1)
+                self.assertIn(f"{file.name}.damaged", self.bench.directory.damaged())
+                self.assertEqual(1, sum(f"{file.name} is damaged and set aside" in text for text in texts), texts)
+                self.bench.keep(a_result())
+                left = self.bench.crashed(Path(self.mktemp()))
+                self.assertEqual(1, len(rows_of(left.path, "SELECT id FROM ping_results")))
+
+    def test_one_that_another_program_has_emptied_loses_nothing_and_a_new_file_is_begun(self) -> None:
+        with contextlib.closing(sqlite3.connect(self.file)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.pass_seconds(1)
+        self.assertEqual({}, self.bench.directory.damaged())
+        self.assertNotEqual(self.file, self.bench.store.current.info.path)
+        self.bench.keep(a_result())
+        self.assertEqual(51, len(rows_of(self.bench.path, "SELECT id FROM ping_results")))
 
     def test_a_touch_or_the_checkpoint_of_another_program_harms_nothing(self) -> None:
         self.bench.keep(*[a_result()] * 500)

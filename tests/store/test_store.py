@@ -24,6 +24,7 @@ from outputd.sqlite.errors import NewerFile
 from outputd.sqlite.files import journal_of, wal_of
 from outputd.store import file as resultfile
 from outputd.store import manifest
+from outputd.store.current import Current
 from outputd.store.directory import DataDir
 from outputd.store.ids import Ids
 from outputd.store.inventory import take_stock
@@ -803,7 +804,7 @@ class FailingOnRun(InlinePools):
 
             async def run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
                 self.runs += 1
-                if self.runs == owner.fail_on and work is resultfile.begin:
+                if self.runs == owner.fail_on and getattr(work, "__func__", None) is Current.begin:
                     raise sqlite3.OperationalError("database or disk is full")
                 return await super().run(work, *args, **kwargs)
 
