@@ -143,6 +143,12 @@ class Results(ApiTest):
         self.assertEqual((members["received"], members["rejected"], len(members["errors"])), (0, 21, 20))
         self.assertEqual(members["errors"][0], {"index": 0, "field": "ip", "error": "required"})
 
+    async def test_a_field_nested_900_deep_is_read_and_one_nested_100_000_deep_refuses_the_body(self) -> None:
+        """Rule 5, and docs/reference/ingest.md."""
+        for depth, status in ((900, 200), (100_000, 400)):
+            nested = RESULT.replace(b"{", b'{"unknown":' + b"[" * depth + b"]" * depth + b",", 1)
+            self.assertEqual(status, (await self.it.post(nested)).status)
+
     async def test_what_is_no_array_is_400(self) -> None:
         """Rules 5 and 10."""
         for body in (b"", b"null", b"{}", b"[", RESULT + b"\0", b"[1]]", b"\xff\xfe", b"[" * 50_000):
