@@ -60,8 +60,9 @@ class GuardTests(TestCase):
         await running.post(body_of(a_trace({"ttl": 1, "ip": "9.9.9.9"})))
         await running.ask("POST", "/rotate")
         await eventually(lambda: len(running.parts.store.files) == 1)
-        self.assertIn("has had results", await self.why_not(running))
+        why = await self.why_not(running)
         await running.stop()
+        self.assertIn("has had results", why)
         self.assertIn("has hops that wait", await self.why_not(await self.running("a", *flags)))
 
     async def test_each_sign_is_enough(self) -> None:
@@ -97,9 +98,9 @@ class GuardTests(TestCase):
         return await why_not(http_client(REACTOR), f"{url}/results", url)
 
     async def test_two_ports_of_two_services(self) -> None:
-        first = await self.running("a")
-        await first.ask("POST", "/rotate")  # a name of its own
         second = await self.running("b")
+        first = await self.running("a")
+        await first.ask("POST", "/rotate")  # a name of its own: a later one
         await second.post(body_of(a_result()))
         self.assertIn("is not of the service", await self.why_not(second, health=first))
 
