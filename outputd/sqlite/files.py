@@ -35,8 +35,11 @@ def set_mode(place: Path | int, mode: int) -> None:
 
 
 def delete_database(path: Path) -> None:
-    """Delete a database, its companions first: a WAL left alone would be taken for that of a new file."""
-    for ending in (*COMPANIONS, ""):
+    """Delete a database, its companions first: a WAL left alone would be taken for that of a new file.
+
+    And once more after it: who opens it meanwhile makes them anew.
+    """
+    for ending in (*COMPANIONS, "", *COMPANIONS):
         Path(f"{path}{ending}").unlink(missing_ok=True)
 
 

@@ -74,7 +74,15 @@ class DataDir:
         self._lock = lock
         for left in self.path.glob(f".*{_TEMPORARY}*"):
             left.unlink(missing_ok=True)
+        self._remove_orphans()
         self._check_links()
+
+    def _remove_orphans(self) -> None:
+        """A kill in the middle of a deletion may leave what a reader had just made: a WAL that holds nothing."""
+        for companion in self.path.glob("results_*.db-*"):
+            file, _, ending = companion.name.rpartition("-")
+            if not (self.path / file).exists() and (ending == "shm" or not companion.stat().st_size):
+                companion.unlink(missing_ok=True)
 
     def _check_links(self) -> None:
         """A file is given its name by a second link, which overwrites nothing."""
