@@ -70,7 +70,7 @@ class Summary:
         self._most_links, self._most_passages = most_links, most_passages
         self._db: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        self._is_whole = False
+        self._is_whole = self._is_at_end = False
         self.counted_share = 0.0
         """How much of the batches of all files is counted, 0 to 1: 1 once everything was counted since the opening."""
         self._whole: set[FileInfo] = set()
@@ -166,7 +166,9 @@ class Summary:
                 continue
             try:
                 if self._advance(db, info):
-                    if not self._is_whole:
+                    if info is files[-1] and self._is_at_end:  # while POSTs keep coming there is no step without any
+                        self._note_whole(db)
+                    elif not self._is_whole:
                         self.counted_share = _share(db, files)
                     return True
             except _Unreadable as error:
@@ -176,12 +178,16 @@ class Summary:
                 continue
             if info is not files[-1]:
                 self._whole.add(info)
+        self._note_whole(db)
+        return False
+
+    def _note_whole(self, db: sqlite3.Connection) -> None:
+        """Keep that every file was counted once."""
         if not self._is_whole:
             with transaction(db, _BEGIN):
                 db.execute("INSERT INTO whole SELECT max(received_at) FROM file WHERE NOT EXISTS (SELECT 1 FROM whole)")
             self._is_whole = True
         self.counted_share = 1.0
-        return False
 
     def _forget(self, db: sqlite3.Connection, files: Sequence[FileInfo]) -> None:
         """Leave out files that are no longer there."""
@@ -242,6 +248,7 @@ class Summary:
         to, last_id, received_at = db.execute(UPTO, {"from": mark.batch_id, "upto": upto}).fetchone()
         if to is None:
             return None
+        self._is_at_end = to == last
         for table in SCRATCH_TABLES:
             db.execute(f"DELETE FROM temp.{table}")
         db.execute(BATCHES, {"from": mark.batch_id, "to": to})

@@ -210,6 +210,21 @@ class Counting(SummaryTest):
         self.assertEqual(self.catch_up(), 3)
         self.assertEqual(self.batches_taken(), 6)
 
+    def test_it_is_whole_once_all_that_was_there_is_counted_though_more_comes_all_the_time(self) -> None:
+        """Else a new service would answer no question as long as POSTs come faster than steps."""
+        for _ in range(3):
+            self.bench.post(*[wild(1)] * 600)
+        self.assertTrue(self.summary.step())
+        self.assertFalse(self.is_whole())
+        self.assertTrue(self.summary.step())
+        self.assertFalse(self.is_whole())
+        self.assertTrue(self.summary.step())  # one that has found some is no sign that there are no more
+        self.assertTrue(self.is_whole())
+
+    def is_whole(self) -> bool:
+        with contextlib.closing(sqlite3.connect(self.summary.path)) as db:
+            return bool(db.execute("SELECT count(*) FROM whole").fetchone()[0])
+
     def batches_taken(self) -> int:
         with contextlib.closing(sqlite3.connect(self.summary.path)) as db:
             return int(db.execute("SELECT batch_id FROM file").fetchone()[0])

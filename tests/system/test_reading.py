@@ -97,7 +97,7 @@ class LongTables(ReadingTest):
         outputd = self.started("--max-size-mb=400")
         for number in range(40):
             outputd.post([a_trace(*self.hops(rng), ip=f"192.0.2.{number}") for _ in range(60)])
-        wait_until(lambda: len(outputd.get("/links?limit=100000").json["links"]) > 60_000, "most is summed up")
+        wait_until(lambda: len(outputd.get("/links?limit=100000").json.get("links", ())) > 60_000, "most is counted")
         with self.slow_readers(outputd, "/links.csv?limit=100000", 180):
             wait_until(lambda: self.figure(outputd, "answers_read") > 8, "many are being read", deadline_s=60)
             wait_until(lambda: outputd.get("/links.csv?limit=100000").status == 200, "one who reads is answered")
