@@ -196,6 +196,11 @@ class Fields(ResultsTest):
         found = self.hops_of(*({"ttl": ttl, "ip": "10.0.0.1"} for ttl in ttls))
         self.assertEqual(found, [(ttl, "10.0.0.1", None, 0) for ttl in ttls])
 
+    def test_an_rtt_of_0_is_an_rtt(self) -> None:
+        """Rule 2: in a result and in a hop."""
+        self.assertEqual(0, self.taken(avg_rtt=0)["avg_rtt"])
+        self.assertEqual([(1, "10.0.0.1", 0, 0)], self.hops_of({"ttl": 1, "ip": "10.0.0.1", "rtt": 0}))
+
     def test_an_empty_traceroute_is_a_row_without_hops(self) -> None:
         """Rule 2: every field of it is optional."""
         empty: tuple[dict[str, Any], ...] = ({}, {"hops": []})

@@ -15,6 +15,7 @@ from subprocess import CompletedProcess
 
 from twisted.trial.unittest import SkipTest
 
+from tests.kit.depth import long
 from tests.system.files import all_faults, result_files, stored_targets
 from tests.system.harness import HOST, STOP_S, Outputd, SystemTest, is_open
 from tests.system.load import Post, Source, targets
@@ -150,10 +151,23 @@ class RestartTests(SystemTest):
 class RefusalTests(SystemTest):
     def test_bad_flags(self) -> None:
         """Rule 23: one clear line, that names the flag."""
+        self._refused("--keep-files=0", "--port=no", "--nonsense")
+
+    @long(
+        "tests.system.test_lifecycle.RefusalTests.test_bad_flags",
+        "tests.test_tap.Flags.test_numbers_are_above_0_and_days_may_be_a_fraction",
+        "tests.test_tap.Flags.test_what_cannot_be_right_is_one_line",
+        "tests.test_tap.Flags.test_a_word_that_is_no_flag_is_named",
+    )
+    def test_more_bad_flags(self) -> None:
+        """Rule 23: as above, whatever is wrong with them."""
+        self._refused(
+            "--keep-files=2.5", "--max-size-mb=x", "--rotation-days=-1", "--health-port=99999", "--feed=some",
+            "--input-url=ftp://x/", "--max-hops=nan", "argument",
+        )  # fmt: skip
+
+    def _refused(self, *flags: str) -> None:
         outputd = self.outputd()
-        flags = ("--keep-files=0", "--keep-files=2.5", "--max-size-mb=x", "--rotation-days=-1", "--port=no",
-                 "--health-port=99999", "--feed=some", "--input-url=ftp://x/", "--max-hops=nan", "--nonsense",
-                 "argument")  # fmt: skip
         with ThreadPoolExecutor(4) as pool:
             for flag, ended in zip(flags, pool.map(outputd.refused, flags), strict=True):
                 self._said_one_line(ended, flag.split("=")[0].strip("-"))

@@ -51,6 +51,7 @@ class ReadingTest(SystemTest):
 
 
 class LongTexts(ReadingTest):
+    @long("tests.queries.test_recent.LongAnswers.test_long_errors_are_read_a_few_at_a_time")
     def test_errors_of_a_mebibyte_each(self) -> None:
         """Four read all of them at once, and then one beside forty who do not read."""
         outputd = self.started()
@@ -65,10 +66,7 @@ class LongTexts(ReadingTest):
         wait_until(lambda: self.figure(outputd, "answers_held_bytes") == 0, "nothing is held for those who have gone")
         self.assertLess(outputd.peak_rss_bytes, _LIMIT_BYTES)
 
-    @long(
-        "tests.system.test_reading.LongTexts.test_errors_of_a_mebibyte_each",
-        "tests.queries.test_recent.LongAnswers.test_so_are_long_traceroutes",
-    )
+    @long("tests.queries.test_recent.LongAnswers.test_so_are_long_traceroutes")
     def test_traceroutes_of_a_thousand_hops(self) -> None:
         outputd = self.started("--max-size-mb=400")
         for _ in range(40):

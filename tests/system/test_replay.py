@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
+from tests.kit.depth import long
 from tests.system import counts
 from tests.system.addresses import canonical, feedable_hops
 from tests.system.files import all_faults, merged
@@ -33,10 +34,18 @@ class ReplayTests(SystemTest):
         """Rules 2, 3, 4, 7, 17: as above, 10,000 real results."""
         self._replay_set("medium")
 
+    @long(
+        "tests.system.test_replay.ReplayTests.test_medium",
+        "tests.results.test_parse.Fields.test_hops_keep_their_order_gaps_and_repetitions",
+    )
     def test_multi_entries_per_ttl(self) -> None:
         """Rule 2: several hop rows may have one ttl."""
         self._replay_set("multi_entries_per_ttl")
 
+    @long(
+        "tests.system.test_replay.ReplayTests.test_medium",
+        "tests.results.test_parse.Fields.test_an_rtt_of_0_is_an_rtt",
+    )
     def test_paths_no_rtt(self) -> None:
         """Rule 2: an rtt of 0 is an rtt."""
         self._replay_set("paths_no_rtt")

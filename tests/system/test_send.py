@@ -87,7 +87,7 @@ class SendTests(SystemTest):
 
     def test_interrupted(self) -> None:
         """Ctrl-C ends it soon with 130 and says how to go on, which the same command then does."""
-        file = self._many_lines()
+        file = self._many_lines(600)
         outputd = self.outputd().start()
         process = self._start(outputd, file)
         wait_until(lambda: outputd.stats["total_results"] > 300, "some results are there")
@@ -99,7 +99,7 @@ class SendTests(SystemTest):
 
     def test_killed(self) -> None:
         """The command and the service are killed by turns in the middle: the counts are those of the bodies."""
-        self._kill_in_the_middle(self._many_lines(), kills=6, every=400)
+        self._kill_in_the_middle(self._many_lines(1000), kills=4, every=400)
 
     @long(
         "tests.system.test_send.SendTests.test_a_pipe_and_a_file_that_grew",
@@ -113,6 +113,7 @@ class SendTests(SystemTest):
         self.assertStopped(outputd.stop())
         self.assertEqual(18, self._stored("SELECT count(*) FROM ping_results"))
 
+    @long("tests.system.test_send.SendTests.test_killed")
     def test_medium(self) -> None:
         """10,000 real results, with kills in the middle: every count of medium.expected.json is met."""
         self._kill_in_the_middle_of("medium", kills=4, every=1500)
@@ -173,9 +174,9 @@ class SendTests(SystemTest):
         self.assertStopped(outputd.stop())
         self.assertEqual([], all_faults(self.directory))
 
-    def _many_lines(self) -> Path:
+    def _many_lines(self, count: int) -> Path:
         source = Source(16)
-        return self._written("many.jsonl", b"\n".join(source.post(5).body for _ in range(1200)))
+        return self._written("many.jsonl", b"\n".join(source.post(5).body for _ in range(count)))
 
     def _written(self, name: str, content: bytes) -> Path:
         path = self.state / name

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SkipTest
 
+from tests.kit.depth import long
 from tests.system.files import TABLES, merged, opened
 from tests.system.harness import CHECKOUT, SystemTest, call, free_port
 from tests.system.markdown import blocks, run
@@ -395,6 +396,7 @@ class AnswerTests(SqlTest):
         offset = {node: least for node, least, _ in self.ask("Clock offset of each node", rows)}
         self.assertTrue(-501 < offset["ahead"] < -400 and 499 < offset["behind"] < 600, offset)
 
+    @long("tests.system.test_sql.AnswerTests.test_ours", "tests.system.test_sql.AnswerTests.test_ours_by_heart")
     def test_real_ones(self) -> None:
         """On others' results, in which everything odd occurs."""
         self.send_real("medium")
