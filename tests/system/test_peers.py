@@ -20,7 +20,7 @@ from tests.system.nameserver import NameServer
 from tests.system.waiting import wait_until
 
 _MIB = 1 << 20
-_PROMPT_S = 2.0
+_PROMPT_S = 5.0  # a peer is waited for twice as long
 _NAME_SERVER = "127.0.0.53"
 _NAME = "input.example"
 _SOON_S = 90.0  # the feed's pauses, doubled each time
