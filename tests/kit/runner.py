@@ -31,6 +31,7 @@ TOP = Path(__file__).resolve().parents[2]
 _WANTED = {"short": {False}, "long": {True}, "all": {False, True}}
 """By what is asked for: whether a test that is wanted is a long one."""
 _MODULE_S = 1200
+_JOBS = (os.cpu_count() or 2) * 3 // 2  # a system test waits for half of its time
 _LINE = "{state:6} {name:42} {passed:4d} passed  {seconds:6.1f} s"
 
 
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--all", action="store_true", help="the long tests, too")
     parser.add_argument("--only-long", action="store_true", help="the long tests alone")
     parser.add_argument("--list-long", action="store_true", help="name the long ones, and the short ones for each")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2, metavar="N", help="side by side (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=_JOBS, metavar="N", help="side by side (%(default)s)")
     parser.add_argument("--one", choices=_WANTED, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.one:
