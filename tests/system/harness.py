@@ -35,17 +35,22 @@ _TAKEN: list[socket.socket] = []
 
 def free_port() -> int:
     """A port that nobody has, below those that outgoing connections are given, and no other run of tests takes."""
-    while True:
-        port = random.randint(10_000, 32_000)  # not seeded: several runs may go on at once
-        name = socket.socket(socket.AF_UNIX)
-        try:
-            name.bind(f"\0outputd-test-port-{port}")
-            socket.create_server((HOST, port)).close()
-        except OSError:
-            name.close()
-            continue
-        _TAKEN.append(name)
-        return port
+    while not take_port(port := random.randint(10_000, 32_000)):  # not seeded: several runs may go on at once
+        pass
+    return port
+
+
+def take_port(port: int) -> bool:
+    """Whether nobody has this port; then no other run of tests takes it."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0outputd-test-port-{port}")
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        name.close()
+        return False
+    _TAKEN.append(name)
+    return True
 
 
 def is_open(port: int) -> bool:

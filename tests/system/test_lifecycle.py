@@ -17,7 +17,7 @@ from twisted.trial.unittest import SkipTest
 
 from tests.kit.depth import long
 from tests.system.files import all_faults, result_files, stored_targets
-from tests.system.harness import HOST, STOP_S, Outputd, SystemTest, is_open
+from tests.system.harness import HOST, STOP_S, Outputd, SystemTest, is_open, take_port
 from tests.system.load import Post, Source, targets
 from tests.system.waiting import DEADLINE_S, wait_until
 
@@ -249,7 +249,7 @@ class EnvironmentTests(SystemTest):
 
     def test_only_variables(self) -> None:
         """Rule 24: without any flag; an endpoint string for one port, the default for the one Kubernetes speaks of."""
-        if is_open(8081):
+        if not take_port(8081):
             raise SkipTest("the default port 8081 is taken on this machine")
         outputd = self.outputd(environment={"OUTPUTD_PORT": "tcp://10.96.0.17:8081", "OUTPUTD_INPUT_URL": ""})
         outputd.environment["OUTPUTD_HEALTH_PORT"] = f"tcp:{outputd.health_port}:interface={HOST}"
