@@ -4,9 +4,11 @@ PYTHON ?= python3
 ARGS ?=
 TESTS ?= tests
 MINUTES ?= 30
+ROUNDS ?= 1
+RUN ?= $(lastword $(sort $(wildcard benchmarks/runs/*.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke overload crowd soak cuts pictures docs reference deb check clean stale
+.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke chart overload crowd soak cuts pictures docs reference deb check clean stale
 
 # ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
 
@@ -50,7 +52,8 @@ help:
 	    'make test           the tests, within 4 minutes; TESTS=tests.store for some' \
 	    'make test-all       those that take long, too: crash points, faults, browser, overload; within 20 minutes' \
 	    'make lint           ruff, mypy and the layers of the packages' \
-	    'make bench          throughput and latency beside the limit, under 10 minutes; ARGS="idle --turns 8"' \
+	    'make bench          rates, light load, latencies and reads beside the limit and Go, under 10 minutes; ROUNDS=8' \
+	    'make chart          the picture of BENCHMARKS.md, drawn anew from the last run in benchmarks/runs' \
 	    'make bench-smoke    whether benchmarks and counts are right, in 20 seconds' \
 	    'make overload       ten times too much for a minute, beside idle and slow connections; ARGS="--seconds 10"' \
 	    'make crowd          crowds that mean harm: memory, and what others wait; ARGS="--only bodies --requests 100"' \
@@ -100,7 +103,10 @@ layers: .venv/ready-dev
 	.venv/bin/lint-imports
 
 bench: .venv/ready-run
-	@.venv/bin/python -m benchmarks.bench $(ARGS)
+	@.venv/bin/python -m benchmarks.bench --turns=$(ROUNDS) $(ARGS)
+
+chart: .venv/ready-docs
+	@.venv/bin/python -m benchmarks.chart $(RUN) docs/images
 
 bench-smoke: .venv/ready-run
 	@.venv/bin/python -m benchmarks.bench --smoke

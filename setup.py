@@ -45,7 +45,7 @@ setup(
     ],
     extras_require={
         "test": TEST,
-        "docs": ["mkdocs==1.6.*", "mkdocs-material==9.*"],
+        "docs": ["mkdocs==1.6.*", "mkdocs-material==9.*", "matplotlib>=3.8"],
         # Held fast, so that a new release's rules do not fail a tree that has not changed.
         "dev": [*TEST, "import-linter==2.*", "mypy==2.4.*", "mypy-zope==1.0.*", "ruff==0.17.*"],
     },

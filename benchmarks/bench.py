@@ -1,13 +1,14 @@
 """Starts the real service in fresh directories, measures it and prints the tables of BENCHMARKS.md in Markdown.
 
-`throughput` and `latency` are what `make bench` runs. The other parts take longer or more disk: `growth` (10 million
-hop rows, 10 million known addresses, all-new addresses, a feed backlog), `reads` (beside a load, with five full
-files), `idle` (start-up, memory, CPU, idle connections). Progress goes to stderr, tables to stdout.
+`saturated`, `light`, `latency` and `reads` are what `make bench` runs. The other parts take longer or more disk:
+`growth` (10 million hop rows, 10 million known addresses, all-new addresses, a feed backlog), `idle` (start-up, memory,
+CPU, idle connections). Progress goes to stderr, tables to stdout.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import signal
@@ -20,20 +21,21 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import growth, idle, latency, reads, smoke, throughput
-from benchmarks.figures import Spread
+from benchmarks import growth, idle, latency, light, reads, saturated, smoke
+from benchmarks.figures import Spread, overview
 from benchmarks.kinds import CHECKOUT
 from benchmarks.service import Wrong
 from benchmarks.session import Session
 
 PARTS: dict[str, Callable[[Session], str]] = {
-    "throughput": throughput.run,
+    "saturated": saturated.run,
+    "light": light.run,
     "latency": latency.run,
-    "growth": growth.run,
     "reads": reads.run,
+    "growth": growth.run,
     "idle": idle.run,
 }
-_USUAL = ("throughput", "latency")
+_USUAL = ("saturated", "light", "latency", "reads")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dir", type=Path, default=Path("/var/tmp"), help="on the disk to measure; default %(default)s"
     )
     parser.add_argument("--quiet", action="store_true", help="latency: without rotations and dumps")
-    parser.add_argument("--no-feed", action="store_true", help="throughput, latency: the feed turned off")
+    parser.add_argument("--no-feed", action="store_true", help="saturated, latency: the feed turned off")
+    parser.add_argument("--beside", metavar="COMMIT", default="", help="saturated, light: that commit, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows of the first table there")
     parser.add_argument("--size-mb", type=int, default=usual.size_mb, help="a full file (default %(default)s)")
     parser.add_argument("--hop-rows", type=int, default=usual.hop_rows, help="growth (default %(default)s)")
     parser.add_argument("--addresses", type=int, default=usual.addresses, help="growth: known (default %(default)s)")
@@ -68,15 +72,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         session = Session(
             Path(home), options.turns, options.seconds, size_mb=options.size_mb, hop_rows=options.hop_rows,
             addresses=options.addresses, waiting=options.waiting, quiet=options.quiet, feed=not options.no_feed,
-            only=options.only,
+            beside=options.beside, only=options.only,
         )  # fmt: skip
         try:
             if options.smoke:
                 print(smoke.run(session))
                 return 0
-            print(machine(session))
-            for name in options.parts or _USUAL:
-                print(f"\n## {name.capitalize()}\n\n{PARTS[name](session)}", flush=True)
+            where = machine(session)
+            told = [f"## {name.capitalize()}\n\n{PARTS[name](session)}" for name in options.parts or _USUAL]
+            print("\n\n".join([where, *([overview(session.rows)] if session.rows else []), *told]), flush=True)
+            if options.json:
+                rows = [{"title": row.title, "unit": row.unit, **row.values} for row in session.rows]
+                options.json.write_text(json.dumps({"machine": where, "rows": rows}, indent=1) + "\n", encoding="utf-8")
         except Wrong as error:
             print(f"WRONG: {error}", file=sys.stderr)
             return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -46,6 +46,40 @@ def digits_of(value: float) -> int:
 def ratios(pairs: Iterable[tuple[float, float]]) -> Spread:
     """The first of each pair as a share of the second: a ratio a turn, then the median of the ratios."""
     return Spread.of(mine / other if other else float("inf") for mine, other in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of outputd, and the same of what it is compared with: by name, a value a turn."""
+
+    title: str
+    unit: str
+    values: Mapping[str, Sequence[float]]
+
+    def mine(self) -> Spread:
+        """That of outputd."""
+        return Spread.of(self.values["outputd"])
+
+    def beside(self, other: str) -> Spread | None:
+        """That of outputd as a share of another's, turn by turn; None where the other was not measured."""
+        theirs = self.values.get(other)
+        return ratios(zip(self.values["outputd"], theirs, strict=True)) if theirs else None
+
+
+def overview(rows: Sequence[Row]) -> str:
+    """A Markdown table of rows: the figure, and its share of each other's."""
+    others = list(dict.fromkeys(name for row in rows for name in row.values if name != "outputd"))
+    return table(
+        ["", "outputd", "", *(f"of {other}" for other in others)],
+        [[row.title, row.mine(), row.unit, *(row.beside(other) or "" for other in others)] for row in rows],
+    )
+
+
+def in_turn(turns: int, works: Mapping[str, Callable[[], A]]) -> Iterator[dict[str, A]]:
+    """Do each of the works once a turn, in the other direction each time; yields what they gave, by name."""
+    for turn in range(turns):
+        names = list(works)[:: -1 if turn % 2 else 1]
+        yield {name: works[name]() for name in names}
 
 
 def alternating(turns: int, mine: Callable[[], A], other: Callable[[], B]) -> Iterator[tuple[A, B]]:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from benchmarks import load
 from benchmarks.figures import Spread, alternating, ratios, table
-from benchmarks.kinds import CHECKOUT, Kind, all_new, usual
+from benchmarks.kinds import Kind, all_new, usual
 from benchmarks.service import Service, input_service
 from benchmarks.session import Session
+from outputd.ledger.ledger import SCHEMA
 
 _CONNECTIONS = 16
 _SLICES = 10
@@ -88,11 +89,11 @@ def _files_begun(service: Service) -> int:
 def known(session: Session) -> str:
     """A ledger of many known addresses beside an empty one."""
     kind = usual()
-    ledger = _prefilled(session, session.addresses, waiting=False)
+    ledger = prefilled(session, session.addresses, waiting=False)
     rows_ = []
     for title, flags in (("beyond them new ones are kept", (_UNBOUNDED,)),
                          ("the ledger is full", (f"--max-hops={session.addresses}",))):  # fmt: skip
-        directory = _directory_with(session, ledger)
+        directory = directory_with(session, ledger)
         starts = []
         for _ in range(session.turns):
             with session.service(directory, *flags) as service:
@@ -129,7 +130,7 @@ def new(session: Session) -> str:
 def feed(session: Session) -> str:
     """A long backlog that is being posted to input_service beside none."""
     kind = usual()
-    ledger = _prefilled(session, session.waiting, waiting=True)
+    ledger = prefilled(session, session.waiting, waiting=True)
     left: list[int] = []
 
     def measured(directory: Path) -> tuple[float, float]:
@@ -144,7 +145,7 @@ def feed(session: Session) -> str:
 
     rate, cpu = _compare(
         session, f"growth: {session.waiting:,} wait",
-        lambda: measured(_directory_with(session, ledger)), lambda: measured(session.directory()),
+        lambda: measured(directory_with(session, ledger)), lambda: measured(session.directory()),
     )  # fmt: skip
     return "\n\n".join([
         f"### {session.waiting:,} addresses wait for input_service, beside none",
@@ -156,14 +157,14 @@ def feed(session: Session) -> str:
 PARTS: dict[str, Callable[[Session], str]] = {"rows": rows, "known": known, "new": new, "feed": feed}
 
 
-def _prefilled(session: Session, count: int, waiting: bool) -> Path:
-    """A ledger that knows so many addresses, evenly spread, made according to ledger.sql."""
+def prefilled(session: Session, count: int, waiting: bool) -> Path:
+    """A ledger that knows so many addresses, evenly spread, made aside."""
     path = session.home / f"ledger-{count}-{waiting}"
     session.say(f"growth: making a ledger of {count:,} addresses")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode=OFF")
         db.execute("PRAGMA synchronous=OFF")
-        db.executescript((CHECKOUT / "outputd" / "ledger.sql").read_text(encoding="utf-8"))
+        SCHEMA.bring_up(db)
         trigger = db.execute("SELECT sql FROM sqlite_schema WHERE name='known_waits'").fetchone()[0]
         db.execute("DROP TRIGGER known_waits")
         db.execute("BEGIN")
@@ -173,7 +174,6 @@ def _prefilled(session: Session, count: int, waiting: bool) -> Path:
             db.execute("INSERT INTO waiting (address) SELECT address FROM known")
         db.execute("COMMIT")
         db.execute(trigger)
-        db.execute("PRAGMA user_version=1")
     return path
 
 
@@ -186,7 +186,8 @@ def _addresses(count: int) -> Iterator[bytes]:
         yield (first + number * step + int(rng.random() * step)).to_bytes(4)
 
 
-def _directory_with(session: Session, ledger: Path) -> Path:
+def directory_with(session: Session, ledger: Path) -> Path:
+    """A fresh directory of a service that has this ledger."""
     directory = session.directory()
     directory.mkdir()
     shutil.copyfile(ledger, directory / _LEDGER)

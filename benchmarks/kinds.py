@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -65,6 +66,16 @@ def real() -> Kind:
     if path.exists():
         return Kind("real bodies (medium)", 16, lambda: load.read_file(path), fresh=False)
     return Kind("mixed bodies (generated: no test data here)", 16, mixed, fresh=False)
+
+
+def one_by_one(kind: Kind) -> Kind:
+    """The same results, one a body."""
+
+    def make() -> list[load.Body]:
+        items = (item for body in kind.bodies for item in json.loads(body.data))
+        return [load.counted(json.dumps([item]).encode()) for item in items]
+
+    return Kind(f"one of {kind.title}", 16, make, kind.fresh)
 
 
 def three() -> Sequence[Kind]:

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 
 from benchmarks import load
-from benchmarks.figures import Spread, table
+from benchmarks.figures import Row, Spread, table
 from benchmarks.kinds import Kind
 from benchmarks.service import dumping, input_service, meanwhile, rotating
 from benchmarks.session import Session
@@ -46,6 +46,9 @@ def run(session: Session) -> str:
     for turn in range(1, session.turns + 1):
         for kind in session.kinds if turn % 2 else session.kinds[::-1]:
             _turn(session, kind, bases[kind.title], {share: cells[kind.title, share] for share in SHARES}, turn)
+    for kind in session.kinds:
+        values = cells[kind.title, 0.50].multiples["p99"]
+        session.rows.append(Row(f"p99 at half of the best rate: {kind.title}", "x one alone", {"outputd": values}))
     return _report(session, cells, bases)
 
 

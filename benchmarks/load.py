@@ -135,10 +135,11 @@ def read_file(path: Path) -> list[Body]:
     """Read a file with one POST body (a JSON array of results) a line, gzip or plain."""
     text = path.read_bytes()
     lines = (gzip.decompress(text) if path.suffix == ".gz" else text).splitlines()
-    return [_counted(line) for line in lines if line.strip()]
+    return [counted(line) for line in lines if line.strip()]
 
 
-def _counted(data: bytes) -> Body:
+def counted(data: bytes) -> Body:
+    """A body of results, with what is in it."""
     items = json.loads(data)
     hops = sum(len((item.get("traceroute") or {}).get("hops") or []) for item in items)
     return Body(data, len(items), hops)

@@ -1,4 +1,4 @@
-"""The real process, started in a directory of its own, and what is done to it from other processes."""
+"""Real processes, started in directories of their own, and what is done to them from other processes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from benchmarks import load
 from benchmarks.kinds import CHECKOUT, Kind
@@ -84,38 +84,37 @@ def free_port() -> int:
             return port
 
 
-class Service:
-    """One instance. What it has acknowledged is counted, and can be compared with what it has stored."""
+class Server:
+    """A process that takes POSTs of results. What it has acknowledged is counted."""
 
-    def __init__(self, directory: Path, *flags: str, input_url: str = "", summary: bool = True) -> None:
+    name = ""
+
+    def __init__(self, directory: Path, port: int, command: Sequence[str], cwd: Path) -> None:
         self.directory = directory
-        self.port, self.health_port = free_port(), free_port()
+        self.port = port
         self.start_s = 0.0
         self.acknowledged = 0
         self.certain = True
+        self._command = command
+        self._cwd = cwd
         self._log = Path(f"{directory}.log")
         self._sent: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
-        program = ["-m", "outputd"] if summary else ["-c", _WITHOUT_SUMMARY]
-        self._command = [
-            sys.executable, *program, f"--port={self.port}", f"--health-port={self.health_port}",
-            f"--db-dir={directory}", f"--input-url={input_url}", *flags,
-        ]  # fmt: skip
 
     # -- life ----------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Service:
+    def __enter__(self) -> Self:
         """Start it and return once it is ready; `start_s` tells the seconds from exec to there."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OUTPUTD_")}
         began = time.perf_counter()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=CHECKOUT, env=inherited, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command, cwd=self._cwd, env=inherited, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
             while not self._ready():
                 if self._process.poll() is not None or time.perf_counter() - began > _START_S:
-                    raise Wrong(f"outputd did not start:\n{self._tail()}")
+                    raise Wrong(f"{self.name} did not start:\n{self._tail()}")
                 time.sleep(0.005)
         except BaseException:
             self._end(signal.SIGKILL)
@@ -124,10 +123,8 @@ class Service:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Stop it. Raises Wrong when it does not end well."""
-        status = self._end(signal.SIGTERM)
-        if exception[0] is None and (status or b"Traceback" in self._log.read_bytes()):
-            raise Wrong(f"outputd ended with {status}:\n{self._tail()}")
+        """Stop it."""
+        self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None, "start comes first"
@@ -141,14 +138,13 @@ class Service:
 
     def _ready(self) -> bool:
         try:
-            return call(self.health_port, "GET", "/ready")[0] == 200
+            socket.create_connection((HOST, self.port)).close()
         except OSError:
             return False
+        return True
 
     def _tail(self) -> str:
         return self._log.read_text(errors="replace")[-4000:]
-
-    # -- asking --------------------------------------------------------------------------------------
 
     @property
     def pid(self) -> int:
@@ -165,40 +161,6 @@ class Service:
     def peak_mib(self) -> float:
         """The most memory that was ever resident."""
         return load.Usage.of([self.pid]).peak_rss_bytes / 2**20
-
-    def get(self, path: str) -> Any:
-        """GET on the health port, as JSON."""
-        return json.loads(call(self.health_port, "GET", path)[1])
-
-    @property
-    def backlog(self) -> int:
-        """Hops that wait for input_service."""
-        return int(self.get("/health")["checks"]["input_service"]["waiting_hops"])
-
-    def rotate(self) -> None:
-        """POST /rotate."""
-        status, body = call(self.port, "POST", "/rotate")
-        if status != 200:
-            raise Wrong(f"POST /rotate: {status} {body[:200]!r}")
-
-    def dump(self) -> int:
-        """GET /dump, read as fast as it comes; the number of bytes."""
-        status, body = call(self.port, "GET", "/dump")
-        if status != 200:
-            raise Wrong(f"GET /dump: {status} {body[:200]!r}")
-        return len(body)
-
-    def files(self) -> list[Path]:
-        """Its result files."""
-        return sorted(self.directory.glob("*.db"))
-
-    def wal_bytes(self) -> int:
-        """The biggest WAL beside a result file."""
-        sizes = [0]
-        for path in self.directory.glob("*.db-wal"):
-            with contextlib.suppress(FileNotFoundError):
-                sizes.append(path.stat().st_size)
-        return max(sizes)
 
     # -- load ----------------------------------------------------------------------------------------
 
@@ -235,6 +197,70 @@ class Service:
         before = self._sent.get(kind.title, 0)
         self._sent[kind.title] = before + posts
         return before
+
+
+class Service(Server):
+    """One instance of outputd, whose counts and files can be compared with what it has acknowledged."""
+
+    name = "outputd"
+
+    def __init__(
+        self, directory: Path, *flags: str, input_url: str = "", summary: bool = True, checkout: Path = CHECKOUT
+    ) -> None:
+        self.health_port = free_port()
+        port = free_port()
+        program = ["-m", "outputd"] if summary else ["-c", _WITHOUT_SUMMARY]
+        command = [
+            sys.executable, *program, f"--port={port}", f"--health-port={self.health_port}",
+            f"--db-dir={directory}", f"--input-url={input_url}", *flags,
+        ]  # fmt: skip
+        super().__init__(directory, port, command, checkout)
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop it. Raises Wrong when it does not end well."""
+        status = self._end(signal.SIGTERM)
+        if exception[0] is None and (status or b"Traceback" in self._log.read_bytes()):
+            raise Wrong(f"outputd ended with {status}:\n{self._tail()}")
+
+    def _ready(self) -> bool:
+        try:
+            return call(self.health_port, "GET", "/ready")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path: str) -> Any:
+        """GET on the health port, as JSON."""
+        return json.loads(call(self.health_port, "GET", path)[1])
+
+    @property
+    def backlog(self) -> int:
+        """Hops that wait for input_service."""
+        return int(self.get("/health")["checks"]["input_service"]["waiting_hops"])
+
+    def rotate(self) -> None:
+        """POST /rotate."""
+        status, body = call(self.port, "POST", "/rotate")
+        if status != 200:
+            raise Wrong(f"POST /rotate: {status} {body[:200]!r}")
+
+    def dump(self) -> int:
+        """GET /dump, read as fast as it comes; the number of bytes."""
+        status, body = call(self.port, "GET", "/dump")
+        if status != 200:
+            raise Wrong(f"GET /dump: {status} {body[:200]!r}")
+        return len(body)
+
+    def files(self) -> list[Path]:
+        """Its result files."""
+        return sorted(self.directory.glob("*.db"))
+
+    def wal_bytes(self) -> int:
+        """The biggest WAL beside a result file."""
+        sizes = [0]
+        for path in self.directory.glob("*.db-wal"):
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(path.stat().st_size)
+        return max(sizes)
 
     def check(self) -> None:
         """Compare what it has counted with what it has acknowledged. Raises Wrong."""

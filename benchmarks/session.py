@@ -1,8 +1,9 @@
-"""What all parts of a session share: where it writes, how long it takes, whom it tells."""
+"""What all parts of a session share: where it writes, how long it takes, whom it tells, what it has found."""
 
 from __future__ import annotations
 
 import itertools
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -10,15 +11,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks import limit
-from benchmarks.figures import clock
-from benchmarks.kinds import Kind, three
+from benchmarks import go, limit
+from benchmarks.figures import Row, clock
+from benchmarks.kinds import CHECKOUT, Kind, three
 from benchmarks.service import Service, apart
 
 
 @dataclass
 class Session:
-    """The settings of one run of bench.py."""
+    """The settings of one run of bench.py, and the rows of its first table."""
 
     home: Path
     turns: int = 3
@@ -30,7 +31,9 @@ class Session:
     waiting: int = 1_000_000
     quiet: bool = False
     feed: bool = True
+    beside: str = ""
     only: Sequence[str] = ()
+    rows: list[Row] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -38,6 +41,26 @@ class Session:
     def kinds(self) -> Sequence[Kind]:
         """The three kinds of body."""
         return three()
+
+    @cached_property
+    def peer(self) -> Path | None:
+        """The program in Go, if it can be built here."""
+        program = go.built(self.home)
+        if program is None:
+            self.say("no peer: it needs golang-go and golang-github-mattn-go-sqlite3-dev")
+        return program
+
+    @cached_property
+    def checkouts(self) -> dict[str, Path]:
+        """Where the code is that is measured, by name: this checkout, and the commit that it is compared with."""
+        checkouts = {"outputd": CHECKOUT}
+        if self.beside:
+            other = self.home / "beside"
+            other.mkdir()
+            archive = subprocess.run(["git", "archive", self.beside], cwd=CHECKOUT, check=True, capture_output=True)
+            subprocess.run(["tar", "-x", "-C", other], input=archive.stdout, check=True)
+            checkouts[self.beside] = other
+        return checkouts
 
     def say(self, text: str) -> None:
         """Show progress."""
@@ -47,10 +70,14 @@ class Session:
         """A fresh directory's path."""
         return self.home / f"data-{next(self._numbers)}"
 
-    def service(self, directory: Path | None = None, *flags: str, input_url: str = "", summary: bool = True) -> Service:
+    def service(
+        self, directory: Path | None = None, *flags: str, input_url: str = "", summary: bool = True,
+        checkout: Path = CHECKOUT,
+    ) -> Service:  # fmt: skip
         """An instance, not started yet, in a fresh directory if none is given; without what keeps the summary up."""
-        size = f"--max-size-mb={self.size_mb}"
-        return Service(directory or self.directory(), size, *flags, input_url=input_url, summary=summary)
+        flags = (f"--max-size-mb={self.size_mb}", *flags)
+        directory = directory or self.directory()
+        return Service(directory, *flags, input_url=input_url, summary=summary, checkout=checkout)
 
     def limit(self, kind: Kind, group: int) -> dict[str, float]:
         """What one thread stores of such bodies, `group` in a transaction: figures of limit.py."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks import load
+from benchmarks import growth, load
+from benchmarks.go import Peer
 from benchmarks.read import Route, get
 from benchmarks.reads import questions
 from benchmarks.service import HOST, Service, Wrong, call, dumping, input_service, meanwhile, rotating
@@ -10,6 +11,7 @@ from benchmarks.session import Session
 
 _RESULTS = 3000  # of each kind,
 _POSTS = 600  # in no more POSTs than these
+_KNOWN = 1000
 _READS = ("/recent?limit=100", "/recent?limit=100&ip=192.0.2.1", "/stats", "/health", "/ready", "/metrics")
 
 
@@ -30,7 +32,18 @@ def run(session: Session) -> str:
         stored = service.check_files()
     for kind in session.kinds:
         session.limit(kind, 4)
+    _know(session)
+    if session.peer is not None:
+        with Peer(session.peer, session.directory()) as peer:
+            _tell(session, "the peer in Go", peer.post(session.kinds[0], 4, 0.0, count=8))
     return f"smoke: {stored:,} results acknowledged, counted and stored in {len(service.files())} files"
+
+
+def _know(session: Session) -> None:
+    """A ledger that was made aside is one that the service takes for its own."""
+    with session.service(growth.directory_with(session, growth.prefilled(session, _KNOWN, waiting=True))) as service:
+        if service.backlog != _KNOWN:
+            raise Wrong(f"of {_KNOWN} addresses that wait the service knows {service.backlog}")
 
 
 def _tell(session: Session, title: str, tally: load.Tally) -> None:

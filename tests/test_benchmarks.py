@@ -2,12 +2,15 @@
 
 import json
 import tempfile
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from benchmarks import bench, kinds, limit, load
-from benchmarks.figures import Spread, alternating, clock, ratios, table
+from benchmarks.figures import Row, Spread, alternating, clock, in_turn, overview, ratios, table
 
 
 class PercentileTests(SynchronousTestCase):
@@ -59,6 +62,36 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(pairs, [("A", "B")] * 3)
 
 
+class RowTests(SynchronousTestCase):
+    ROWS = (
+        Row("rate", "results/s", {"outputd": [50.0, 20.0], "Go": [100.0, 50.0]}),
+        Row("cost", "ms", {"outputd": [2.0]}),
+    )
+
+    def test_turns_of_several_go_back_and_forth(self) -> None:
+        order: list[str] = []
+        works = {name: partial(order.append, name) for name in "ABC"}
+        self.assertEqual([set(turn) for turn in in_turn(2, works)], [{"A", "B", "C"}] * 2)
+        self.assertEqual("".join(order), "ABCCBA")
+
+    def test_a_row_is_a_share_of_each_other_that_was_measured(self) -> None:
+        self.assertEqual(
+            overview(self.ROWS),
+            "|  | outputd |  | of Go |\n| --- | ---: | ---: | ---: |\n"
+            "| rate | 35.0 (20.0-50.0) | results/s | 0.45 (0.40-0.50) |\n| cost | 2.00 | ms |  |",
+        )
+
+    def test_a_chart_has_a_bar_for_each_that_was_measured(self) -> None:
+        if find_spec("matplotlib") is None:
+            raise SkipTest("matplotlib is not installed: `make chart` installs it")
+        chart = import_module("benchmarks.chart")
+        rows = [{"title": "best rate: small", "unit": "results/s", "outputd": [3.0, 1.0, 2.0], "Go": [4.0]}]
+        for theme in chart.THEMES.values():
+            [axes] = chart.draw(rows, theme).axes
+            self.assertEqual([bar.get_width() for bar in axes.patches], [2.0, 4.0])
+        self.assertRaises(ValueError, chart.draw, [], theme)
+
+
 class TableTests(SynchronousTestCase):
     def test_markdown(self) -> None:
         self.assertEqual(
@@ -74,6 +107,11 @@ class TableTests(SynchronousTestCase):
 
 
 class BodyTests(SynchronousTestCase):
+    def test_one_by_one_they_are_the_same_results(self) -> None:
+        kind = kinds.Kind("mix", 1, lambda: kinds.mixed(16))
+        singles = [json.loads(body.data) for body in kinds.one_by_one(kind).bodies]
+        self.assertEqual(singles, [[item] for body in kind.bodies for item in json.loads(body.data)])
+
     def test_generated_bodies_hold_what_they_say(self) -> None:
         for body in [*load.generate(load.Shape(results=3, hops=4), most=2), *kinds.mixed(16)]:
             items = json.loads(body.data)
