@@ -141,8 +141,8 @@ class Parts:
         api = Api(collector, store, rotation, copies, manifests, brief, metrics.observe_request, reactor.seconds)
         summary = KeepingUp(
             Summary(directory.summary, lambda: store.files, senders, wal_bytes=limits.wal_bytes), reactor,
-            lambda: (stats.results, stats.rejected.total(), store.files), lambda: store.waiting > 0, now,
-            directory.free_bytes, limits.low_disk_bytes,
+            lambda: (stats.results, stats.rejected.total(), store.files), lambda: stats.results,
+            lambda: store.waiting > 0, now, directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip
         readings = Readings(brief, reactor.seconds)
         queries = Queries(lambda: store.files, directory.summary, summary.up_to_date, asking, readings, reactor, now)

@@ -229,4 +229,5 @@ HOP = Question(
     summary="One address as a hop",
     description="`limit` is that of each list.",
     misses="It has never answered as a hop.",
+    is_from_summary=True,
 )

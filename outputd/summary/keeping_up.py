@@ -14,6 +14,7 @@ from outputd.process.log import Logger
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.sqlite.errors import kind_of
+from outputd.summary.pace import REST_S, Pace
 from outputd.summary.summary import Summary
 
 _log = Logger()
@@ -33,25 +34,29 @@ class UpToDate(Protocol):
 
 
 class KeepingUp:
-    """The thread that keeps a summary up. `stored` changes its value when results are stored or files come and go.
+    """The thread that keeps a summary up. `stored` changes its value when results are stored or files come and go,
+    `results` counts those that were stored.
 
-    While nobody asks it works only when no POST waits (`is_busy`). A low priority instead would cost the ingest more: a
-    thread that is put to sleep with the GIL in its hands keeps all others waiting.
+    While nobody asks it counts seldom and much at once, and only when no POST waits (`is_busy`). A low priority instead
+    would cost the ingest more: a thread that is put to sleep with the GIL in its hands keeps all others waiting.
 
     Results come first on the disk, too: it rests while less than `least_free_bytes` is free, and a summary that finds
     no room gives its own back, and is made anew when there is enough for all of it.
     """
 
     def __init__(
-        self, summary: Summary, reactor: Any, stored: Callable[[], object], is_busy: Callable[[], bool],
-        now: Callable[[], float], free_bytes: Callable[[], int], least_free_bytes: int,
+        self, summary: Summary, reactor: Any, stored: Callable[[], object], results: Callable[[], int],
+        is_busy: Callable[[], bool], now: Callable[[], float], free_bytes: Callable[[], int], least_free_bytes: int,
+        rest_s: float = REST_S,
     ) -> None:  # fmt: skip
         self._summary = summary
         self._free_bytes = free_bytes
         self._needs_bytes = self._least_free_bytes = least_free_bytes
         self._reactor = reactor
         self._stored = stored
+        self._results = results
         self._is_busy = is_busy
+        self._pace = Pace(reactor.seconds(), rest_s)
         self._has: object = None
         self._waiting: dict[Deferred[None], int] = {}
         self._turns = 0
@@ -62,15 +67,13 @@ class KeepingUp:
         self._now = now
         self._begun_s = self._told_s = 0.0
         self._has_told = False
-        self._counted_s: float = reactor.seconds()
-        """What was stored before is counted."""
 
     @property
     def failure(self) -> Failure | None:
         """Why the summary is not kept up, or that it is far behind; None when it is neither."""
         if self._trouble.failure is not None:
             return self._trouble.failure
-        behind_s = self._reactor.seconds() - self._counted_s
+        behind_s = self._reactor.seconds() - self._pace.counted_s
         if behind_s <= _LATE_S or self._has == self._stored():
             return None
         why = "while POSTs wait for the disk" if self._is_busy() else "by traceroutes that take long"
@@ -101,7 +104,7 @@ class KeepingUp:
 
     async def up_to_date(self, within_s: float) -> None:
         """See UpToDate."""
-        if self._stopping or self._has == self._stored():
+        if self._stopping or self._has == self._stored() or self._pace.is_near(self._reactor.seconds()):
             return
         waiter: Deferred[None] = Deferred()
         self._waiting[waiter] = self._turns
@@ -118,15 +121,21 @@ class KeepingUp:
             while not self._stopping:
                 self._wanted.clear()
                 self._turns += 1
-                begun_s, stored = self._reactor.seconds(), self._stored()
+                begun_s, results, stored = self._reactor.seconds(), self._results(), self._stored()
+                self._pace.look(results, begun_s)
                 if not self._summary.is_there:
                     self._has = None  # before the new one is there: nobody takes it for a whole one
-                if stored == self._has or self._work(stored):
-                    self._counted_s = begun_s
+                if stored == self._has or (self._is_due(results, begun_s) and self._work(stored)):
+                    self._pace.count(results, begun_s)
                     self._reactor.callFromThread(self._tell, self._turns)
                 self._wanted.wait(_EVERY_S)
         finally:
             self._summary.leave()
+
+    def _is_due(self, results: int, now_s: float) -> bool:
+        """Whether not to wait for more; what is not whole, or has failed, waits for nothing."""
+        has_to = bool(self._waiting) or self._has is None or self._trouble.failure is not None
+        return has_to or self._pace.is_due(results, now_s)
 
     def _work(self, stored: object) -> bool:
         """Take in all that there is; whether that went well."""

@@ -6,7 +6,7 @@ from outputd.store.fragments import LOST, believable, believed, first_above, is_
 from outputd.store.times import is_set, seconds_between
 from outputd.summary.bounds import MOST_NODES
 
-_RESULTS_A_STEP = 1000
+_RESULTS_A_STEP = 2000
 _HOPS_A_STEP = 65_536  # but one POST is never taken in part; the scratch tables are in memory
 SCRATCH_TABLES = ("batch", "origin", "result", "reply")
 SCRATCH = """

@@ -50,7 +50,7 @@ from outputd.summary.statements import (
 _log = Logger()
 SCHEMA = Schema(files_of("outputd.summary") / "schema", 5, application_id=0x6F757473)  # "outs"
 _CACHE_KIB = 8 * 1024
-_WAL_BYTES = 32 << 20
+_WAL_BYTES = 8 << 20
 _BEGIN = "BEGIN"
 """Not IMMEDIATE, which would ask an attached file that is only read for its write lock."""
 _TABLES = ("target", "node", "minute", "link", "passage", "file")
@@ -77,8 +77,10 @@ class Summary:
         self._unreadable: dict[Path, tuple[int, int] | None] = {}
 
     def step(self) -> bool:
-        """Take in some results more; whether there may be others. Raises sqlite3.Error and OSError, and can be
-        called again whatever it raised."""
+        """Take in some results more; whether there are others, but for those that have come meanwhile.
+
+        Raises sqlite3.Error and OSError, and can be called again whatever it raised.
+        """
         try:
             return self._step(self.opened())
         except sqlite3.DatabaseError as error:
@@ -168,7 +170,8 @@ class Summary:
                 if self._advance(db, info):
                     if info is files[-1] and self._is_at_end:  # while POSTs keep coming there is no step without any
                         self._note_whole(db)
-                    elif not self._is_whole:
+                        return False
+                    if not self._is_whole:
                         self.counted_share = _share(db, files)
                     return True
             except _Unreadable as error:

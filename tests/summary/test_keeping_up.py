@@ -28,8 +28,9 @@ class KeepingUpTests(TestCase):
         self.busy = False
         self.free_bytes = 1000
         self.keeping_up = KeepingUp(
-            self.summary, REACTOR, lambda: self.stored, lambda: self.busy, self.bench.now, lambda: self.free_bytes, 1000
-        )
+            self.summary, REACTOR, lambda: self.stored, lambda: self.stored, lambda: self.busy, self.bench.now,
+            lambda: self.free_bytes, 1000, rest_s=1.0,
+        )  # fmt: skip
 
     def post(self, *hops: Any) -> None:
         self.bench.post(a_trace(*hops))
@@ -83,8 +84,9 @@ class KeepingUpTests(TestCase):
         clock = Clock()
         clock.callFromThread = REACTOR.callFromThread  # type: ignore[attr-defined]
         keeping_up = KeepingUp(
-            self.summary, clock, lambda: self.stored, lambda: self.busy, self.bench.now, lambda: 1000, 1000
-        )
+            self.summary, clock, lambda: self.stored, lambda: self.stored, lambda: self.busy, self.bench.now,
+            lambda: 1000, 1000,
+        )  # fmt: skip
         self.post()
         clock.advance(60)
         self.assertIsNone(keeping_up.failure)
@@ -107,8 +109,9 @@ class KeepingUpTests(TestCase):
             self.bench.outcome(self.bench.store.rotate())
         clock, shares = Clock(), []
         keeping_up = KeepingUp(
-            self.summary, clock, lambda: self.stored, lambda: self.busy, self.bench.now, lambda: 1000, 1000
-        )
+            self.summary, clock, lambda: self.stored, lambda: self.stored, lambda: self.busy, self.bench.now,
+            lambda: 1000, 1000,
+        )  # fmt: skip
         clock.callFromThread = REACTOR.callFromThread  # type: ignore[attr-defined]
         step = self.summary.step
 

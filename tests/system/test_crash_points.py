@@ -106,8 +106,9 @@ class CrashPoints(SystemTest):
         self.assertEqual({"hops.sqlite3", "outputd.lock", "summary.sqlite3"}, names | {"summary.sqlite3"})
 
     def _ask_on(self, outputd: Outputd) -> None:
-        """Rotations and dumps, until it is dead."""
+        """Rotations, dumps and questions, until it is dead."""
         with suppressed(OSError, HTTPException):
             while True:
                 call(outputd.port, "GET", "/dump")
                 outputd.rotate()
+                call(outputd.health_port, "GET", "/targets")

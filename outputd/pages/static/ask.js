@@ -10,7 +10,6 @@ export class Problem extends Error {
 }
 
 const AGAIN_MS = 5000;
-const LEAST_REST_MS = 300;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The answer to a question, null when there is none of this name; asked again while the service cannot answer now. */
@@ -36,8 +35,8 @@ export async function ask(path, parameters = {}, tries = 4) {
 }
 
 /**
- * Runs `work` now and again when told so, never twice at once, and with a rest between: twenty times as long as the work took,
- * at most `restMs`. `soon` cuts the rest short: for what a person has asked for.
+ * Runs `work` now and again when told so, never twice at once, and with a rest between, since each question makes the service
+ * count what has come. `soon` cuts the rest short: for what a person has asked for.
  */
 export function refreshing(work, restMs) {
   let running = false;
@@ -49,15 +48,13 @@ export function refreshing(work, restMs) {
     running = true;
     while (wanted) {
       wanted = false;
-      const begun = performance.now();
       try {
         await work();
       } catch (error) {
         if (!(error instanceof Problem)) console.error(error);
         else if (error.status !== 400) setTimeout(refresh, AGAIN_MS);
       }
-      const rest = Math.min(restMs, LEAST_REST_MS + 20 * (performance.now() - begun));
-      await Promise.race([pause(rest), new Promise((resolve) => (wake = resolve))]);
+      await Promise.race([pause(restMs), new Promise((resolve) => (wake = resolve))]);
     }
     running = false;
   }
