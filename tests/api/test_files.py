@@ -1,18 +1,214 @@
+"""What `outputd.api.files` and `GET /dump` promise; a number is that of a rule of the contract."""
+
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
+import random
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import trustme
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import TestCase
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
+from outputd.api.files import send_part
+from outputd.intake.admission import Admission
+from outputd.security.access import Access
 from outputd.sqlite.connections import reading
+from outputd.store.copies import Copy
+from outputd.store.copying import open_closed
 from outputd.store.directory import DataDir
+from outputd.web.request import CappedRequest, answered, put_head
+from outputd.web.routes import Route, Routes
+from outputd.web.site import Site
+from tests.kit.certificates import write_certificate
 from tests.kit.makers import a_result, a_trace, body_of, many_hops
 from tests.kit.running import Running, eventually
-from tests.kit.wire import Reply, parsed
+from tests.kit.wire import Reply, over_a_narrow_wire, over_the_wire, parsed
+
+_MIB = 1 << 20
+_GET = b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Sending(SynchronousTestCase):
+    """A site whose /file is a file of 8 MiB, or the part of it from `start` to `end`."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.path = Path(self.mktemp())
+        self.contents = random.Random(15).randbytes(8 * _MIB)
+        self.path.write_bytes(self.contents)
+        self.start, self.end = 0, len(self.contents)
+        self.reads: list[Deferred[None]] = []
+        self.threads_wait = False
+        self.copy = Copy(open_closed(self.path), self.path, self.clock.seconds, lambda _: None)
+        self.addCleanup(self.copy.end)
+        self.site = Site(
+            Routes([Route("GET", "/file", None, self.file)]), self.clock, Admission(1000, self.clock.seconds), 100, 200,
+            Access(),
+        )  # fmt: skip
+
+    def file(self, request: CappedRequest) -> None:
+        put_head(request, 200, {}, self.end - self.start)
+        answered(request, self.send(request))
+
+    async def send(self, request: CappedRequest) -> None:
+        await send_part(request, self.copy.reader(), self.start, self.end, self.in_thread)
+
+    async def in_thread(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.reads.append(Deferred())
+        if self.threads_wait:
+            await self.reads[-1]
+        return work(*args, **kwargs)
+
+    def only_where_it_can_be_told(self) -> None:
+        """Skip where the file system does not say what is in memory."""
+        try:
+            os.preadv(self.copy.handle, (bytearray(1),), 0, os.RWF_NOWAIT)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                raise SkipTest("this file system does not know RWF_NOWAIT") from None
+
+    def test_what_is_in_memory_is_seldom_handed_to_a_thread(self) -> None:
+        self.only_where_it_can_be_told()
+        _, transport = over_the_wire(self.site, _GET)
+        self.assertEqual(self.contents, parsed(transport.value()).body)
+        self.assertLessEqual(len(self.reads), 4 + 1)
+
+    def test_whoever_reads_as_fast_as_it_is_sent_lets_others_be_served(self) -> None:
+        self.threads_wait = True
+        _, transport = over_the_wire(self.site, _GET)
+        sizes = []
+        while not self.reads[-1].called:
+            sizes.append(len(transport.value()))
+            self.reads[-1].callback(None)
+        self.assertLess(3, len(sizes))
+        self.assertLess(max(after - before for before, after in pairwise(sizes)), 3 * _MIB)
+        self.assertEqual(self.contents, parsed(transport.value()).body)
+
+    def test_what_is_not_in_memory_is_read_in_a_thread(self) -> None:
+        """The reactor waits for no disk; nor does it where the file system cannot tell."""
+
+        def fail(number: int, *_: object) -> int:
+            raise OSError(number, os.strerror(number))
+
+        for number in (errno.EAGAIN, errno.EOPNOTSUPP):
+            self.patch(os, "preadv", partial(fail, number))
+            self.reads.clear()
+            _, transport = over_the_wire(self.site, _GET)
+            self.assertEqual(self.contents, parsed(transport.value()).body)
+            self.assertLess(64, len(self.reads))
+
+    def test_of_what_is_half_in_memory_that_half_is_sent(self) -> None:
+        preadv = os.preadv
+        self.patch(os, "preadv", lambda *asked: min(preadv(*asked), 7777))
+        _, transport = over_the_wire(self.site, _GET)
+        self.assertEqual(self.contents, parsed(transport.value()).body)
+
+    def test_a_part_has_its_bytes_and_no_others(self) -> None:
+        """Rule 15: whatever its length."""
+        for start, end in ((0, 1), (5, 5), (4095, 4097), (120 * 1024 - 1, 2 * _MIB + 3), (8 * _MIB - 1, 8 * _MIB)):
+            self.start, self.end = start, end
+            _, transport = over_the_wire(self.site, _GET)
+            self.assertEqual(self.contents[start:end], parsed(transport.value()).body, (start, end))
+
+    def test_whoever_reads_slowly_has_all_of_it_and_holds_little(self) -> None:
+        """Rule 9."""
+        _, transport = over_a_narrow_wire(self.site, 100_000, _GET)
+        most_bytes = 0
+        while len(transport.sent) < len(self.contents):
+            most_bytes = max(most_bytes, self.site.unsent_bytes)
+            transport.read(100_000)
+        self.assertLess(most_bytes, 128 * 1024)
+        self.assertEqual(self.contents, parsed(transport.sent).body)
+        self.assertFalse(self.copy.readers)
+
+    def test_a_crowd_that_reads_nothing_is_not_cut_off_and_holds_little(self) -> None:
+        """Rule 9: more than a hundred wait, and one who reads is served beside them."""
+        crowd = [over_a_narrow_wire(self.site, 0, _GET) for _ in range(130)]
+        _, transport = over_the_wire(self.site, _GET)
+        self.assertEqual(self.contents, parsed(transport.value()).body)
+        self.assertEqual({False}, {each.is_aborted for _, each in crowd})
+        self.assertLess(self.site.unsent_bytes, 16 * _MIB)
+        for channel, _ in crowd:
+            channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((0, 0), (self.site.unsent_bytes, self.site.in_flight))
+        self.assertFalse(self.copy.readers)
+
+    def test_whoever_goes_away_in_the_middle_leaves_nothing(self) -> None:
+        """Rule 15: while it is read from memory, and while a thread reads."""
+        channel, transport = over_a_narrow_wire(self.site, 100_000, _GET)
+        transport.read(_MIB)
+        self.threads_wait = True
+        transport.read(2 * _MIB)
+        waiting, _ = over_the_wire(self.site, _GET)
+        for each in (channel, waiting):
+            each.connectionLost(Failure(ConnectionDone()))
+        for read in self.reads:
+            if not read.called:
+                read.callback(None)
+        self.assertFalse(self.copy.readers)
+        self.assertEqual((0, 0), (self.site.unsent_bytes, self.site.in_flight))
+
+    def test_one_that_someone_else_cuts_short_breaks_off(self) -> None:
+        """An answer that is not whole never looks as if it were: the next one would be taken for its end."""
+        channel, transport = over_a_narrow_wire(self.site, _MIB, _GET)
+        os.truncate(self.path, 3 * _MIB)
+        transport.read(8 * _MIB)
+        self.assertTrue(transport.is_aborted)
+        self.assertFalse(self.copy.readers)
+        (failure,) = self.flushLoggedErrors(OSError)
+        self.assertIn("cut", str(failure.value))
+        channel.connectionLost(Failure(ConnectionDone()))
+
+
+class OverTLS(TestCase):
+    """`GET /dump` where TLS is around the socket."""
+
+    def setUp(self) -> None:
+        self.place = Path(self.mktemp())
+        self.place.mkdir()
+
+    async def test_a_closed_file_and_its_ranges(self) -> None:
+        """Rule 15."""
+        authority = trustme.CA()
+        chain, key = write_certificate(self.place, "ours", authority.issue_cert("localhost"))
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        service = Running(self.place / "data").start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(service.stop()))
+        old = service.parts.store.current.info.path
+        await service.post(body_of(*[a_result(error="x" * 1000)] * 5000))
+        await service.ask("POST", "/rotate")
+        await eventually(lambda: old.read_bytes()[18:20] == b"\1\1")
+        await service.stop()
+        service = Running(self.place / "data", f"--tls-cert={chain}", f"--tls-key={key}").start()
+        contents = old.read_bytes()
+        self.assertLess(4 * _MIB, len(contents))
+
+        def asked(headers: str) -> Reply:
+            request = f"GET /dump?file={old.name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
+            bare = socket.create_connection(("127.0.0.1", service.port()), 10)
+            with context.wrap_socket(bare, server_hostname="localhost") as wrapped:
+                wrapped.sendall(request.encode())
+                return parsed(b"".join(iter(lambda: wrapped.recv(1 << 16), b"")))
+
+        whole = await deferToThread(asked, "")
+        self.assertEqual((200, contents), (whole.status, whole.body))
+        part = await deferToThread(asked, "Range: bytes=99-3000000\r\n")
+        self.assertEqual((206, contents[99:3_000_001]), (part.status, part.body))
 
 
 class OverHTTP(TestCase):
