@@ -1,4 +1,4 @@
-"""outputd of which a part hangs for six seconds after SIGUSR1: `python -m tests.system.hanging PART flags`."""
+"""outputd of which a part hangs from SIGUSR1 to SIGUSR2: `python -m tests.system.hanging PART flags`."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from typing import Any
 from outputd import __main__
 from outputd.store.writer import Writer
 
-_HANG_S = 6.0
-
 
 def main(part: str) -> None:
     """Run outputd; PART is `reactor` or `writer`."""
     hanging = [False]
     inner = Writer.write
 
+    def wait() -> None:
+        while hanging[0]:
+            time.sleep(0.05)
+
     def write(self: Writer, *args: Any) -> Any:
-        if hanging[0]:
-            hanging[0] = False
-            time.sleep(_HANG_S)
+        wait()
         return inner(self, *args)
 
     def hang(*_: object) -> None:
+        hanging[0] = True
         if part == "reactor":
-            time.sleep(_HANG_S)
-        else:
-            hanging[0] = True
+            wait()
+
+    def go_on(*_: object) -> None:
+        hanging[0] = False
 
     Writer.write = write  # type: ignore[method-assign,assignment]
     signal.signal(signal.SIGUSR1, hang)
+    signal.signal(signal.SIGUSR2, go_on)
     __main__.main()
 
 

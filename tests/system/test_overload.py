@@ -58,6 +58,9 @@ class OverloadTests(SystemTest):
         """Rule 8: who has sent no request makes room."""
         outputd = self.outputd("--max-connections=50").start()
         with Crowd(outputd.port, idle=120, slow=0):
+            wait_until(
+                lambda: "\noutput_service_connections 50.0" in outputd.get("/metrics").body.decode(), "it is full"
+            )
             time.sleep(1.5)  # only who has been idle for a second makes room
             load = self.load(outputd, Source(5), 20)
             load.go_on(40)
