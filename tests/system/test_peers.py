@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import struct
 import subprocess
@@ -21,7 +22,6 @@ from tests.system.waiting import wait_until
 
 _MIB = 1 << 20
 _PROMPT_S = 5.0  # a peer is waited for twice as long
-_NAME_SERVER = "127.0.0.53"
 _NAME = "input.example"
 _SOON_S = 90.0  # the feed's pauses, doubled each time
 
@@ -70,16 +70,17 @@ class Names(PeersTest):
 
     def setUp(self) -> None:
         super().setUp()
-        self.names = NameServer(_NAME_SERVER)
+        address = f"127.53.{random.randrange(256)}.{random.randrange(256)}"  # no other run's, nor systemd-resolved's
+        self.names = NameServer(address)
         self.addCleanup(self.names.close)
         try:
             self.names.open()
         except OSError as error:
-            self.skipTest(f"no name server can listen on {_NAME_SERVER}: {error}")
+            self.skipTest(f"no name server can listen on {address}: {error}")
         if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
             self.skipTest("no namespace of mounts can be made here (unshare -rm)")
         self.resolv_conf = Path(f"{self.directory}.resolv.conf")
-        self.resolv_conf.write_text(f"nameserver {_NAME_SERVER}\noptions timeout:30 attempts:3\n", encoding="ascii")
+        self.resolv_conf.write_text(f"nameserver {address}\noptions timeout:30 attempts:3\n", encoding="ascii")
 
     @long(
         "tests.system.test_feed.FeedTests.test_over_an_outage_and_a_crash",
