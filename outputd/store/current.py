@@ -66,6 +66,11 @@ class Current:
         """Whether another file has its name."""
         return is_replaced(self.info.path)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the file itself is where it was, whatever has become of its WAL."""
+        return identity_of(self.info.path) == self._identity
+
     def rescue(self, db: sqlite3.Connection, directory: DataDir, now_s: float) -> Path:
         """In the pool's thread: write it again when it, or its WAL, was deleted or replaced; returns where."""
         path = self.info.path
@@ -74,7 +79,7 @@ class Current:
             path = write_under_free_name(db, directory, now_s)
             let_go(self.info.path)
             return path
-        write_again(db, directory, path, over=identity_of(path) == self._identity)
+        write_again(db, directory, path, over=self.is_here)
         return path
 
     def _take_wal_away(self) -> None:

@@ -24,9 +24,11 @@ LEDGER = "hops.sqlite3"
 SUMMARY = "summary.sqlite3"
 _LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
+_NAME = "results_%Y-%m-%d_%H-%M-%S.db"
 _RESULT_FILE = re.compile(r"results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db", re.ASCII)
 _DIRECTORY_MODE = 0o750
 _MOST_SPANS = 1000  # a rotation an hour fills them in 41 days, and a storm of rotations is one
+_REMEMBERED_S = 86_400  # clocks are set back by less, and no storm of rotations is that far ahead of its own
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -161,7 +163,7 @@ class DataDir:
                 continue
             with contextlib.suppress(FileExistsError):
                 self.put_back(made, path)
-                self._give(second)
+                self._give(range(second, second + 1))
                 return path
         raise AssertionError("unreachable: names never run out")
 
@@ -170,6 +172,19 @@ class DataDir:
         manifest_of(path).unlink(missing_ok=True)
         delete_database(path)
         self.sync()
+
+    def remember(self, path: Path) -> None:
+        """Give no name that is up to a day before that of the newest file: a file that was pruned may have had it."""
+        try:
+            named = int(datetime.strptime(path.name, _NAME).replace(tzinfo=UTC).timestamp())
+        except ValueError:  # the calendar has no such day
+            return
+        self._give(range(named - _REMEMBERED_S, named + 1))
+
+    def give_up(self, path: Path) -> None:
+        """Leave a name of ours to somebody else's file; our manifest, which says that it is ours, goes."""
+        with contextlib.suppress(OSError):
+            manifest_of(path).unlink()
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Take a damaged result file out of the way; its manifest goes, since the file may come back repaired."""
@@ -201,13 +216,13 @@ class DataDir:
             if span := next((span for span in self._given if second in span), None):
                 second = span.stop
                 continue
-            yield second, self.path / f"results_{datetime.fromtimestamp(second, UTC):%Y-%m-%d_%H-%M-%S}.db"
+            yield second, self.path / f"{datetime.fromtimestamp(second, UTC):{_NAME}}"
             second += 1
 
-    def _give(self, second: int) -> None:
+    def _give(self, span: range) -> None:
         with self._giving:
-            *others, last = self._given or (range(second, second),)
-            both = [range(last.start, second + 1)] if last.stop == second else [last, range(second, second + 1)]
+            *others, last = self._given or (span[:0],)
+            both = [range(last.start, span.stop)] if last.stop == span.start else [last, span]
             self._given = (*others, *both)[-_MOST_SPANS:]
 
 

@@ -38,9 +38,8 @@ def describe(path: Path) -> FileInfo:
     try:
         with reading(path) as db:
             version = SCHEMA.version_of(db)
-            sequence, created_at, *first = db.execute(
-                "SELECT sequence, created_at, first_id, first_batch_id, first_hop_id FROM result_file"
-            ).fetchone()
+            sequence, created_at = place_of(db)
+            first = db.execute("SELECT first_id, first_batch_id, first_hop_id FROM result_file").fetchone()
             last = db.execute(
                 "SELECT (SELECT max(id) FROM ping_results), (SELECT max(id) FROM batches),"
                 " (SELECT max(id) FROM traceroute_hops)"
@@ -57,14 +56,22 @@ def describe(path: Path) -> FileInfo:
     return FileInfo(path, sequence, created_at, first_batch_id or ids.batch, ids, version)
 
 
+def place_of(db: sqlite3.Connection) -> tuple[int, str]:
+    """What tells a file and its copies from others: its sequence and its creation. Raises TypeError without."""
+    sequence, created_at = db.execute("SELECT sequence, created_at FROM result_file").fetchone()
+    return sequence, created_at
+
+
 def is_still(info: FileInfo) -> bool:
     """Whether what has the name of a file is that file or a copy of it, and not somebody else's."""
-    if is_replaced(info.path):
+    if is_replaced(info.path) or (info.path.exists() and not info.path.is_file()):
         return False
     try:
         with reading(info.path) as db:
             application_id = pragma(db, "application_id")
-            place = db.execute("SELECT sequence, created_at FROM result_file").fetchone()
+            place = place_of(db)
+    except TypeError:  # None is no row
+        return False
     except sqlite3.DatabaseError as error:
         is_no_database = error.sqlite_errorcode == sqlite3.SQLITE_NOTADB
         return not is_no_database and kind_of(error) is not Kind.FOREIGN  # gone, locked or damaged it is nobody else's

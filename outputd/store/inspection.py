@@ -13,7 +13,7 @@ from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Kind
 from outputd.sqlite.connections import reading
 from outputd.sqlite.errors import kind_of
-from outputd.store.file import FileInfo
+from outputd.store.file import FileInfo, place_of
 
 _log = Logger()
 _NEWEST = 2
@@ -65,18 +65,25 @@ class Inspection:
                 self._found[info.path.name] = Failure(fault, self._now(), Kind.DAMAGED)
 
 
-def fault_without(path: Path, last_batch_id: int | None) -> str | None:
-    """What is wrong with a file that holds this batch, if any, unless someone else has written over it."""
+def fault_without(info: FileInfo, last_batch_id: int) -> str | None:
+    """What is wrong with a file whose last batch is this one, unless someone else has written over it."""
     try:
-        with reading(path) as db:
-            last = db.execute("SELECT max(id) FROM batches").fetchone()[0]
+        with reading(info.path) as db:
+            place = place_of(db)
+            first, last = db.execute("SELECT (SELECT min(id) FROM batches), (SELECT max(id) FROM batches)").fetchone()
+    except TypeError:  # None is no row
+        return "it does not say what it is"
     except sqlite3.DatabaseError as error:
         if kind_of(error) in (Kind.DAMAGED, Kind.FOREIGN):
             return str(error)
         raise
-    if last_batch_id is not None and (last is None or last < last_batch_id):
+    if place != (info.sequence, info.created_at):
+        return "it is another file now"
+    if last_batch_id >= info.first_batch_id and (last is None or last < last_batch_id):
         return f"batch {last_batch_id}, which was stored in it, is not there"
-    return fault_of(path)
+    if first is not None and first < info.first_batch_id:
+        return f"batch {first}, which is in it, is of another file"
+    return fault_of(info.path)
 
 
 def fault_of(path: Path, is_ended: Callable[[], bool] = lambda: False) -> str | None:

@@ -91,6 +91,8 @@ class Store:
             _log.info("{name} is a copy under another name and is left alone", name=path.name)
         self._files = stock.files
         newest = self._files[-1] if self._files else None
+        if newest is not None:
+            self._directory.remember(newest.path)
         end = furthest(info.next_ids for info in self._files)
         lost = max(0, heard + 1 - end.batch)
         if lost:
@@ -252,20 +254,22 @@ class Store:
         Where what it held is not there, it is due as damaged; one that is whole goes on, but for the WAL's sake.
         """
         current = self.current
-        if current.is_gone() or not current.is_touched or not await current.pool.run(current.is_still_touched):
-            return
-        last = current.last_batch_id
-        has_batches = last >= current.info.first_batch_id
+        fault = await self._fault_of(current)
+        if fault and current is self.current:
+            self._damage = fault
+
+    async def _fault_of(self, written: Current) -> str:
+        """What someone else has done to a file by writing over it or its WAL; empty where it is whole, or gone."""
+        if written.is_gone() or not written.is_touched or not await written.pool.run(written.is_still_touched):
+            return ""
         try:
-            fault = await self._long(fault_without, current.info.path, last if has_batches else None)
+            fault = await self._long(fault_without, written.info, written.last_batch_id)
         except (sqlite3.Error, OSError):
-            return  # it says nothing of what it holds; the next second asks again
-        if current is not self.current:
-            return
+            return ""  # it says nothing of what it holds; the next second asks again
         if fault is None:
-            await current.pool.run(current.accept)
-            return
-        self._damage = f"someone else has written over it: {fault}"
+            await written.pool.run(written.accept)
+            return ""
+        return f"someone else has written over it: {fault}"
 
     def _lacks_room(self) -> bool:
         try:
@@ -332,6 +336,7 @@ class Store:
     async def _leave(self, old: Current) -> None:
         """Close a file that is written no more, and see to it that what it holds is not lost."""
         damage, self._damage = self._damage, ""
+        damage = damage or await self._fault_of(old)  # it may have been written over since the last look
         if not damage and old.is_gone() and not await self._rescue(old):
             return
         await self._close_pool(old)
@@ -364,8 +369,13 @@ class Store:
                     )
                     self._lost.append(old)
                 return False
-            _log.error("{name} was {fate} by someone else and is lost: {error!s}", name=name, fate=fate, error=error)
-            self._files = [info for info in self._files if info is not old.info]
+            if old.is_here:
+                await self._set_aside(old.info.path, f"its WAL was deleted by someone else: {error}")
+            else:
+                _log.error(
+                    "{name} was {fate} by someone else and is lost: {error!s}", name=name, fate=fate, error=error
+                )
+                self._files = [info for info in self._files if info is not old.info]
         else:
             self._rename(old, path)
             if path.name == name:
@@ -449,6 +459,7 @@ class Store:
         """Delete a file, unless somebody has put another in its place. Raises OSError."""
         if not resultfile.is_still(info):
             _log.warn("{name} is no longer a result file of ours, and is left alone", name=info.path.name)
+            self._directory.give_up(info.path)
             return False
         self._directory.remove(info.path)
         return True

@@ -189,6 +189,46 @@ class Overwritten(RotationTest):
         self.pass_seconds(1)
         self.assertEqual([f"{self.file.name}.damaged"], list(self.bench.directory.damaged()))
 
+    def test_a_rotation_before_the_next_look_hides_nothing(self) -> None:
+        for fault in (self.cut_off_the_wal, self.copy_a_backup_over_it):
+            with self.subTest(fault.__name__):
+                self.file = self.bench.store.current.info.path
+                fault()
+                self.bench.outcome(self.bench.store.rotate())
+                self.assertIn(f"{self.file.name}.damaged", self.bench.directory.damaged())
+
+    def cut_off_the_wal(self) -> None:
+        self.bench.keep(*[a_result()] * 500)
+        os.truncate(wal_of(self.file), 8192)
+
+    def copy_a_backup_over_it(self) -> None:
+        self.bench.keep(a_result())
+        earlier = self.backup()
+        self.bench.keep(*[a_result()] * 500)
+        self.checkpoint()
+        self.write_over(earlier)
+
+    def test_an_older_file_over_a_new_one_lends_it_no_results(self) -> None:
+        """Nothing of it is missing, and its structure is whole."""
+        older = self.backup()
+        for fault in (lambda: None, self.checkpoint):
+            self.bench.outcome(self.bench.store.rotate())
+            self.file = self.bench.store.current.info.path
+            fault()
+            self.write_over(older)
+            self.pass_seconds(1)
+            self.assertIn(f"{self.file.name}.damaged", self.bench.directory.damaged())
+
+    def test_one_that_was_emptied_and_lost_its_wal_to_a_reader_is_set_aside(self) -> None:
+        """SQLite deletes the WAL of a file that has no pages when somebody opens it."""
+        self.checkpoint()
+        self.write_over(b"")
+        with contextlib.closing(sqlite3.connect(self.file)) as db:
+            db.execute("SELECT * FROM sqlite_schema").fetchall()
+        self.assertFalse(wal_of(self.file).exists())
+        self.pass_seconds(1)
+        self.assertIn(f"{self.file.name}.damaged", self.bench.directory.damaged())
+
     def test_a_wal_that_is_cut_off_or_copied_over_takes_no_more_results(self) -> None:
         """Rule 1: what comes after a gap in it is lost at the next crash."""
         for kept in (0.0, 0.5):

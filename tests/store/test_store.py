@@ -25,7 +25,7 @@ from outputd.sqlite.files import journal_of, wal_of
 from outputd.store import file as resultfile
 from outputd.store import manifest
 from outputd.store.current import Current
-from outputd.store.directory import DataDir
+from outputd.store.directory import DataDir, manifest_of
 from outputd.store.ids import Ids
 from outputd.store.inventory import take_stock
 from outputd.store.restore import restore
@@ -1230,19 +1230,36 @@ class Retention(StoreTest):
 
     def test_what_an_operator_has_put_in_the_place_of_a_file_is_left_alone(self) -> None:
         """Rule 13: ours is what has both our name and our mark, at the time of its deletion, too."""
-        self.rotate_times(4)
-        notes, foreign = [info.path for info in self.bench.store.files[:2]]
-        for path in (notes, foreign):
+        self.rotate_times(6)
+        self.bench.outcome(self.bench.store.finish_closed())
+        notes, foreign, folder, pipe = [info.path for info in self.bench.store.files[:4]]
+        for path in (notes, foreign, folder, pipe):
             path.unlink()
         notes.write_text("mine")
+        manifest_of(notes).write_text("{}")
+        folder.mkdir()
+        os.mkfifo(pipe)
         with contextlib.closing(sqlite3.connect(foreign)) as db:
             db.execute("CREATE TABLE t (a)")
         with said() as lines:
             self.bench.outcome(self.bench.store.prune(_ALL))
         self.assertEqual(notes.read_text(), "mine")
-        self.assertTrue(foreign.exists())
+        self.assertTrue(foreign.exists() and folder.is_dir() and pipe.is_fifo())
         self.assertEqual(len(self.bench.store.files), 3)
-        self.assertEqual(sum("is no longer a result file of ours" in line for line in lines), 2)
+        self.assertEqual(sum("is no longer a result file of ours" in line for line in lines), 4)
+        self.restart()
+        self.assertEqual(notes.read_text(), "mine")
+
+    def test_a_name_is_not_given_again_after_a_start(self) -> None:
+        """Issue 15: after many rotations a second, or with a clock that was set back, pruned files had later names."""
+        self.restart(keep_files=1)
+        given = []
+        for _ in range(3):
+            given.append(self.bench.store.current.info.path.name)
+            self.rotate_times(4)
+            self.bench.outcome(self.bench.store.prune(_ALL))
+            self.restart(keep_files=1)
+        self.assertEqual(given, [f"results_2026-01-07_22-30-{n}.db" for n in (45, 49, 53)])
 
     def test_a_file_that_an_operator_deleted_is_no_error(self) -> None:
         """Rule 13."""
