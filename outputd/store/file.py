@@ -17,7 +17,9 @@ from outputd.store.directory import DataDir
 from outputd.store.ids import Ids
 
 SCHEMA = Schema(files_of("outputd.store") / "schema", 1, application_id=0x6F757470)  # "outp"
-_PAGE_BYTES = 8192
+_PAGE_BYTES = 4096
+"""A commit of one result changes a dozen pages, each of which goes to disk whole, twice: larger ones would double that.
+"""
 
 
 @dataclass(frozen=True, slots=True)

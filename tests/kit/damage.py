@@ -5,20 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 _TABLE_LEAF = 13
-_PAGE_BYTES = 8192
 
 
 def spoil_leaf(path: Path, text: bytes) -> None:
     """Make the first leaf of a table of a result file in which this text stands unreadable."""
     data = path.read_bytes()
-    for at in range(_PAGE_BYTES, len(data), _PAGE_BYTES):
-        page = data[at : at + _PAGE_BYTES]
-        if page[0] == _TABLE_LEAF and text in page:
+    for at in leaves(data):
+        if text in data[at : at + page_bytes(data)]:
             with path.open("r+b") as file:
                 file.seek(at)
                 file.write(b"\xff")
             return
     raise AssertionError(f"{text!r} is on no leaf of {path}")
+
+
+def leaves(data: bytes) -> list[int]:
+    """Where the leaves of tables begin in a database, but for its first page."""
+    return [at for at in range(page_bytes(data), len(data), page_bytes(data)) if data[at] == _TABLE_LEAF]
+
+
+def page_bytes(data: bytes) -> int:
+    """The size of a database's pages, as its header says it."""
+    return int.from_bytes(data[16:18], "big")
 
 
 def flipped(data: bytes, at: int) -> bytes:

@@ -12,7 +12,7 @@ from outputd.process.threads import InThread
 from outputd.sqlite.files import wal_of
 from outputd.store.inspection import Inspection
 from tests.kit.bench import EPOCH, Bench
-from tests.kit.damage import flipped, spoil_leaf
+from tests.kit.damage import flipped, leaves, spoil_leaf
 from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, many_hops
 from tests.kit.pools import inline
@@ -51,8 +51,7 @@ class InspectionTest(SynchronousTestCase):
         current = self.bench.store.current.info.path
         self.assertFalse(wal_of(current).exists())
         data = current.read_bytes()
-        leaf = next(at for at in range(8192 * 12, len(data), 8192) if data[at] == 13)
-        current.write_bytes(flipped(data, leaf + 3))
+        current.write_bytes(flipped(data, leaves(data)[12] + 3))
         self.bench.start()
         self.assertEqual([current.name], list(self.inspected().found))
 

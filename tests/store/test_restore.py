@@ -15,7 +15,7 @@ from outputd.sqlite.connections import reading
 from outputd.store.command import ALL_RESTORED, CANNOT_START, NOT_ALL_RESTORED, main
 from outputd.store.directory import DataDir
 from tests.kit.bench import Bench
-from tests.kit.damage import flipped
+from tests.kit.damage import flipped, leaves
 from tests.kit.makers import a_result, a_trace, many_hops, rows_of
 
 
@@ -54,8 +54,7 @@ class RestoreTest(SynchronousTestCase):
 
     def damage(self, path: Path) -> bytes:
         data = path.read_bytes()
-        leaf = next(at for at in range(8192, len(data), 8192) if data[at] == 13)
-        path.write_bytes(flipped(data, leaf + 3))
+        path.write_bytes(flipped(data, leaves(data)[0] + 3))
         return path.read_bytes()
 
 

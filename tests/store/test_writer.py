@@ -101,6 +101,19 @@ class Writing(FileTest):
         self.assertEqual(written.size_bytes, pages * size)
         self.assertGreater(written.size_bytes, 500_000)
 
+    def test_a_file_with_larger_pages_goes_on_being_written_as_it_is(self) -> None:
+        """Files of 0.0.1 have pages of 8 KiB."""
+        path = self.create()
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("PRAGMA page_size=8192")
+            db.execute("VACUUM")
+        db, writer = self.writer(path)
+        batch = self.bench.batch(*[a_result(error="x" * 1000)] * 500)
+        batch.number(1, 1)
+        written = writer.write(db, [batch])
+        self.assertEqual(db.execute("PRAGMA wal_autocheckpoint").fetchone()[0] * 8192, 1 << 20)
+        self.assertEqual(written.size_bytes, db.execute("PRAGMA page_count").fetchone()[0] * 8192)
+
     def test_ids_of_hops_begin_where_the_file_says(self) -> None:
         """Rule 12."""
         db, writer = self.writer(self.create(2, Ids(10, 5, 100)))
