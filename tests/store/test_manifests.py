@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,16 +201,16 @@ class InTheBackground(ManifestsTest):
         """Rule 23."""
         old = self.close_one(*[a_result(error="x" * 1000)] * 3000)
         self.assertGreater(old.stat().st_size, 2 << 20)
-        pread = os.pread
+        preadv = os.preadv
         stopped: list[Deferred[None]] = []
 
-        def stopping(handle: int, length: int, at: int) -> bytes:
+        def stopping(handle: int, parts: Sequence[memoryview], at: int) -> int:
             if at == 0:
                 stopped.append(self.manifests.stop())
             assert at <= 1 << 20, "it reads on"
-            return pread(handle, length, at)
+            return preadv(handle, parts, at)
 
-        self.patch(os, "pread", stopping)
+        self.patch(os, "preadv", stopping)
         self.manifests.start()
         self.successResultOf(stopped[0])
         self.assertFalse(manifest_of(old).exists())
