@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sqlite3
 import subprocess
+import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from benchmarks import load
-from benchmarks.figures import Spread, alternating, ratios, table
+from benchmarks.figures import Row, Spread, alternating, ratios, table
 from benchmarks.full import full_directory
 from benchmarks.kinds import Kind, usual
 from benchmarks.read import Route, get
@@ -120,32 +122,42 @@ def _routes(session: Session, service: Service, kind: Kind, half: float) -> str:
 
 
 def _dump(session: Session, service: Service, kind: Kind, half: float) -> str:
-    """Bytes a second of /dump, request to last byte, as a share of cp of the same file to the same disk."""
-    sizes: list[float] = []
+    """Bytes a second of a download, request to last byte, as a share of cp of the same file to memory."""
+    current = service.directory / service.get("/stats")["current_db_file"]
+    closed = max((path for path in service.files() if path != current), key=lambda path: path.stat().st_size)
+    service.dump(closed.name)  # whose digest is known from then on
 
-    def dump() -> float:
-        began = time.perf_counter()
-        size = service.dump()
-        sizes.append(size / 2**20)
-        return size / (time.perf_counter() - began)
+    def again() -> float:
+        return _speed(partial(service.dump, closed.name))
 
-    def cp() -> float:
-        path = service.directory / service.get("/stats")["current_db_file"]
-        target = session.home / "copy"
-        began = time.perf_counter()
-        subprocess.run(["cp", str(path), str(target)], check=True)
-        speed = target.stat().st_size / (time.perf_counter() - began)
-        target.unlink()
-        return speed
+    def anew() -> float:
+        service.post(kind, 1, 0.0, count=1)  # else the last copy would be sent once more
+        return _speed(service.dump)
 
     rows = []
-    for title, rate in (("alone", 0.0), ("beside half of the best rate", half)):
+    for when, rate in (("alone", 0.0), ("beside half of the best rate", half)):
         with _loaded(service, kind, rate) if rate else contextlib.nullcontext():
-            share = ratios(alternating(session.turns, dump, cp))
-        session.say(f"reads: /dump {title}: {share} of cp")
-        rows.append([title, share, Spread.of(sizes)])
-        sizes.clear()
-    return "\n\n".join(["### /dump: share of the speed of cp", table(["", "share", "MiB"], rows)])
+            for title, dump, path in (("closed file, once more", again, closed), ("current file", anew, current)):
+                pairs = list(alternating(session.turns, dump, partial(_speed, partial(_cp, path))))
+                share = ratios(pairs)
+                session.say(f"reads: download of the {title}, {when}: {share} of cp")
+                rows.append([f"{title}, {when}", share, f"{path.stat().st_size / 2**20:.0f}"])
+                if not rate:
+                    session.rows.append(Row(f"download, {title}", "of cp", {"outputd": [a / b for a, b in pairs]}))
+    return "\n\n".join(["### Downloads: share of the speed of cp to memory", table(["", "share", "MiB"], rows)])
+
+
+def _speed(moved_bytes: Callable[[], int]) -> float:
+    """Bytes a second of what moves some."""
+    began = time.perf_counter()
+    return moved_bytes() / (time.perf_counter() - began)
+
+
+def _cp(path: Path) -> int:
+    """Copy a file to memory by cp; the number of bytes."""
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as copy:
+        subprocess.run(["cp", str(path), copy.name], check=True)
+        return os.path.getsize(copy.name)
 
 
 def _cost(session: Session, service: Service, kind: Kind) -> str:

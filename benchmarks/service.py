@@ -243,12 +243,21 @@ class Service(Server):
         if status != 200:
             raise Wrong(f"POST /rotate: {status} {body[:200]!r}")
 
-    def dump(self) -> int:
-        """GET /dump, read as fast as it comes; the number of bytes."""
-        status, body = call(self.port, "GET", "/dump")
-        if status != 200:
-            raise Wrong(f"GET /dump: {status} {body[:200]!r}")
-        return len(body)
+    def dump(self, name: str = "") -> int:
+        """GET /dump of a file, without a name the current one, read as fast as it comes; the number of bytes."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=60.0)
+        try:
+            connection.request("GET", f"/dump?file={name}" if name else "/dump")
+            response = connection.getresponse()
+            if response.status != 200:
+                raise Wrong(f"GET /dump: {response.status} {response.read(200)!r}")
+            part = bytearray(1 << 20)
+            size = sum(iter(lambda: response.readinto(part), 0))
+        finally:
+            connection.close()
+        if size != int(response.headers["Content-Length"]):
+            raise Wrong(f"GET /dump: {size} bytes of {response.headers['Content-Length']}")
+        return size
 
     def files(self) -> list[Path]:
         """Its result files."""
