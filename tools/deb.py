@@ -48,7 +48,7 @@ Maintainer: the outputd authors <outputd@localhost>
 Section: net
 Priority: optional
 Depends: python3 (>= {python}), python3 (<< {next_python}), ca-certificates
-Recommends: sqlite3, curl
+Recommends: sqlite3, curl, jq
 Installed-Size: {kib}
 Description: collector of ping and traceroute results
  outputd stores the results of a fleet of ping nodes durably in SQLite files,

@@ -127,7 +127,7 @@ class _Counts:
             ("offered_items", "Items of bodies that could be read: stored, rejected or refused", stats.offered),
             ("refused_items", "Items refused because they could not be stored", stats.refused),
             ("refused_posts", "POSTs answered 503, read or not", stats.refused_posts),
-            ("duplicate_posts", "POSTs answered by their Idempotency-Key", stats.duplicate_posts),
+            ("duplicate_posts", "POSTs recognised as duplicates by their Idempotency-Key", stats.duplicate_posts),
             ("hops_over_limit", "New addresses not kept because of --max-hops", stats.hops_over_limit),
         ):
             yield CounterMetricFamily(PREFIX + name, text, value=value)

@@ -76,9 +76,10 @@ class Access:
         return "a token, as Bearer or as the password of Basic" if self._path is not None else "a node's certificate"
 
     def warn_if_open(self, only_here: bool) -> None:
-        """Say so when anyone may read and rotate who reaches the ports, and that is not `only_here`, this machine."""
+        """Say what anyone who can reach the ports may do, unless that is `only_here`, this machine."""
         if not only_here and not self.asks_for(OPERATOR):
-            _log.warn("anyone who can reach these ports can read and rotate; --tokens-file restricts access")
+            can = "read and rotate" if self.asks_for(NODE) else "post, read and rotate"
+            _log.warn("anyone who can reach these ports can {can}; --tokens-file restricts access", can=can)
 
     def read(self) -> Holders:
         """What the file says now. Blocking. Raises Unusable with the line and what is wrong."""
