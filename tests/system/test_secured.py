@@ -17,6 +17,7 @@ from tests.system.files import feedable_rows, stored_targets
 from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest, free_port
 from tests.system.inputservice import InputService
 from tests.system.load import Load, Source, targets
+from tests.system.markdown import blocks, run
 from tests.system.waiting import wait_until
 
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -79,6 +80,18 @@ class Secured(SystemTest):
         self.assertEqual(targets([post]), stored_targets(self.directory))
         for secret in (self.node, self.theirs):
             self.assertNotIn(secret, outputd.log)
+
+    def test_the_commands_of_the_operations_page_ask_with_token_and_certificate(self) -> None:
+        """Once its shell function is typed, they work as they stand."""
+        operator = new_token()
+        self.written("tokens", line_of(Holder("operator", "anna"), operator))
+        outputd = self.start()
+        (function,) = (block.text for block in blocks("docs/operations.md") if block.heading == "Operations")
+        typed = function.replace("...", operator).replace("/etc/outputd/tls.pem", f"{self.place}/ca.pem")
+        asked = f"curl -sS --fail 'http://localhost:{outputd.health_port}/stats'"
+        told = f"curl -sS --fail -X POST http://localhost:{outputd.port}/rotate"
+        self.assertIn('"total_results":0', run(f"{typed}{asked}", self.place))
+        self.assertIn('"status":"rotated"', run(f"{typed}{told}", self.place))
 
     def read_again(self, outputd: Outputd, tokens: str, told: str) -> None:
         """Return when the file is judged once more, in these words."""
