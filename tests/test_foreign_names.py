@@ -29,6 +29,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http, server
 from twisted.web.client import ResponseFailed
+from twisted.web.http_headers import Headers
 from werkzeug.routing import MapAdapter
 
 import outputd
@@ -59,14 +60,17 @@ LEANINGS = (
             ("openfun",)),
     Leaning("web.connection", http.HTTPChannel, (
         "requests", "persistent", "registerProducer", "unregisterProducer", "_command", "_path", "_version",
-        "_transferDecoder",
+        "_transferDecoder", "length", "allContentReceived",
     ), (
         "_respondToBadRequestAndDisconnect", "_send100Continue", "headerReceived", "allHeadersReceived", "writeHeaders",
-        "requestDone", "loseConnection",
+        "requestDone", "loseConnection", "_networkProducer.resumeProducing", "_networkProducer.pauseProducing",
     )),
+    Leaning("web.head", Headers, ("_rawHeaders", "getRawHeaders", "getAllRawHeaders")),
     Leaning("web.connection", LineReceiver, ("clearLineBuffer", "paused", "line_mode", "_buffer"),
             ("lineLengthExceeded", "rawDataReceived")),
-    Leaning("web.request", http.Request, ("startedWriting", "content"), ("gotLength", "handleContentChunk", "process")),
+    Leaning("web.request", http.Request, ("startedWriting", "content", "code_message", "responseHeaders"), (
+        "gotLength", "handleContentChunk", "requestReceived", "process",
+    )),
     Leaning("web.request", server.Request, ("render",), ("processingFailed",)),
     Leaning("web.outlet", FileDescriptor, ("writeSomeData", "producer"), ("producer.resumeProducing",)),
     Leaning("web.outlet", TLSMemoryBIOProtocol, ("transport",)),

@@ -23,6 +23,8 @@ from outputd.web import request
 from outputd.web.answers import Answer, problem
 from outputd.web.doors import Doors
 from outputd.web.elsewhere import SAFE_METHODS
+from outputd.web.head import usual_head
+from outputd.web.inlet import Inlet
 from outputd.web.outlet import Account, Outlet, wire_of
 from outputd.web.request import BodyRefused, CappedRequest
 
@@ -88,6 +90,7 @@ class Channel(http.HTTPChannel):
         """Keep the send buffer small, so that what the other side has acknowledged shows its progress."""
         super().connectionMade()
         cast(IConsumer, self.transport).unregisterProducer()  # it would be told only of what is over 64 KiB
+        self._networkProducer = Inlet(self._networkProducer)
         self._outlet = Outlet(self.transport, self.site, self.site.seconds, self._emptied)
         self.site.channels.add(self)
         self.heard_s = self._begun_s = self.site.seconds()
@@ -135,8 +138,35 @@ class Channel(http.HTTPChannel):
         if self.is_deaf:
             self._throw_away(len(data))
             return
-        super().dataReceived(data)
-        self._look_for_head()
+        if not self._take_whole(data):
+            super().dataReceived(data)
+            self._look_for_head()
+
+    def _take_whole(self, data: bytes) -> bool:
+        """Take a usual request that has come in one piece with its body, if this is one and nothing else is at hand."""
+        if not self.line_mode or self.requests or self._buffer or not self.persistent:
+            return False
+        head = usual_head(data)
+        if head is None or head.end + head.body_bytes != len(data):
+            return False
+        self._command, self._path, self._version = head.first_line
+        self.length = head.body_bytes
+        request = CappedRequest(self, 0)
+        request.requestHeaders = head.headers
+        self.requests.append(request)
+        self.allHeadersReceived()
+        if not self.is_deaf:
+            self._take_body(request, data[head.end :])
+        return True
+
+    def _take_body(self, request: CappedRequest, body: bytes) -> None:
+        try:
+            request.handleContentChunk(body)
+        except BodyRefused:
+            assert request.refused is not None, "it says why"
+            self._turn_away(request, request.refused)
+        else:
+            self.allContentReceived()
 
     def _look_for_head(self) -> None:
         if self.line_mode and not self._is_in_head and (self.requests or self._buffer):

@@ -12,7 +12,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
-from twisted.web.http import datetimeToString
+from twisted.web.http import datetimeToString, parse_qs
 from twisted.web.iweb import IRequest
 
 from outputd.process.log import Logger
@@ -71,6 +71,9 @@ class Line(Protocol):
     @property
     def first_line(self) -> tuple[bytes, bytes, bytes]:
         """Method, target and version of the request that is coming in."""
+
+    def write(self, data: bytes) -> None:
+        """Send this after all that was sent before."""
 
     def abort(self) -> None:
         """End the connection now, whatever is unsent."""
@@ -190,8 +193,14 @@ class CappedRequest(server.Request):
         if self._memory is not None:
             self._memory.shrink(self.received_bytes)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """All is in. No form is read here, which would be most of what twisted.web does."""
+        self.path, _, query = self.uri.partition(b"?")
+        self.args = parse_qs(query, keep_blank_values=True) if query else {}
+        self.process()
+
     def process(self) -> None:
-        """All is in: answer, if it still may be asked for."""
+        """Answer it, if it still may be asked for."""
         self._begin()
         if self.refused is None and self._tokens_known != self.site.access.changes:
             self.refused = self.judge()
@@ -224,7 +233,19 @@ class CappedRequest(server.Request):
         site.in_flight += 1
         if site.draining:
             self.close_after()
-        self.responseHeaders.setRawHeaders(b"Date", (_date(int(time.time())),))
+
+    def answer(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        """Send a whole answer in one piece. By twisted.web's way each line would go through a table first."""
+        self.setResponseCode(status)
+        self.startedWriting = 1
+        lines = [b"%s %d %s\r\nDate: %s\r\n" % (self.clientproto, status, self.code_message, _date(int(time.time())))]
+        lines += [_line(name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
+        lines += [_line(name, value) for name, value in headers.items()]
+        lines.append(b"Content-Length: %d\r\n\r\n" % len(body))
+        if self.method != b"HEAD":
+            lines.append(body)
+        self.channel.write(b"".join(lines))
+        self.finish()
 
     def header_text(self, name: bytes) -> str:
         """All values of a header as the one list that they are (RFC 9110, 5.3); empty without any.
@@ -321,13 +342,16 @@ def _date(second: int) -> bytes:
     return text
 
 
+@lru_cache(maxsize=256)
+def _line(name: bytes, value: bytes) -> bytes:
+    """A header as it is written: one line, whatever is in its value."""
+    return b"%s: %s\r\n" % (name, b" ".join(value.splitlines()))
+
+
 def send(request: CappedRequest, status: int, body: bytes, headers: Mapping[bytes, bytes]) -> None:
     """Write an answer, unless the client has gone."""
-    if request.gone:
-        return
-    put_head(request, status, headers, len(body))
-    request.write(body)
-    request.finish()
+    if not request.gone:
+        request.answer(status, headers, body)
 
 
 def answered(request: CappedRequest, work: Coroutine[Any, Any, Answer | None]) -> None:
@@ -352,6 +376,7 @@ def put_head(request: IRequest, status: int, headers: Mapping[bytes, bytes], len
     """Set status and headers of an answer whose body of this many bytes, if that is known, comes by itself."""
     request.setResponseCode(status)
     put_header = request.responseHeaders.setRawHeaders
+    put_header(b"Date", (_date(int(time.time())),))
     for name, value in headers.items():
         put_header(name, (value,))
     if length is not None:
