@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -20,7 +21,18 @@ from outputd.store.manifest import Manifest, Stamp, stamp_of
 
 _log = Logger()
 _EVERY_S = 1.0
+_LOOK_S = 10.0  # whether those that are known are what they were
 _AGAIN_S = 60.0  # after one could not be made: a program may have had the file locked
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one closed file."""
+
+    manifest: Manifest | None = None
+    failed: tuple[Stamp, float] | None = None
+    """Of which state none could be made, and when."""
+    is_missing: bool = False
 
 
 class Manifests:
@@ -32,9 +44,8 @@ class Manifests:
         self._directory = directory
         self._closed = closed
         self._in_thread = in_thread
-        self._known: dict[Path, Manifest] = {}
-        self._failed: dict[Path, tuple[Stamp, float]] = {}
-        self._missing: set[Path] = set()
+        self._known: dict[Path, _Known] = {}
+        self._looked_s = -_LOOK_S
         self._seconds = clock.seconds
         self._making = DeferredLock()
         self._is_stopping = False
@@ -66,11 +77,12 @@ class Manifests:
             if manifest := self._believed(path, await self._in_thread(os.stat, path)):
                 return manifest
             if manifest := await self._in_thread(self._read_or_make, path):
-                self._known[path] = manifest
+                self._known.setdefault(path, _Known()).manifest = manifest
             return manifest
 
     def _believed(self, path: Path, state: os.stat_result) -> Manifest | None:
-        manifest = self._known.get(path)
+        known = self._known.get(path)
+        manifest = None if known is None else known.manifest
         return manifest if manifest is not None and manifest.stamp == stamp_of(state) else None
 
     def _read_or_make(self, path: Path) -> Manifest | None:
@@ -92,30 +104,47 @@ class Manifests:
         return made
 
     async def _make_missing(self) -> None:
+        if not (paths := self._to_be_looked_at()):
+            return
+        for path, stamp in (await self._in_thread(_stamps_of, paths)).items():
+            if self._is_stopping:
+                return
+            known = self._known.setdefault(path, _Known())
+            if stamp is None:
+                self._note_that_it_is_missing(path, known)
+                continue
+            self._compare(path, known, stamp)
+            if known.manifest is None and not self._has_failed(known, stamp):
+                await self._make(path, known, stamp)
+
+    def _to_be_looked_at(self) -> Sequence[Path]:
+        """Those that were closed since the last look, from time to time all; nothing stays known of others."""
         closed = self._closed()
         for gone in self._known.keys() - set(closed):
             del self._known[gone]
-        for path, stamp in (await self._in_thread(_stamps_of, closed)).items():
-            if self._is_stopping or stamp is None or self._is_settled(path, stamp):
-                self._note_whether_it_is_there(path, stamp is not None)
-                continue
-            with contextlib.suppress(OSError):  # it was deleted meanwhile, or the whole directory
-                if await self.of(path) is None:
-                    self._failed[path] = stamp, self._seconds()
+        if self._seconds() - self._looked_s < _LOOK_S:
+            return [path for path in closed if path not in self._known]
+        self._looked_s = self._seconds()
+        return closed
 
-    def _is_settled(self, path: Path, stamp: Stamp) -> bool:
-        known = self._known.get(path)
-        if known is not None and known.stamp != stamp:
+    def _compare(self, path: Path, known: _Known, stamp: Stamp) -> None:
+        known.is_missing = False
+        if known.manifest is not None and known.manifest.stamp != stamp:
+            known.manifest = None
             _log.warn("{name} was replaced or changed by someone else after it was closed", name=path.name)
-        failed, failed_s = self._failed.get(path, (None, 0.0))
-        has_failed = failed == stamp and self._seconds() - failed_s < _AGAIN_S
-        return has_failed or (known is not None and known.stamp == stamp)
 
-    def _note_whether_it_is_there(self, path: Path, is_there: bool) -> None:
-        if is_there:
-            self._missing.discard(path)
-        elif path not in self._missing and not self._is_stopping and path in self._closed():  # not pruned meanwhile
-            self._missing.add(path)
+    def _has_failed(self, known: _Known, stamp: Stamp) -> bool:
+        failed, failed_s = known.failed or (None, 0.0)
+        return failed == stamp and self._seconds() - failed_s < _AGAIN_S
+
+    async def _make(self, path: Path, known: _Known, stamp: Stamp) -> None:
+        with contextlib.suppress(OSError):  # it was deleted meanwhile, or the whole directory
+            if await self.of(path) is None:
+                known.failed = stamp, self._seconds()
+
+    def _note_that_it_is_missing(self, path: Path, known: _Known) -> None:
+        if not known.is_missing and path in self._closed():  # not pruned meanwhile
+            known.is_missing = True
             _log.warn("the closed file {name} was deleted by someone else", name=path.name)
 
 

@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.kit.bench import Bench
 from tests.kit.damage import spoil_leaf
 from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, many_hops
-from tests.kit.pools import inline, outcome
+from tests.kit.pools import P, T, inline, outcome
 
 
 class ManifestsTest(SynchronousTestCase):
@@ -247,7 +248,7 @@ class TakenAway(ManifestsTest):
         copy.write_bytes(self.old.read_bytes() + bytes(8192))
         with said() as lines:
             os.replace(copy, self.old)
-            self.bench.clock.pump([1.0] * 3)
+            self.bench.clock.pump([1.0] * 20)
         size_bytes, found = self.manifests.look(self.old)
         assert found is not None
         self.assertEqual(
@@ -258,8 +259,48 @@ class TakenAway(ManifestsTest):
     def test_one_that_is_deleted_is_told_of_once(self) -> None:
         with said() as lines:
             self.old.unlink()
-            self.bench.clock.pump([1.0] * 3)
+            self.bench.clock.pump([1.0] * 30)
         self.assertEqual(sum("was deleted by someone else" in line for line in lines), 1)
+
+    def test_one_of_which_none_can_be_made_any_more_is_told_of_once(self) -> None:
+        with said() as lines:
+            self.old.unlink()
+            self.old.mkdir()
+            self.bench.clock.pump([1.0] * 30)
+        self.assertEqual(sum("was replaced or changed by someone else" in line for line in lines), 1)
+
+    def test_those_that_are_known_are_looked_at_every_ten_seconds(self) -> None:
+        """A thread is woken, and each file costs a call of the system."""
+        works: list[object] = []
+
+        async def counted(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+            works.append(work)
+            return await inline(work, *args, **kwargs)
+
+        manifests = Manifests(self.bench.directory, lambda: self.bench.store.closed, counted, self.bench.clock)
+        self.addCleanup(manifests.stop)
+        manifests.start()
+        self.bench.clock.pump([1.0] * 5)
+        works.clear()
+        self.bench.clock.pump([1.0] * 30)
+        self.assertEqual(3, len(works))
+
+    def test_nothing_stays_known_of_those_that_were_pruned(self) -> None:
+        """One that was missing, and one of which none could be made, included."""
+        missing, failing = self.close_one(a_result()), self.close_one(a_result())
+        missing.unlink()
+        failing.unlink()
+        failing.mkdir()
+        self.bench.clock.pump([1.0] * 2)
+        self.bench.store.limits = replace(self.bench.limits, keep_files=1)
+        self.bench.outcome(self.bench.store.prune(2**62))
+        self.bench.clock.pump([1.0] * 2)
+        for path in (self.old, missing, failing):
+            self.assertEqual([], [name for name, value in vars(self.manifests).items() if path in _held_by(value)])
+
+
+def _held_by(value: object) -> Container[object]:
+    return value if isinstance(value, dict | set) else ()
 
     def test_what_could_not_be_made_is_tried_again(self) -> None:
         """A program may have had the file locked."""
