@@ -65,7 +65,7 @@ class LeftOut(TestCase):
         it = Running(Path(self.mktemp()), with_pages=False).start()
         self.addCleanup(it.stop)
         self.assertIsNone(it.parts.pages)
-        for path, status in (("/", 404), ("/events", 404), ("/health", 200), ("/targets", 200)):
+        for path, status in (("/", 404), ("/events", 404), ("/health", 200), ("/recent", 200)):
             self.assertEqual((await it.ask("GET", path, port="health-port")).status, status, path)
 
     async def test_a_feed_that_is_left_out_is_never_started(self) -> None:
