@@ -51,6 +51,7 @@ from outputd.store.inspection import Inspection
 from outputd.store.manifests import Manifests
 from outputd.store.rotation import Rotation
 from outputd.store.store import Store
+from outputd.summary.bounds import most_rows
 from outputd.summary.keeping_up import KeepingUp
 from outputd.summary.senders import Senders
 from outputd.summary.summary import Summary
@@ -140,7 +141,9 @@ class Parts:
         copies = Copies(directory, long, reactor, lambda: store.stored_batches, limits.spare_disk_bytes, manifests)
         api = Api(collector, store, rotation, copies, manifests, brief, metrics.observe_request, reactor.seconds)
         summary = KeepingUp(
-            Summary(directory.summary, lambda: store.files, senders, wal_bytes=limits.wal_bytes), reactor,
+            Summary(
+                directory.summary, lambda: store.files, senders, *most_rows(limits.max_size_bytes), limits.wal_bytes
+            ), reactor,
             lambda: (stats.results, stats.rejected.total(), store.files), lambda: stats.results,
             lambda: store.waiting > 0, now, directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip

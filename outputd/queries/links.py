@@ -50,18 +50,22 @@ def links(session: Session, asked: Links, _: float) -> Table:
         elif not _gather_frequent(session, asked):
             session.execute("DELETE FROM temp.found")
             session.execute(_TOTALS.format(links=f"s.link {where(asked, node=_OF_NODE)}"), dataclasses.asdict(asked))
-        session.execute(f"""
-            CREATE TEMP TABLE answer AS
-            SELECT near AS "from", far AS "to", count, first_seen, last_seen,
-              CAST(round(difference / nullif(differences, 0)) AS INTEGER) AS rtt_difference_ns,
-              (SELECT json_group_array(node) FROM (
-                SELECT DISTINCT n.node FROM {NODES_OF.format(nodes="f.nodes")} ORDER BY n.node
-              )) AS nodes
-            FROM temp.found f ORDER BY f.rowid
-            """)  # fmt: skip
+        session.run(_ANSWER)
         return Table(session, "links", COLUMNS, after={**complete_until(session), "complete": not _full(session)})
 
 
+_ANSWER = f"""
+CREATE TEMP TABLE named (numbers PRIMARY KEY, nodes) WITHOUT ROWID;
+INSERT INTO temp.named
+SELECT numbers, (SELECT json_group_array(node) FROM (
+  SELECT DISTINCT n.node FROM {NODES_OF.format(nodes="numbers")} ORDER BY n.node
+)) FROM (SELECT DISTINCT nodes AS numbers FROM temp.found);
+CREATE TEMP TABLE answer AS
+SELECT near AS "from", far AS "to", count, first_seen, last_seen,
+  CAST(round(difference / nullif(differences, 0)) AS INTEGER) AS rtt_difference_ns, named.nodes
+FROM temp.found f CROSS JOIN temp.named ON numbers = f.nodes ORDER BY f.rowid;
+"""
+"""Most links were seen by the same nodes, whose names are looked up once."""
 _OF_NODE = "instr(nodes, (SELECT ',' || id || ',' FROM s.name WHERE name.node = :node))"
 OFTEN = (8, 3)
 MANY_ROWS = 100_000

@@ -8,6 +8,8 @@ import sqlite3
 MOST_LINKS = 100_000
 """Links that are kept for a result file."""
 MOST_PASSAGES = 200_000
+_LINKS_PER_MB, _PASSAGES_PER_MB = 900, 1800
+"""Of what a result file may have: rows of the longest addresses then take as much, and usual ones a third."""
 MOST_PAIRS = 4096
 """Pairs of addresses at consecutive TTLs of one traceroute, and replies of it."""
 MOST_PAIRS_A_STEP = 32 * MOST_PAIRS
@@ -56,6 +58,12 @@ DELETE FROM {table} WHERE file = :file AND ({key}) IN (
 )
 """
 _KEYS = {"link": "near, far", "passage": "hop, target"}
+
+
+def most_rows(max_size_bytes: int) -> tuple[int, int]:
+    """Links and passages that are kept for a result file of at most this size; they take no more than it."""
+    size_mb = max_size_bytes / 2**20
+    return min(MOST_LINKS, int(_LINKS_PER_MB * size_mb)), min(MOST_PASSAGES, int(_PASSAGES_PER_MB * size_mb))
 
 
 def narrow(db: sqlite3.Connection, most_pairs: int = MOST_PAIRS_A_STEP) -> int:

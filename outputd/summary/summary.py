@@ -51,6 +51,8 @@ _log = Logger()
 SCHEMA = Schema(files_of("outputd.summary") / "schema", 5, application_id=0x6F757473)  # "outs"
 _CACHE_KIB = 8 * 1024
 _WAL_BYTES = 8 << 20
+_MOST_WALS = 8
+"""By so much the WAL may grow while somebody reads; no question of ours takes long enough."""
 _BEGIN = "BEGIN"
 """Not IMMEDIATE, which would ask an attached file that is only read for its write lock."""
 _TABLES = ("target", "node", "minute", "link", "passage", "file")
@@ -125,7 +127,7 @@ class Summary:
         db = self._db = connect(self.path)
         self._identity = identity_of(self.path)
         keep_to(self.path)
-        write_ahead(db, "NORMAL", _CACHE_KIB, checkpoint_bytes=self._wal_bytes, keep_bytes=2 * self._wal_bytes)
+        write_ahead(db, "NORMAL", _CACHE_KIB, checkpoint_bytes=self._wal_bytes, keep_bytes=self._wal_bytes)
         db.execute("PRAGMA temp_store=MEMORY")
         if not SCHEMA.is_newest(db):
             if db.execute("SELECT 1 FROM sqlite_schema").fetchone():
@@ -159,6 +161,7 @@ class Summary:
         self.remove()
 
     def _step(self, db: sqlite3.Connection) -> bool:
+        self._empty_wal(db)
         files = list(self._files())
         self._forget(db, files)
         for info in files:
@@ -183,6 +186,14 @@ class Summary:
                 self._whole.add(info)
         self._note_whole(db)
         return False
+
+    def _empty_wal(self, db: sqlite3.Connection) -> None:
+        """Wait for readers when the WAL has grown: as long as there is always one, no checkpoint lets it begin anew."""
+        if size_of(wal_of(self.path)) <= 2 * self._wal_bytes:
+            return
+        is_read = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if is_read and size_of(wal_of(self.path)) > _MOST_WALS * self._wal_bytes:
+            raise sqlite3.OperationalError(f"another process reads {self.path.name}, whose WAL cannot be emptied")
 
     def _note_whole(self, db: sqlite3.Connection) -> None:
         """Keep that every file was counted once."""
@@ -237,6 +248,7 @@ class Summary:
             left_out = mark.left_out + unlinked + unpassed
             marked = (info.sequence, info.created_at, to, received_at, mark.hop_id, links, passages, left_out)
             db.execute("INSERT OR REPLACE INTO file VALUES (?,?,?,?,?,?,?,?)", marked)
+        self._empty_wal(db)
         return True
 
     def _read(self, db: sqlite3.Connection, mark: _Mark) -> tuple[_Mark, int, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 from collections import Counter
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.queries.links import Links, links
 from outputd.queries.session import Session
+from outputd.sqlite.files import wal_of
 from outputd.summary import bounds, statements
 from outputd.summary.bounds import MOST_PAIRS, narrow
 from outputd.summary.senders import Senders
@@ -161,6 +163,63 @@ class Room(SynchronousTestCase):
             nodes, count = db.execute("SELECT length(nodes), count FROM link").fetchone()
         self.assertLess(nodes, bounds.MOST_NODES + 10)
         self.assertEqual(count, 700)
+
+
+class Size(SynchronousTestCase):
+    """What it may take of the disk."""
+
+    def make(self, max_size_bytes: int, wal_bytes: int) -> None:
+        self.bench = Bench(Path(self.mktemp()), max_size_bytes=max_size_bytes)
+        self.summary = Summary(
+            self.bench.directory.summary, lambda: self.bench.store.files, self.bench.senders,
+            *bounds.most_rows(max_size_bytes), wal_bytes,
+        )  # fmt: skip
+        self.addCleanup(self.summary.close)
+
+    def flood(self, number: int) -> None:
+        """Hops of which none was ever seen, with long addresses, on the way to new targets."""
+        block = "2001:db8:1111:2222:3333"
+        self.bench.post(*(
+            a_trace(*({"ttl": ttl, "ip": f"{block}:{ttl:x}:{number:x}:{place:x}"} for ttl in range(1, 13)))
+            | {"ip": f"{block}:ffff:{number:x}:{place:x}"} for place in range(50)
+        ))  # fmt: skip
+
+    def test_a_flood_takes_less_than_its_result_file_may_have(self) -> None:
+        most = 2 << 20
+        self.make(most, most // 3)
+        while self.bench.store.current.size_bytes < most:
+            for number in range(5):
+                self.flood(self.bench.stats.results + number)
+            while self.summary.step():
+                pass
+        self.summary.close()
+        self.assertLess(self.summary.size_bytes, most)
+
+    def test_links_and_passages_are_no_more_however_large_a_file_may_be(self) -> None:
+        self.assertEqual(bounds.most_rows(1 << 40), (bounds.MOST_LINKS, bounds.MOST_PASSAGES))
+
+    def test_its_wal_does_not_grow_for_as_long_as_somebody_reads(self) -> None:
+        """It waits for a question, and stops beside another process that keeps a snapshot."""
+        self.make(64 << 20, 64 << 10)
+        wal = wal_of(self.summary.path)
+        self.flood(0)
+        self.summary.step()
+        self.summary.opened().execute("PRAGMA busy_timeout=1")
+        with contextlib.closing(sqlite3.connect(self.summary.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM link").fetchone()
+            with self.assertRaisesRegex(sqlite3.OperationalError, "another process reads"):
+                for number in range(1, 100):
+                    self.flood(number)
+                    while self.summary.step():
+                        pass
+            size = wal.stat().st_size
+            self.assertRaises(sqlite3.OperationalError, self.summary.step)
+            self.assertEqual(size, wal.stat().st_size)
+            reader.execute("COMMIT")
+            while self.summary.step():
+                pass
+        self.assertLessEqual(wal.stat().st_size, 2 * (64 << 10))
 
 
 class Accounts(SynchronousTestCase):
