@@ -145,7 +145,7 @@ class Parts:
                 directory.summary, lambda: store.files, senders, *most_rows(limits.max_size_bytes), limits.wal_bytes
             ), reactor,
             lambda: (stats.results, stats.rejected.total(), store.files), lambda: stats.results,
-            lambda: store.waiting > 0, now, directory.free_bytes, limits.low_disk_bytes,
+            lambda: store.has_queue, now, directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip
         readings = Readings(brief, reactor.seconds)
         queries = Queries(lambda: store.files, directory.summary, summary.up_to_date, asking, readings, reactor, now)

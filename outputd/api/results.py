@@ -69,7 +69,9 @@ class Api:
         """Store a body of results."""
         started = self._seconds()
         sender = _sender(request)
-        posted = Posted(request.take_body(), sender, request.memory, request.coding not in (b"", b"identity"))
+        is_gzip, last_s = request.coding not in (b"", b"identity"), request.channel.posted_s
+        posted = Posted(request.take_body(), sender, request.memory, is_gzip, started, last_s)
+        request.channel.posted_s = started
         answered(request, self._collect(posted, started))
 
     async def _collect(self, posted: Posted, started: float) -> Answer:

@@ -14,10 +14,20 @@ Result = TypeVar("Result")
 _TELLING_S = 0.01
 
 
+class Scheduled(Protocol):
+    """The part of an IDelayedCall that turns need."""
+
+    def getTime(self) -> float:
+        """IDelayedCall.getTime."""
+
+    def reset(self, secondsFromNow: float) -> None:
+        """IDelayedCall.reset."""
+
+
 class CallLater(Protocol):
     """The part of a reactor that turns need."""
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Any:
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Scheduled:
         """IReactorTime.callLater."""
 
     def seconds(self) -> float:
@@ -28,7 +38,7 @@ class Turns(Generic[Item, Result]):
     """Takes what waits, up to `most` by weight, and does it in one turn; while it is under way the next one gathers.
 
     `work` does a turn; its outcome is every item's. A turn begins at the end of the reactor's tick, so that all that
-    came in with one wake-up share it, and at once when another has ended.
+    came in with one wake-up share it, and at once when another has ended; later only if everything that waits can.
     """
 
     def __init__(
@@ -47,19 +57,31 @@ class Turns(Generic[Item, Result]):
         self._waiting: deque[tuple[Item, Deferred[Result]]] = deque()
         self._untold: deque[tuple[Result | Failure, Deferred[Result]]] = deque()
         self._busy = False
-        self._scheduled = False
+        self._due_s = 0.0
+        self._scheduled: Scheduled | None = None
         self._held = False
         self._moved_s = 0.0
         self._when_still: list[Deferred[None]] = []
 
-    def add(self, item: Item) -> Deferred[Result]:
-        """Let the item wait for a turn; the Deferred fires with that turn's outcome."""
+    def add(self, item: Item, within_s: float = 0.0) -> Deferred[Result]:
+        """Let the item wait for a turn; the Deferred fires with that turn's outcome.
+
+        It can wait `within_s` seconds for others: the turn begins once one of the waiting items can wait no longer.
+        """
         done: Deferred[Result] = Deferred()
+        now_s = self._reactor.seconds()
         if not (self._busy or self._waiting):
-            self._moved_s = self._reactor.seconds()
+            self._moved_s = now_s
+        due_s = now_s + within_s
+        self._due_s = min(self._due_s, due_s) if self._waiting else due_s
         self._waiting.append((item, done))
         self._wake()
         return done
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn is under way."""
+        return self._busy
 
     @property
     def waiting(self) -> int:
@@ -92,12 +114,20 @@ class Turns(Generic[Item, Result]):
         self._wake()
 
     def _wake(self) -> None:
-        if not (self._busy or self._scheduled or self._held):
-            self._scheduled = True
-            self._reactor.callLater(0, self._scheduled_turn)
+        """Have the next turn begin when it is due."""
+        if self._busy or self._held or not self._waiting:
+            return
+        if self._scheduled is None:
+            self._scheduled = self._reactor.callLater(self._left_s, self._scheduled_turn)
+        elif self._due_s < self._scheduled.getTime():
+            self._scheduled.reset(self._left_s)
+
+    @property
+    def _left_s(self) -> float:
+        return max(0.0, self._due_s - self._reactor.seconds())
 
     def _scheduled_turn(self) -> None:
-        self._scheduled = False
+        self._scheduled = None
         self._turn()
 
     def _turn(self) -> None:
@@ -120,7 +150,10 @@ class Turns(Generic[Item, Result]):
         is_telling = bool(self._untold)
         self._untold += ((outcome, done) for done in group)  # told in the order of the turns
         still, self._when_still = self._when_still, []
-        self._turn()  # before the answers, so that the writer writes meanwhile
+        if self._left_s:
+            self._wake()
+        else:
+            self._turn()  # before the answers, so that the writer writes meanwhile
         for waiter in still:
             waiter.callback(None)
         if not is_telling:

@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
+from outputd.process.company import Company
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Kind, Trouble
@@ -33,6 +34,8 @@ from outputd.store.writer import Written
 _log = Logger()
 _MOST_BODIES = 64
 _MOST_CELLS = 300_000
+_GATHERS_S = 0.01
+_MOST_COMPANY = 7
 _PROVEN_S = 1.0
 _ROOM_BYTES = 4 << 20
 
@@ -57,6 +60,7 @@ class Store:
         self.now = now
         self._observe = observe
         self._turns: Turns[Batch | None, Written] = Turns(reactor, self._write, _weigh, _MOST_CELLS, _MOST_BODIES)
+        self._company = Company(_GATHERS_S)
         self._files: list[FileInfo] = []
         self._unfinished: set[Path] = set()
         self._current: Current | None = None
@@ -181,6 +185,11 @@ class Store:
         return self._turns.waiting
 
     @property
+    def has_queue(self) -> bool:
+        """Whether a batch waits for the end of the commit that is under way."""
+        return self._turns.is_busy and self._turns.waiting > 0
+
+    @property
     def is_finished(self) -> bool:
         """Whether every closed file stands by itself."""
         return not self._unfinished
@@ -224,12 +233,17 @@ class Store:
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def record(self, batch: Batch) -> Deferred[Written]:
-        """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed."""
+    def record(self, batch: Batch, came_s: float = 0.0, last_s: float | None = None) -> Deferred[Written]:
+        """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed.
+
+        When POSTs come often, and from many connections, it waits 10 ms for others to share its commit: see Company for
+        `came_s` and `last_s`.
+        """
         result_id, batch_id, hop_id = self._next_ids
         batch.number(batch_id, result_id)
         self._next_ids = Ids(result_id + batch.accepted, batch_id + 1, hop_id)
-        return self._turns.add(batch)
+        wait_s = self._company.wait_s(came_s, last_s)
+        return self._turns.add(batch, 0.0 if self._turns.is_busy or self._turns.waiting >= _MOST_COMPANY else wait_s)
 
     async def prove(self) -> None:
         """Return when a commit has succeeded within the last second, or one now does. Raises StoreFailed."""

@@ -79,6 +79,8 @@ class Channel(http.HTTPChannel):
     is_deaf = False
     network = b""
     was_answered = False
+    posted_s: float | None = None
+    """When the last whole body of results came, by the reactor's clock."""
     holder: Holder | None = None
     _is_in_head = False
     _is_on_porch = False

@@ -15,15 +15,18 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
+from outputd.api.results import Api
 from outputd.intake.admission import Admission
+from outputd.intake.collector import Posted
 from outputd.security.access import Access
+from outputd.web.answers import Answer
 from outputd.web.connection import Channel
 from outputd.web.request import CappedRequest, send
 from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
 from tests.kit.makers import a_result, a_trace, body_of
 from tests.kit.running import REACTOR, Running, eventually
-from tests.kit.wire import Reply, Wire, parsed
+from tests.kit.wire import Reply, Wire, over_the_wire, parsed
 
 MIB = 1 << 20
 MOST = 8 * MIB
@@ -715,6 +718,32 @@ def a_site(clock: Clock, answering: Answering) -> Site:
     site = Site(routes, clock, Admission(64 * MIB, clock.seconds), MOST, 10, Access())
     site.doStart()
     return site
+
+
+class Arrivals(SynchronousTestCase):
+    """The store learns when a POST has come, and when the last one before on its connection."""
+
+    def test_of_each_connection_for_itself(self) -> None:
+        clock, came = Clock(), []
+
+        class Kept:
+            def refusal(self) -> None:
+                """There is none."""
+
+            async def collect(self, posted: Posted) -> Answer:
+                came.append((posted.came_s, posted.last_s))
+                return 200, b"", {}
+
+        nothing: Any = None
+        api = Api(cast(Any, Kept()), nothing, nothing, nothing, nothing, nothing, lambda _: None, clock.seconds)
+        site = Site(Routes(api.routes()), clock, Admission(64 * MIB, clock.seconds), MOST, 10, Access())
+        first, _ = over_the_wire(site)
+        second, _ = over_the_wire(site)
+        request = b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]"
+        for channel in (first, second, first, first, second):
+            clock.advance(1)
+            channel.dataReceived(request)
+        self.assertEqual([(1, None), (2, None), (3, 1), (4, 3), (5, 2)], came)
 
 
 class SlowSenders(SynchronousTestCase):

@@ -233,6 +233,72 @@ class GroupCommit(TurnsTest):
         self.successResultOf(settled)
 
 
+class Patience(TurnsTest):
+    """An item may give others time to come."""
+
+    def test_it_waits_so_long_and_no_longer(self) -> None:
+        self.turns.add(1, within_s=5)
+        self.clock.advance(3)
+        self.turns.add(2, within_s=5)
+        self.clock.advance(1.9)
+        self.assertEqual(self.disk.turns, [])
+        self.clock.advance(0.1)
+        self.assertEqual(self.disk.turns, [[1, 2]])
+
+    def test_one_without_any_takes_along_what_waits(self) -> None:
+        self.turns.add(1, within_s=5)
+        self.clock.advance(1)
+        self.turns.add(2)
+        self.clock.advance(0)
+        self.assertEqual(self.disk.turns, [[1, 2]])
+        self.disk.end()
+        self.clock.advance(10)
+        self.assertEqual(self.disk.turns, [[1, 2]])
+
+    def test_what_came_during_a_turn_keeps_its_time(self) -> None:
+        self.turns.add(1)
+        self.clock.advance(0)
+        self.turns.add(2, within_s=5)
+        self.clock.advance(3)
+        self.disk.end()
+        self.assertEqual(self.disk.turns, [[1]])
+        self.clock.advance(2)
+        self.assertEqual(self.disk.turns, [[1], [2]])
+
+    def test_and_begins_at_the_end_of_it_when_that_is_over(self) -> None:
+        self.turns.add(1)
+        self.clock.advance(0)
+        self.turns.add(2, within_s=5)
+        self.clock.advance(6)
+        self.disk.end()
+        self.assertEqual(self.disk.turns, [[1], [2]])
+
+    def test_what_a_turn_has_left_for_the_next_waits_no_longer(self) -> None:
+        for _ in range(5):
+            self.turns.add(1, within_s=5)
+        self.clock.advance(5)
+        self.disk.end()
+        self.assertEqual(self.disk.turns, [[1] * 4, [1]])
+
+    def test_a_hold_ends_it_and_release_gives_it_back(self) -> None:
+        self.turns.add(1, within_s=5)
+        self.successResultOf(started(self.turns.hold))
+        self.clock.advance(9)
+        self.assertEqual(self.disk.turns, [])
+        self.turns.release()
+        self.clock.advance(0)
+        self.assertEqual(self.disk.turns, [[1]])
+
+    def test_settle_waits_for_it(self) -> None:
+        """Rule 23: what was taken in is written before the file is closed."""
+        self.turns.add(1, within_s=5)
+        settled = started(self.turns.settle)
+        self.clock.advance(5)
+        self.assertNoResult(settled)
+        self.disk.end()
+        self.successResultOf(settled)
+
+
 class Stalled(TurnsTest):
     """Rule 20: how long nothing has been written although something waits."""
 

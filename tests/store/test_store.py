@@ -112,6 +112,39 @@ class Storing(StoreTest):
             [(n + 1, f"192.0.2.{n}") for n in range(5)],
         )
 
+    def test_posts_that_come_often_from_many_connections_wait_for_each_other(self) -> None:
+        """For 10 ms at most, or until they are eight: nobody waits for more, nor anybody who is alone."""
+        last: dict[int, float] = {}
+
+        def come(*connections: int, every_s: float) -> list[int]:
+            before = len(self.bench.commits)
+            for number in connections:
+                now_s = self.bench.clock.seconds()
+                self.bench.store.record(self.bench.batch(a_result()), now_s, last.get(number))
+                last[number] = now_s
+                self.bench.clock.advance(every_s)
+            self.bench.clock.advance(0.01)
+            return [posts for _, posts in self.bench.commits[before:]]
+
+        self.assertEqual(come(*range(16), every_s=0.004), [1] * 16)
+        self.assertEqual(come(*range(16), every_s=0.004), [3, 3, 3, 3, 3, 1])
+        self.assertEqual(come(*range(16), every_s=0.001), [8, 8])
+        self.assertEqual(come(*range(16), every_s=0.1), [1] * 16)
+        self.assertEqual(come(*[0] * 16, every_s=0.001), [1] * 16)
+
+    def test_a_queue_is_what_waits_for_a_commit_and_not_what_waits_for_company(self) -> None:
+        for number in range(5):
+            self.bench.store.record(self.bench.batch(a_result()), number * 0.001, -1.0)
+        self.assertFalse(self.bench.store.has_queue)
+        gate = self.bench.pools.gates["store"] = Deferred()
+        self.bench.clock.advance(0.01)
+        self.assertFalse(self.bench.store.has_queue)
+        self.bench.record(a_result())
+        self.assertTrue(self.bench.store.has_queue)
+        del self.bench.pools.gates["store"]
+        gate.callback(None)
+        self.assertFalse(self.bench.store.has_queue)
+
     def test_a_post_s_results_have_consecutive_ids_that_its_batch_names(self) -> None:
         """Rule 7."""
         self.bench.record(a_result(), a_result())
