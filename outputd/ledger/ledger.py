@@ -47,6 +47,8 @@ _USE = """
 INSERT INTO keys VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET digest = excluded.digest, answer = excluded.answer,
   ran_s = excluded.ran_s WHERE excluded.ran_s > ran_s
 """
+_KEYS_GATHER_S = 0.25
+"""So long a key waits for others to be written with; addresses do not wait, since they are counted and fed."""
 _RAN_EVERY_S = 60.0
 """So often it is kept how long the service has run, while nothing else is."""
 
@@ -242,7 +244,8 @@ class Ledger:
             self._unwritten_addresses += len(lesson.addresses)
             if lesson.key is not None:
                 self._unwritten_keys[lesson.key.name] = lesson.key
-            self._turns.add(lesson).addErrback(_told_where_it_happened)
+            wait_s = 0.0 if lesson.addresses else _KEYS_GATHER_S
+            self._turns.add(lesson, wait_s).addErrback(_told_where_it_happened)
 
     @property
     def is_behind(self) -> bool:

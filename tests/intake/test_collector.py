@@ -448,6 +448,7 @@ class Keys(CollectorTest):
         self.clock.advance(KEYS_LIVE_S + 1)
         self.ok(self.body, self.sender)
         self.ok(self.body, Sender("n", "n", "k"))
+        self.clock.advance(1)
         Deferred.fromCoroutine(self.it.ledger.keep_up())
         with closing(sqlite3.connect(self.path / "hops.sqlite3")) as db:
             (on_disk,) = db.execute("SELECT count(*) FROM keys").fetchone()

@@ -72,6 +72,11 @@ class LedgerTest(SynchronousTestCase):
         return outcomes
 
 
+def keys_on_disk(bench: Bench) -> int:
+    with contextlib.closing(sqlite3.connect(bench.directory.ledger)) as db:
+        return int(db.execute("SELECT count(*) FROM keys").fetchone()[0])
+
+
 class Discovery(LedgerTest):
     """Rule 17: the first time this instance sees an address that may be fed."""
 
@@ -281,6 +286,20 @@ class Keys(LedgerTest):
             self.assertEqual(again.json, {**first.json, "duplicate": True})
             self.assertEqual(left.post(a_result(), node=node, key="k").status, 422)
             self.bench = Bench(Path(self.mktemp()))
+
+    def test_those_of_posts_that_discover_nothing_gather_for_a_moment(self) -> None:
+        """Rule 6: meanwhile they are answered from memory, and a kill loses none."""
+        for number in range(5):
+            self.bench.post(a_result(), node="n", key=f"{number}")
+            self.bench.clock.advance(0.04)
+        self.assertEqual(keys_on_disk(self.bench), 0)
+        self.assertTrue(self.is_duplicate(self.bench, a_result(), node="n", key="4"))
+        self.assertTrue(self.is_duplicate(self.crash(), a_result(), node="n", key="4"))
+        self.bench.clock.advance(0.05)
+        self.assertEqual(keys_on_disk(self.bench), 5)
+        self.bench.post(a_result(), node="n", key="5")
+        self.bench.post(a_trace(hop("10.0.0.1")), node="n", key="6")
+        self.assertEqual((keys_on_disk(self.bench), self.bench.stats.hops_discovered), (7, 1))
 
     def test_a_replayed_key_keeps_its_scope(self) -> None:
         """Rule 6: another node's key of the same name is another key."""
