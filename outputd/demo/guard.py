@@ -30,6 +30,7 @@ async def why_not(http: HTTPClient, url: str, health_url: str) -> str:
     """
     try:
         recent, newest = await _asked(http, f"{health_url}/recent?limit=1", list[msgspec.Raw])
+        _, known = await _asked(http, f"{health_url}/nodes?limit=1", _Nodes)
         _, health = await _asked(http, f"{health_url}/health", _Health)
         answer = await http.request("HEAD", url.rpartition("/")[0] + "/dump", allow_redirects=False)
         await drained(answer)
@@ -45,10 +46,15 @@ async def why_not(http: HTTPClient, url: str, health_url: str) -> str:
         (health.stats.hops_discovered > 0, "has discovered hops"),
         (health.checks.rotation.files > 1, "has more than one result file"),
         (health.checks.input_service.waiting_hops > 0, "has hops that wait for its own input_service"),
+        (known.nodes, "has heard of a node"),
     ):
         if found:
             return f"the service at {health_url} {words}"
     return ""
+
+
+class _Nodes(msgspec.Struct):
+    nodes: list[msgspec.Raw]
 
 
 class _Stats(msgspec.Struct):

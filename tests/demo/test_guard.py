@@ -45,6 +45,11 @@ class GuardTests(TestCase):
         again = await self.running("a")
         self.assertIn("has results", await self.why_not(again))
 
+    async def test_one_that_has_only_rejected_what_a_node_sent(self) -> None:
+        running = await self.running("a")
+        await running.post(b'[{"ip": "of no result"}]')
+        self.assertIn("has heard of a node", await self.why_not(running))
+
     async def test_one_whose_only_closed_file_cannot_be_read(self) -> None:
         running = await self.running("a")
         await running.post(body_of(a_result()))
@@ -86,7 +91,9 @@ class GuardTests(TestCase):
         """The answer about a service that says this of its health, and no results."""
 
         def behave(conversation: Conversation) -> None:
-            body = b"[]" if b" /recent" in conversation.received else json.dumps(health).encode()
+            body = json.dumps(health).encode()
+            for asked, nothing in ((b" /recent", b"[]"), (b" /nodes", b'{"nodes": []}')):
+                body = nothing if asked in conversation.received else body
             length = f"Content-Length: {len(body)}\r\nConnection: close\r\n"
             disposition = 'Content-Disposition: attachment; filename="x.db"\r\n'
             head = f"HTTP/1.1 200 OK\r\n{length}{disposition}{header}\r\n".encode()
