@@ -44,11 +44,11 @@ def links(session: Session, asked: Links, _: float) -> Table:
             "CREATE TEMP TABLE found (near, far, nodes, count, difference, differences, first_seen, last_seen)"
         )
         if asked.ip is not None or asked.since is not None:
-            _gather_links(session, asked, _CANDIDATES.format(
-                condition=where(asked, since="last_seen >= :since", node=_OF_NODE)
-            ) if asked.ip is None else _CANDIDATES_OF_IP)  # fmt: skip
+            chosen = where(asked, since="last_seen >= :since", node=_OF_NODE)
+            candidates = f"{_CANDIDATES} {chosen}" if asked.ip is None else _CANDIDATES_OF_IP
+            session.execute(candidates, dataclasses.asdict(asked))
+            _gather_totals(session, asked)
         elif not _gather_frequent(session, asked):
-            session.execute("DELETE FROM temp.found")
             session.execute(_TOTALS.format(links=f"s.link {where(asked, node=_OF_NODE)}"), dataclasses.asdict(asked))
         session.run(_ANSWER)
         return Table(session, "links", COLUMNS, after={**complete_until(session), "complete": not _full(session)})
@@ -67,9 +67,11 @@ FROM temp.found f CROSS JOIN temp.named ON numbers = f.nodes ORDER BY f.rowid;
 """
 """Most links were seen by the same nodes, whose names are looked up once."""
 _OF_NODE = "instr(nodes, (SELECT ',' || id || ',' FROM s.name WHERE name.node = :node))"
-OFTEN = (8, 3)
+OFTEN = (32, 8, 3)
+INDEXED = 32
+"""Links of a file that were seen so often have an index."""
 MANY_ROWS = 100_000
-_CANDIDATES = "INSERT INTO temp.candidate SELECT DISTINCT near, far FROM s.link {condition}"
+_CANDIDATES = "INSERT INTO temp.candidate SELECT DISTINCT near, far FROM s.link"
 _CANDIDATES_OF_IP = f"""
 INSERT INTO temp.candidate SELECT near, far FROM s.link WHERE {IN_FILES} AND near = :ip
 UNION SELECT near, far FROM s.link INDEXED BY link_far WHERE {IN_FILES} AND far = :ip
@@ -84,8 +86,8 @@ ORDER BY total DESC, near, far LIMIT :limit
 """
 
 
-def _gather_links(session: Session, asked: Links, candidates: str) -> None:
-    session.execute(candidates, dataclasses.asdict(asked))
+def _gather_totals(session: Session, asked: Links) -> None:
+    """Find the links among the candidates."""
     links = (
         f"(SELECT l.* FROM temp.candidate c CROSS JOIN s.link l WHERE {IN_FILES} AND l.near = c.near AND l.far = c.far)"
     )
@@ -95,17 +97,27 @@ def _gather_links(session: Session, asked: Links, candidates: str) -> None:
 def _gather_frequent(session: Session, asked: Links) -> bool:
     """Find the links by those that some file has often, which are few; whether no other can be among them."""
     rows, files = session.execute("SELECT total(links), count(*) FROM s.file").fetchone()
-    if rows < MANY_ROWS:
-        return False
+    session.execute("CREATE TEMP TABLE often (near, far, count, files)")
     for often in OFTEN:
-        session.execute("DELETE FROM temp.candidate")
-        session.execute("DELETE FROM temp.found")
-        _gather_links(session, asked, _CANDIDATES.format(
-            condition=f"WHERE count >= {often} {'' if asked.node is None else f'AND {_OF_NODE}'}"
-        ))  # fmt: skip
-        least, found = session.execute("SELECT min(count), count(*) FROM temp.found").fetchone()
-        others = (often - 1) * files
-        if (found == asked.limit and least > others) or asked.min_count > others:
+        if often < INDEXED and rows < MANY_ROWS:
+            break
+        session.execute("DELETE FROM temp.often")
+        session.execute(
+            f"INSERT INTO temp.often SELECT near, far, sum(count), count(*) FROM s.link WHERE count >= {often}"
+            f" {'' if asked.node is None else f'AND {_OF_NODE}'} GROUP BY near, far", {"node": asked.node},
+        )  # fmt: skip
+        last = session.value(
+            "SELECT count FROM temp.often ORDER BY count DESC LIMIT 1 OFFSET :limit - 1", {"limit": asked.limit}
+        )
+        least = max(last or 0, asked.min_count)
+        seldom = often - 1
+        if least > seldom * files:
+            session.execute(
+                "INSERT INTO temp.candidate SELECT near, far FROM temp.often"
+                " WHERE count + :seldom * (:files - files) >= :least",
+                {"seldom": seldom, "files": files, "least": least},
+            )
+            _gather_totals(session, asked)
             return True
     return False
 

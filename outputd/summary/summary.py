@@ -48,7 +48,7 @@ from outputd.summary.statements import (
 )
 
 _log = Logger()
-SCHEMA = Schema(files_of("outputd.summary") / "schema", 5, application_id=0x6F757473)  # "outs"
+SCHEMA = Schema(files_of("outputd.summary") / "schema", 6, application_id=0x6F757473)  # "outs"
 _CACHE_KIB = 8 * 1024
 _WAL_BYTES = 8 << 20
 _MOST_WALS = 8

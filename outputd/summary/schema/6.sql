@@ -88,6 +88,7 @@ CREATE TABLE link (
   PRIMARY KEY (file, near, far)
 ) WITHOUT ROWID;
 CREATE INDEX link_far ON link(file, far);
+CREATE INDEX link_often ON link(count) WHERE count >= 32;  -- few, among which the most frequent ones are sought
 
 -- A hop that answered on the way to a target.
 CREATE TABLE passage (
