@@ -11,6 +11,7 @@ from outputd.web.answers import Answer, problem
 _LONGEST_WAIT_S = 60
 _HALF_LIFE_S = 5.0
 _MEAN_LIFE_S = _HALF_LIFE_S / math.log(2)
+_MEASURE_S = 0.01
 _SMALL_BYTES = 64 * 1024
 _ROWS_BYTES_A_BODY_BYTE = 5
 _OTHERS = 8  # the part of the limit that is left to all others while one is over it
@@ -65,9 +66,11 @@ class Admission:
         return self.has_room(size_bytes + max(self.limit_bytes // 2, _ROWS_BYTES_A_BODY_BYTE * size_bytes))
 
     def change(self, more_bytes: int) -> None:
-        """Count what reservations hold more, or less."""
-        self._measure()
-        self.held_bytes += more_bytes
+        """Count what reservations hold more, or less. It is measured when that begins or ends, and now and then."""
+        held_bytes = self.held_bytes + more_bytes
+        if not held_bytes or not self.held_bytes or self._seconds() - self._measured_at > _MEASURE_S:
+            self._measure()
+        self.held_bytes = held_bytes
         if self.held_bytes <= self.limit_bytes:
             self._giant = None
 

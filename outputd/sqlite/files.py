@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def delete_database(path: Path) -> None:
         Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
+@lru_cache(maxsize=64)
 def wal_of(path: Path) -> Path:
     """The write-ahead log beside a database."""
     return Path(f"{path}-wal")

@@ -63,7 +63,7 @@ class Writer:
         try:
             return self._commit(db, batches)
         finally:
-            if sum(map(_characters, batches)) > _MOST_CHARACTERS_KEPT:
+            if sum(batch.text_bytes for batch in batches) > _MOST_CHARACTERS_KEPT < sum(map(_characters, batches)):
                 self._let_go(db)
 
     def _let_go(self, db: sqlite3.Connection) -> None:

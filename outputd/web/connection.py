@@ -28,6 +28,7 @@ from outputd.web.inlet import Inlet
 from outputd.web.outlet import Account, Outlet, wire_of
 from outputd.web.request import BodyRefused, CappedRequest
 
+_REFUSED = 400  # this and above
 _HEAD_S = 10
 _SILENT_S = 60
 _WHOLE_BODY_S = 300
@@ -284,7 +285,7 @@ class Channel(http.HTTPChannel):
             self._has_left(request)
 
     def _has_left(self, request: CappedRequest) -> None:
-        if request.code < http.BAD_REQUEST and self.site.access.is_open:  # else everybody could have it for /ready
+        if request.code < _REFUSED and self.site.access.is_open:  # else everybody could have it for /ready
             self.was_answered = True
         super().requestDone(request)
         self._look_for_head()

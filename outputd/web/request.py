@@ -239,13 +239,11 @@ class CappedRequest(server.Request):
         """Send a whole answer in one piece. By twisted.web's way each line would go through a table first."""
         self.setResponseCode(status)
         self.startedWriting = 1
-        lines = [b"%s %d %s\r\nDate: %s\r\n" % (self.clientproto, status, self.code_message, _date(int(time.time())))]
-        lines += [_line(name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
-        lines += [_line(name, value) for name, value in headers.items()]
-        lines.append(b"Content-Length: %d\r\n\r\n" % len(body))
-        if self.method != b"HEAD":
-            lines.append(body)
-        self.channel.write(b"".join(lines))
+        first = b"%s %d %s\r\nDate: %s\r\n" % (self.clientproto, status, self.code_message, _date(int(time.time())))
+        own = ((name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values)
+        lines = _lines((*own, *headers.items()))
+        sent = body if self.method != b"HEAD" else b""
+        self.channel.write(b"%s%sContent-Length: %d\r\n\r\n%s" % (first, lines, len(body), sent))
         self.finish()
 
     def header_text(self, name: bytes) -> str:
@@ -259,8 +257,7 @@ class CappedRequest(server.Request):
     def origin_host(self) -> str:
         """The address that it comes from, in canonical text: the peer's, or what trusted proxies say of it."""
         peer = self.getClientAddress()
-        has_address = isinstance(peer, IPv4Address | IPv6Address)
-        host = (canonical(peer.host) or peer.host) if has_address else NO_ADDRESS
+        host = _host(peer.host) if isinstance(peer, IPv4Address | IPv6Address) else NO_ADDRESS
         if not self.site.proxies:
             return host
         return self.site.proxies.origin(host, self.header_text(b"Forwarded"), self.header_text(b"X-Forwarded-For"))
@@ -337,6 +334,11 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes >> 20} MiB" if size_bytes >= 1 << 20 else f"{size_bytes >> 10} KiB"
 
 
+@lru_cache(maxsize=4096)
+def _host(text: str) -> str:
+    return canonical(text) or text
+
+
 @lru_cache(maxsize=1)
 def _date(second: int) -> bytes:
     text: bytes = datetimeToString(second)
@@ -344,9 +346,9 @@ def _date(second: int) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _line(name: bytes, value: bytes) -> bytes:
-    """A header as it is written: one line, whatever is in its value."""
-    return b"%s: %s\r\n" % (name, b" ".join(value.splitlines()))
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Headers as they are written: each is one line, whatever is in its value."""
+    return b"".join([b"%s: %s\r\n" % (name, b" ".join(value.splitlines())) for name, value in headers])
 
 
 def send(request: CappedRequest, status: int, body: bytes, headers: Mapping[bytes, bytes]) -> None:
