@@ -13,6 +13,7 @@ from outputd.ledger.ledger import SCHEMA as LEDGER
 from outputd.sqlite.connections import reading, writing
 from outputd.sqlite.files import make_empty, wal_of
 from outputd.store.file import SCHEMA as RESULTS
+from outputd.store.file import describe
 from tests.kit.layout import layout
 from tests.kit.makers import a_trace, body_of
 from tests.kit.old import SCHEMAS, Left, Posted, left_by_0_0_1
@@ -73,6 +74,7 @@ class Upgrade(TestCase):
         self.assertTrue(all(map(is_self_contained, files)))
         with reading(left.current) as db:
             self.assertTrue(RESULTS.is_newest(db))
+        self.assertEqual([None, 32], [info.instance and len(info.instance) for info in map(describe, files[1:])])
         with reading(self.path / "hops.sqlite3") as db:
             self.assertTrue(LEDGER.is_newest(db))
 

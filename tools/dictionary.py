@@ -85,6 +85,7 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
             "first_batch_id": "the same for batches",
             "first_hop_id": "the same for hops",
             "probed_at": "when a write was last tried without results (`/ready`)",
+            "instance": "random name, the same in all files of one instance; NULL in files closed by 0.0.1",
         },
     },
     "ledger": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from dataclasses import dataclass, replace
 from importlib.resources import files as files_of
@@ -16,7 +17,8 @@ from outputd.sqlite.schema import Schema
 from outputd.store.directory import DataDir
 from outputd.store.ids import Ids
 
-SCHEMA = Schema(files_of("outputd.store") / "schema", 1, application_id=0x6F757470)  # "outp"
+SCHEMA = Schema(files_of("outputd.store") / "schema", 2, application_id=0x6F757470)  # "outp"
+_NAMES_INSTANCE = 2
 _PAGE_BYTES = 4096
 """A commit of one result changes a dozen pages, each of which goes to disk whole, twice: larger ones would double that.
 """
@@ -33,6 +35,13 @@ class FileInfo:
     """The id of its first batch; without any, that which the first will have."""
     next_ids: Ids
     version: int
+    instance: str | None
+    """The random name of its instance, which files before version 2 lack."""
+
+
+def new_instance() -> str:
+    """A name that no other instance has."""
+    return os.urandom(16).hex()
 
 
 def describe(path: Path) -> FileInfo:
@@ -47,6 +56,7 @@ def describe(path: Path) -> FileInfo:
                 " (SELECT max(id) FROM traceroute_hops)"
             ).fetchone()
             first_batch_id = db.execute("SELECT min(id) FROM batches").fetchone()[0]
+            instance = instance_of(db, version)
     except TypeError:  # None is no row
         raise Damaged("it does not say what it is") from None
     except sqlite3.DatabaseError as error:
@@ -55,13 +65,21 @@ def describe(path: Path) -> FileInfo:
         # locked, or not to be opened: that says nothing of what it holds
         raise sqlite3.OperationalError(f"{path.name}: {error}") from error
     ids = Ids(*(max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True)))
-    return FileInfo(path, sequence, created_at, first_batch_id or ids.batch, ids, version)
+    return FileInfo(path, sequence, created_at, first_batch_id or ids.batch, ids, version, instance)
 
 
 def place_of(db: sqlite3.Connection) -> tuple[int, str]:
     """What tells a file and its copies from others: its sequence and its creation. Raises TypeError without."""
     sequence, created_at = db.execute("SELECT sequence, created_at FROM result_file").fetchone()
     return sequence, created_at
+
+
+def instance_of(db: sqlite3.Connection, version: int) -> str | None:
+    """The random name of the instance of a file of this version; None before there were any. Raises TypeError."""
+    if version < _NAMES_INSTANCE:
+        return None
+    (instance,) = db.execute("SELECT instance FROM result_file").fetchone()
+    return None if instance is None else str(instance)
 
 
 def is_still(info: FileInfo) -> bool:
@@ -80,7 +98,7 @@ def is_still(info: FileInfo) -> bool:
     return (application_id, place) == (SCHEMA.application_id, (info.sequence, info.created_at))
 
 
-def create(directory: DataDir, sequence: int, next_ids: Ids, created_at: str, now_s: float) -> Path:
+def create(directory: DataDir, sequence: int, next_ids: Ids, created_at: str, now_s: float, instance: str) -> Path:
     """Make an empty result file aside and give it its name when it is whole and on disk."""
     made = directory.temporary("new")
     try:
@@ -89,7 +107,7 @@ def create(directory: DataDir, sequence: int, next_ids: Ids, created_at: str, no
             db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
             db.execute("PRAGMA synchronous=FULL")
             SCHEMA.bring_up(db)
-            db.execute("INSERT INTO result_file VALUES (?,?,?,?,?,NULL)", (sequence, created_at, *next_ids))
+            db.execute("INSERT INTO result_file VALUES (?,?,?,?,?,NULL,?)", (sequence, created_at, *next_ids, instance))
         return directory.publish(made, now_s)
     finally:
         made.unlink(missing_ok=True)
@@ -115,11 +133,12 @@ def bring_up(info: FileInfo) -> FileInfo:
     try:
         with writing(info.path) as db:
             SCHEMA.bring_up(db)
+            instance = instance_of(db, SCHEMA.version)
     except sqlite3.DatabaseError as error:
         if kind_of(error) is Kind.DAMAGED:
             raise Damaged(str(error)) from None
         raise
-    return replace(info, version=SCHEMA.version)
+    return replace(info, version=SCHEMA.version, instance=instance)
 
 
 def is_analysed(path: Path) -> bool:

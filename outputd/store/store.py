@@ -65,6 +65,7 @@ class Store:
         self._unfinished: set[Path] = set()
         self._current: Current | None = None
         self._next_ids = Ids()
+        self._instance = ""
         self._rotating = DeferredLock()
         self._finishing = DeferredLock()
         self._committed_at: float | None = None
@@ -109,6 +110,8 @@ class Store:
         goes_on = newest is not None and not (is_closed or lost or stock.damaged)
         damaged = stock.damaged | (self._bring_newest_up() if goes_on else {})
         self._next_ids = end.above(heard)
+        named = [info.instance for info in self._files if info.instance is not None]
+        self._instance = named[-1] if named else resultfile.new_instance()
         for path, reason in damaged.items():
             self._next_ids = self._next_ids.beyond(size_of(path))
             self._directory.set_aside(path, reason)
@@ -432,8 +435,9 @@ class Store:
         now = self.now()
         created_at = timestamps.at(now)
         self._directory.restore()
-        path = resultfile.create(self._directory, sequence, self._next_ids, created_at, now)
-        return FileInfo(path, sequence, created_at, self._next_ids.batch, self._next_ids, resultfile.SCHEMA.version)
+        path = resultfile.create(self._directory, sequence, self._next_ids, created_at, now, self._instance)
+        version = resultfile.SCHEMA.version
+        return FileInfo(path, sequence, created_at, self._next_ids.batch, self._next_ids, version, self._instance)
 
     def make_room(self, kept: int) -> list[str]:
         """Delete the files beyond keep_files that hold no batch above `kept`, before a start that found no room.

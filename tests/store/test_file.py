@@ -26,6 +26,7 @@ from tests.kit.makers import a_result, a_trace
 
 FIRST = Ids()
 CREATED = "2026-01-07 22:30:45"
+INSTANCE = "0123456789abcdef" * 2
 
 
 class FileTest(SynchronousTestCase):
@@ -35,7 +36,7 @@ class FileTest(SynchronousTestCase):
         self.directory = DataDir(self.path)
 
     def create(self, sequence: int = 1, next_ids: Ids = FIRST) -> Path:
-        return create(self.directory, sequence, next_ids, CREATED, EPOCH)
+        return create(self.directory, sequence, next_ids, CREATED, EPOCH, INSTANCE)
 
     def change(self, path: Path, script: str) -> None:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -179,14 +180,14 @@ class Schema(FileTest):
 class Making(FileTest):
     def test_a_file_that_cannot_be_made_leaves_nothing(self) -> None:
         bad: Any = None
-        self.assertRaises(sqlite3.IntegrityError, create, self.directory, bad, FIRST, CREATED, EPOCH)
+        self.assertRaises(sqlite3.IntegrityError, create, self.directory, bad, FIRST, CREATED, EPOCH, INSTANCE)
         self.assertEqual(os.listdir(self.path), [])
 
     def test_a_file_says_its_place_in_the_order_its_creation_and_its_next_ids(self) -> None:
         """Rules 11 and 12: what the name says is not asked."""
         path = self.create(7, Ids(100, 20, 300))
         moved = path.rename(self.path / "results_2099-01-01_00-00-00-copy.db")
-        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, 20, Ids(100, 20, 300), 1))
+        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, 20, Ids(100, 20, 300), 2, INSTANCE))
 
     def test_files_are_ordered_by_what_they_say_and_never_by_name_or_time(self) -> None:
         """Rule 11."""

@@ -482,7 +482,7 @@ class Names(StoreTest):
 
     def test_of_two_files_of_one_place_the_one_made_last_goes_on(self) -> None:
         """Rule 11: none has results of the other's ids."""
-        made = resultfile.create(self.bench.directory, 2, Ids(50, 50, 50), "2099-01-01 00:00:00", EPOCH)
+        made = resultfile.create(self.bench.directory, 2, Ids(50, 50, 50), "2099-01-01 00:00:00", EPOCH, "other")
         log = self.again()
         self.assertEqual(self.files(), [self.first, made])
         self.assertTrue(self.second.exists())
@@ -517,6 +517,41 @@ class Names(StoreTest):
         self.bench.start()
         self.assertEqual([path == self.second for path in self.files()], [False, True, False])
         self.assertEqual(len(set(self.ids())), 3)
+
+
+class Instance(StoreTest):
+    """Rule 12: ids name results within one instance, so files say of which they are."""
+
+    def named(self) -> list[str | None]:
+        return [resultfile.describe(info.path).instance for info in self.bench.store.files]
+
+    def rotated(self) -> None:
+        self.bench.post(a_result())
+        self.bench.outcome(self.bench.store.rotate())
+
+    def test_its_random_name_is_the_same_in_all_its_files_over_restarts(self) -> None:
+        self.rotated()
+        self.bench.stop()
+        self.bench.start()
+        self.rotated()
+        (name,) = set(self.named())
+        self.assertEqual(3, len(self.bench.store.files))
+        self.assertRegex(str(name), r"\A[0-9a-f]{32}\Z")
+
+    def test_it_is_found_in_an_older_file_when_the_newest_is_damaged(self) -> None:
+        self.rotated()
+        first, newest = self.bench.store.files
+        self.bench.stop()
+        newest.path.write_bytes(bytes(100_000))
+        self.bench.start()
+        self.assertEqual([first.instance] * 2, self.named())
+
+    def test_without_any_file_it_is_another_instance(self) -> None:
+        before = self.named()
+        self.bench.stop()
+        self.bench.store.files[0].path.unlink()
+        self.bench.start()
+        self.assertNotEqual(before, self.named())
 
 
 class Missing(StoreTest):
