@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -55,7 +56,9 @@ class Reader:
 class Copy:
     """An open file, without a name or closed for good; its handle is closed when nobody reads it and it is not kept."""
 
-    def __init__(self, file: Opened, path: Path, seconds: Callable[[], float], ended: Callable[[Copy], object]) -> None:
+    def __init__(
+        self, file: Opened, path: Path, seconds: Callable[[], float], close: Callable[[Copy], Coroutine[Any, Any, None]]
+    ) -> None:  # fmt: skip
         self.name, self.handle, self.size_bytes, self.digest, self.stamp = file
         self.path = path
         self.state: object = None
@@ -63,7 +66,8 @@ class Copy:
         self.unread_since_s = seconds()
         self.readers: set[Reader] = set()
         self._seconds = seconds
-        self._ended = ended
+        self._close = close
+        self._is_closing = False
         self._closed: Deferred[None] = Deferred()
 
     @property
@@ -111,10 +115,9 @@ class Copy:
         return max((reader.pace(now_s) for reader in self.readers), default=0.0)
 
     def _close_if_done(self) -> None:
-        if not self.readers and not self.is_kept and self.is_open:
-            os.close(self.handle)
-            self._ended(self)
-            self._closed.callback(None)
+        if not self.readers and not self.is_kept and not self._is_closing:
+            self._is_closing = True
+            Deferred.fromCoroutine(self._close(self)).chainDeferred(self._closed)
 
 
 class Copies:
@@ -161,7 +164,7 @@ class Copies:
             copy = self._opened.get(path)  # after the wait: its last reader may have closed it meanwhile
             if copy is None or copy.stamp != stamp:
                 file = await self._in_thread(copying.open_closed, path, manifest)
-                copy = self._opened[path] = Copy(file, path, self._clock.seconds, self._forget)
+                copy = self._opened[path] = Copy(file, path, self._clock.seconds, self._close_opened)
             reader = copy.reader()
             copy.end()
             return reader
@@ -193,7 +196,7 @@ class Copies:
             self._is_copying = False
 
     def _share(self, file: Opened, path: Path, state: object, waiting: list[Deferred[Reader]]) -> None:
-        copy = Copy(file, path, self._clock.seconds, self._made.remove)
+        copy = Copy(file, path, self._clock.seconds, self._close_made)
         copy.state = state
         self._made.append(copy)
         readers = [copy.reader() for _ in waiting]
@@ -245,9 +248,16 @@ class Copies:
         now = self._clock.seconds()
         return min(self._made, key=lambda copy: copy.pace(now), default=None)
 
-    def _forget(self, copy: Copy) -> None:
+    async def _close_opened(self, copy: Copy) -> None:
         if self._opened.get(copy.path) is copy:
             del self._opened[copy.path]
+        os.close(copy.handle)
+
+    async def _close_made(self, copy: Copy) -> None:
+        try:
+            await self._in_thread(os.close, copy.handle)  # which deletes a large file
+        finally:
+            self._made.remove(copy)
 
 
 def _fail(waiting: list[Deferred[Reader]], error: Exception) -> None:

@@ -53,12 +53,15 @@ class Sending(SynchronousTestCase):
         self.start, self.end = 0, len(self.contents)
         self.reads: list[Deferred[None]] = []
         self.threads_wait = False
-        self.copy = Copy(open_closed(self.path), self.path, self.clock.seconds, lambda _: None)
+        self.copy = Copy(open_closed(self.path), self.path, self.clock.seconds, self.close)
         self.addCleanup(self.copy.end)
         self.site = Site(
             Routes([Route("GET", "/file", None, self.file)]), self.clock, Admission(1000, self.clock.seconds), 100, 200,
             Access(),
         )  # fmt: skip
+
+    async def close(self, copy: Copy) -> None:
+        os.close(copy.handle)
 
     def file(self, request: CappedRequest) -> None:
         put_head(request, 200, {}, self.end - self.start)

@@ -236,6 +236,51 @@ class Sharing(CopiesTest):
             self.failureResultOf(one, OSError)
 
 
+class Closing(CopiesTest):
+    """To close a copy is to delete a large file, for which the reactor does not wait."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.closings: list[Deferred[None]] = []
+        self.copies = self.made_by(self.closed_later)
+
+    async def closed_later(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if work is os.close:
+            self.closings.append(Deferred())
+            await self.closings[-1]
+        return work(*args, **kwargs)
+
+    def test_its_room_counts_until_it_is_free(self) -> None:
+        """One who needs the room waits, and nobody is given a copy that is being closed."""
+        self.disk.free = (1 << 20) + 2 * self.current.stat().st_size
+        reader = outcome(self.copies.current(self.current))
+        self.disk.free = 0
+        reader.end()
+        self.bench.clock.pump([1.0] * 4)
+        self.assertEqual((True, 1), (reader.copy.is_open, len(self.closings)))
+        asked = Deferred.fromCoroutine(self.copies.current(self.current))
+        self.assertNoResult(asked)
+        self.disk.free = 1 << 30
+        self.closings[0].callback(None)
+        self.assertFalse(reader.copy.is_open)
+        newer = self.successResultOf(asked)
+        self.assertIsNot(reader.copy, newer.copy)
+        newer.end()
+        self.bench.clock.pump([1.0] * 4)
+        self.closings[1].callback(None)
+        self.bench.clock.pump([1.0] * 2)
+        self.assertEqual([], self.bench.clock.getDelayedCalls())
+
+    def test_a_closed_file_is_closed_at_once(self) -> None:
+        old = self.current
+        self.bench.keep(a_result())
+        self.bench.outcome(self.bench.store.rotate())
+        self.bench.outcome(self.bench.store.finish_closed())
+        reader = outcome(self.copies.closed(old))
+        reader.end()
+        self.assertEqual((False, []), (reader.copy.is_open, self.closings))
+
+
 class GivingWay(CopiesTest):
     """Copies are few, and results need the disk more than they do."""
 
