@@ -35,6 +35,7 @@ _WHOLE_BODY_S = 300
 _READ_ON_S = 5.0
 _READ_ON_BYTES = 32 << 20  # many a client does not look before it has sent all
 _FAIR_BYTES_A_S = 16 * 1024  # who sends a body faster keeps nobody waiting
+_SLOW_S = 2.0
 _SEND_BUFFER_BYTES = 128 * 1024
 _BYTES_ACKED_AT = 120  # tcpi_bytes_acked in struct tcp_info, linux/tcp.h
 _UNASKED = Holder("", "")
@@ -70,6 +71,9 @@ class Channel(http.HTTPChannel):
     heard_s = 0.0
     acked = -1
     acked_since = 0.0
+    _paced = -1
+    _paced_since_s = 0.0
+    _paced_bytes = 0
     _head = b""
     _host: IAddress | None = None
     _peer: IAddress | None = None
@@ -416,6 +420,18 @@ class Channel(http.HTTPChannel):
     def is_late(self, now_s: float) -> bool:
         """Whether the head of a request takes too long; that of the first over TLS begins with the connection."""
         return self._is_in_head and now_s - self._begun_s > _HEAD_S
+
+    def loosen_if_slow(self, now_s: float) -> None:
+        """Let a body that comes in too slowly for 2 s hold only what has come in, unless we do not read it."""
+        request = self.requests[-1] if self.requests else None
+        if request is None or request.under_way:
+            return
+        since_s = now_s - self._paced_since_s
+        fair_bytes = self._paced_bytes + since_s * _FAIR_BYTES_A_S
+        if self.served != self._paced or request.received_bytes >= fair_bytes:
+            self._paced, self._paced_since_s, self._paced_bytes = self.served, now_s, request.received_bytes
+        elif since_s >= _SLOW_S and not self.waits_for_us:
+            request.loosen()
 
     def is_stuck(self, now_s: float) -> bool:
         """Whether nothing has come in for long, a request takes too long, or an answer lies unread too long."""

@@ -151,3 +151,5 @@ class Site(server.Site):
                 channel.abort()
             elif looks and channel.is_stuck(now):
                 channel.end()
+            else:
+                channel.loosen_if_slow(now)

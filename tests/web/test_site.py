@@ -49,6 +49,7 @@ class Work:
             Route("GET", "/bug", None, self.bug),
             Route("GET", "/secret", OPERATOR, self.slow),
             Route("POST", "/change", NODE, self.slow),
+            Route("POST", "/store", NODE, self.slow, codings=(b"gzip",)),
         ])  # fmt: skip
 
     def echo(self, request: CappedRequest) -> None:
@@ -164,6 +165,63 @@ class Bodies(SiteTest):
         channel, _ = self.say(POST % 100, b"x" * 60)
         self.hang_up(channel)
         self.assertEqual((self.admission.held_bytes, self.site.in_flight, len(self.site.channels)), (0, 0, 0))
+
+
+class SlowBodies(SiteTest):
+    """Rule 9: a slow sender keeps no room from others for long."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.admission.limit_bytes = 64 << 20
+        self.site.most_body_bytes = 8 << 20
+
+    def test_two_that_trickle_hold_off_no_heavy_body(self) -> None:
+        """Rule 9: after 3 s they hold what has come in, and may still send the rest."""
+        heavy, slow = self.admission.reserve(), [self.say(POST % (8 << 20), b"x") for _ in range(2)]
+        self.assertFalse(heavy.grow(60 << 20))
+        self.pass_seconds(3)
+        self.assertTrue(heavy.grow(80 << 20))
+        heavy.let_go()
+        self.assertEqual(2, self.admission.held_bytes)
+        channel, transport = slow[0]
+        channel.dataReceived(b"x" * ((8 << 20) - 1))
+        self.assertEqual((200, 1), (parsed(transport.value()).status, self.admission.held_bytes))
+
+    def test_who_sends_16_kib_a_second_keeps_its_room(self) -> None:
+        """Rule 9: what is on its way is not refused in its middle; one that falls silent later is slow, too."""
+        channel, _ = self.say(POST % (1 << 20))
+        for _ in range(4):
+            channel.dataReceived(b"x" * (16 << 10))
+            self.pass_seconds(1)
+        self.assertEqual(1 << 20, self.admission.held_bytes)
+        self.pass_seconds(2)
+        self.assertEqual(64 << 10, self.admission.held_bytes)
+
+    def test_who_waits_for_us_is_not_slow(self) -> None:
+        """Rule 9: what lies unread in the socket is not the sender's delay."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        _, transport = over_a_narrow_wire(self.site, 100, POST % 100)
+        cast(Any, transport).getHandle = lambda: ours
+        theirs.send(b"x")
+        self.pass_seconds(4)
+        self.assertEqual(100, self.admission.held_bytes)
+
+    def test_the_next_one_of_a_connection_has_its_own_time(self) -> None:
+        """Rule 9: however long the one before took."""
+        channel, _ = self.say(POST % 10, b"x")
+        self.pass_seconds(3)
+        channel.dataReceived(b"x" * 9 + POST % 100)
+        self.pass_seconds(2)
+        self.assertEqual(100, self.admission.held_bytes)
+
+    def test_what_is_being_stored_holds_what_it_has_become(self) -> None:
+        """Rule 9: however long the disk takes."""
+        channel, _ = self.say(POST.replace(b"/echo", b"/store") % 10, b"x" * 10)
+        channel.requests[0].memory.become(5000)
+        self.pass_seconds(20)
+        self.assertEqual(5000, self.admission.held_bytes)
 
 
 class AtTheHeaders(SiteTest):
