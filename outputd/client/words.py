@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.python.failure import Failure
 
 from outputd.client.bounds import TooLong, TooSlow
@@ -15,13 +16,18 @@ _MOST = 200
 
 def in_words(error: Exception) -> str:
     """An error as one short line, whatever the peer has put into it."""
-    reasons = getattr(error, "reasons", None)  # of twisted.web.client's ResponseFailed and its like
-    cause = reasons[0].value if reasons and isinstance(reasons[0], Failure) else error
+    cause = cause_of(error)
     if isinstance(cause, TooLong | TooSlow):
         return str(cause)
-    if isinstance(cause, SSL.Error):
+    if isinstance(cause, SSL.Error | VerificationError):
         return told(f"TLS: {reason_of(cause)}")
     return told(f"{type(cause).__name__}: {cause}")
+
+
+def cause_of(error: Exception) -> BaseException:
+    """What is behind an error of twisted.web.client, which has it among its reasons."""
+    reasons = getattr(error, "reasons", None)  # of ResponseFailed and its like
+    return (reasons[0].value if reasons and isinstance(reasons[0], Failure) else None) or error
 
 
 def told(text: str) -> str:

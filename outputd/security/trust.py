@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL, crypto
+from service_identity import VerificationError
 from twisted.internet.ssl import (
     KeyPair,
     PrivateCertificate,
@@ -43,7 +44,18 @@ class Policy:
         return optionsForClientTLS(hostname.decode("ascii"), self._trust, self._ours, extraCertificateOptions=more)
 
 
-def reason_of(error: SSL.Error) -> str:
+_UNTRUSTED = "certificate verify failed"
+"""OpenSSL's last words for a certificate of an unknown CA, and for one that has expired."""
+
+
+def is_untrusted(error: BaseException) -> bool:
+    """Whether it was the peer's certificate: of an unknown CA, expired, or for another name."""
+    return isinstance(error, VerificationError) or (isinstance(error, SSL.Error) and reason_of(error) == _UNTRUSTED)
+
+
+def reason_of(error: SSL.Error | VerificationError) -> str:
     """Why TLS failed, in OpenSSL's last words."""
+    if isinstance(error, VerificationError):
+        return "the certificate is for another name"
     words = error.args[0] if error.args else ()
     return str(words[-1][-1]) if words and isinstance(words, list) else "the connection was closed"

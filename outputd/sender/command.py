@@ -22,7 +22,7 @@ from outputd.client.agent import http_client
 from outputd.client.bounds import Bounds
 from outputd.client.urls import as_treq_takes_it
 from outputd.process.loops import Every
-from outputd.process.threads import Threads
+from outputd.process.threads import InThread, Threads
 from outputd.process.time import by_monotonic_time
 from outputd.process.trouble import Unusable
 from outputd.security.pem import token_of
@@ -31,7 +31,7 @@ from outputd.sender.journal import CannotResume, Journal, Refused, Totals
 from outputd.sender.outbox import Delivery, head_of
 from outputd.sender.pace import MOST_PATIENCE_S
 from outputd.sender.progress import Screen, plain
-from outputd.sender.sender import Sender, Stopped, Target, duration
+from outputd.sender.sender import Sender, Stopped, Target, Untrusted, duration
 from outputd.sender.source import Broken, Source, examine, is_of_the_system
 
 ALL_STORED, NOT_ALL_STORED, CANNOT_START, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 128
@@ -50,9 +50,13 @@ _DESCRIPTION = """\
 Posts files of results to outputd: one JSON array, or one body of POST /results per line, plain or gzipped.
 If it is interrupted, the same command resumes where it stopped: FILE.sent beside each file records how far it came.
 If lines were added to a file since, only those are sent. A pipe (or -) is first read to its end into a file."""
+_UNTRUSTED = """\
+the certificate of the service is not trusted ({reason}): name its CA with --ca FILE, use the name on the certificate \
+in --url, or renew the certificate if it has expired"""
 _EXIT_CODES = """\
 exit codes: 0 everything was stored; 1 everything was sent, but something was refused (see FILE.refused.jsonl) or could
-not be read; 2 invalid flag or file; 3 not everything was sent; 130, 143 stopped by Ctrl-C or SIGTERM"""
+not be read; 2 invalid flag or file, or a certificate that is not trusted; 3 not everything was sent; 130, 143 stopped
+by Ctrl-C or SIGTERM"""
 
 
 class Options(argparse.Namespace):
@@ -158,7 +162,7 @@ class Command:
     """One run: the files, one after the other."""
 
     def __init__(
-        self, options: Options, target: Target, reactor: Any, in_thread: Threads, http: HTTPClient, screen: Screen,
+        self, options: Options, target: Target, reactor: Any, in_thread: InThread, http: HTTPClient, screen: Screen,
         out: TextIO,
     ) -> None:  # fmt: skip
         self._options = options
@@ -197,6 +201,9 @@ class Command:
                     else str(error)
                 )
                 self._screen.say(f"outputd-send: {file}: {text}")
+                return CANNOT_START
+            except Untrusted as error:
+                self._screen.say(f"outputd-send: {file}: {_UNTRUSTED.format(reason=error)}")
                 return CANNOT_START
             except Stopped as error:
                 self._screen.say(
@@ -247,12 +254,14 @@ class Command:
             bar.stop()
             self._screen.end()
             await self._in_thread(delivery.close, self._sender.in_doubt, whole)
-            if source.is_nameless and whole:
-                state.unlink(missing_ok=True)  # its name would never be met again
-            code = self._summary(
-                file, journal.totals, refused, time.monotonic() - began, journal.totals.stored - stored_before,
-                delivery.broken,
-            )  # fmt: skip
+            if journal.is_blank or (source.is_nameless and whole):
+                # It would only keep the file from another URL; and the name of a pipe's would never be met again.
+                state.unlink(missing_ok=True)
+            if whole or not journal.is_blank:
+                code = self._summary(
+                    file, journal.totals, refused, time.monotonic() - began, journal.totals.stored - stored_before,
+                    delivery.broken,
+                )  # fmt: skip
         return code
 
     def _say_how_it_begins(self, file: Path, journal: Journal) -> None:

@@ -125,6 +125,11 @@ class Journal:
         """What was counted so far."""
         return self.head.totals
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether it tells of nothing: no body was answered or begun, none may have arrived, and there are some."""
+        return not (self.totals.bodies or self._cut or self.head.in_doubt or self.head.whole)
+
     def __contains__(self, number: object) -> bool:
         return isinstance(number, int) and (number < self.head.next or number in self._done)
 

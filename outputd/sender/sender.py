@@ -22,9 +22,10 @@ from outputd.client.reply import Reply, reply_of
 from outputd.client.retry import LONGEST_RETRY_AFTER_S, backoff, retry_after
 from outputd.client.upload import Upload
 from outputd.client.urls import as_treq_takes_it
-from outputd.client.words import in_words, told
+from outputd.client.words import cause_of, in_words, told
 from outputd.process.threads import InThread
 from outputd.process.trouble import Trouble
+from outputd.security.trust import is_untrusted
 from outputd.sender.cut import items_of
 from outputd.sender.outbox import Delivery, Outcome, Parcel
 from outputd.sender.pace import Pace
@@ -61,6 +62,10 @@ class Stopped(Exception):
     """The sending ended before the file did; the text says why."""
 
 
+class Untrusted(Exception):
+    """The certificate of a service that has never answered is not trusted: nothing was sent. The text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where bodies go, and with which headers: those of a token have their place in `headers`."""
@@ -91,6 +96,7 @@ class Sender:
         self._jitter = jitter
         self._url = as_treq_takes_it(target.url)
         self._stop_reason = ""
+        self._grace: IDelayedCall | None = None
         self._resting: dict[Deferred[None], IDelayedCall] = {}
         self._taken: set[int] = set()  # bodies without their final answer
         self._doubtful: set[int] = set()  # those of them that may have arrived
@@ -98,17 +104,21 @@ class Sender:
         self._held: list[Deferred[None]] = []  # bodies for which there is no connection now
         self._admitted = 0
         self._not_before = 0.0
+        self._has_answered = False
         self._outage = Trouble(now, clock.seconds, self._say_outage, self._say_its_end)
         self._next_line = 0.0
 
     async def send(self, delivery: Delivery) -> None:
-        """Send all that is left of a file. Raises Stopped when some of it remains, OSError from the disk."""
+        """Send all that is left of a file. Raises Stopped when some of it remains, Untrusted, OSError from the disk."""
         self._taken.clear()
         self._doubtful.clear()
         workers = [Deferred.fromCoroutine(self._work(delivery)) for _ in range(self._connections)]
         for worker in workers:
             worker.addErrback(self._fail)
-        for _, outcome in await DeferredList(workers, consumeErrors=True):
+        outcomes = await DeferredList(workers, consumeErrors=True)
+        if self._grace is not None and self._grace.active():
+            self._grace.cancel()
+        for _, outcome in outcomes:
             if isinstance(outcome, Failure):
                 outcome.raiseException()
         if self._stop_reason:
@@ -118,7 +128,7 @@ class Sender:
         """Send nothing more; POSTs under way have ten seconds."""
         if not self._stop_reason:
             self._stop_reason = reason
-            self._clock.callLater(STOP_GRACE_S, self.abort)
+            self._grace = self._clock.callLater(STOP_GRACE_S, self.abort)
             for rested, timer in list(self._resting.items()):
                 timer.cancel()
                 rested.callback(None)
@@ -205,7 +215,7 @@ class Sender:
         return is_too_large and parcel.items > 1 and items_of(parcel.data) is not None
 
     async def _answer(self, parcel: Parcel, ends: float) -> Outcome | None:
-        """The final answer to a parcel, None when the sending stops before. Raises _TooSlow."""
+        """The final answer to a parcel, None when the sending stops before. Raises _TooSlow and Untrusted."""
         failures, number = 0, parcel.body.number
         while not self._stop_reason:
             if (wait_s := self._not_before - self._clock.seconds()) > 0:
@@ -229,6 +239,8 @@ class Sender:
                 self.stop(str(error))
                 return None
             except Exception as error:
+                if not self._has_answered and is_untrusted(cause_of(error)):
+                    raise Untrusted(in_words(error)) from None
                 what = "no answer" if attempt.upload.is_whole else "nothing taken"
                 reason = f"{what} within {patience_s:.0f} s" if attempt.is_cut_off else in_words(error).rstrip(".")
             finally:
@@ -308,6 +320,7 @@ class Sender:
             headers["Content-Encoding"] = "gzip"
         fields = Headers({name: [value] for name, value in headers.items()})
         response = await posted(self._http, self._url, upload, fields)
+        self._has_answered = True
         return response, await content_of(response)
 
     def _judge(self, outcome: Outcome) -> Outcome | None:

@@ -7,7 +7,10 @@ from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory, Protocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+
+from outputd.security.certificates import Certificates
 
 
 class Conversation(Protocol):
@@ -69,6 +72,7 @@ class Peer(Factory[Conversation]):
         self.poured = 0
 
 
-def listen(peer: Peer, host: str = "127.0.0.1") -> Any:
+def listen(peer: Peer, host: str = "127.0.0.1", tls: Certificates | None = None) -> Any:
     """Listen on a free port of the loopback."""
-    return cast(Any, reactor).listenTCP(0, peer, interface=host)
+    factory = peer if tls is None else TLSMemoryBIOFactory(tls, False, peer)
+    return cast(Any, reactor).listenTCP(0, factory, interface=host)

@@ -387,7 +387,7 @@ class Asking(TestCase):
         ca.cert_pem.write_to_path(str(path))
         policy = Policy(path)
         self.assertIsNone(await self.reason(ca.issue_cert("localhost"), policy))
-        unknown, another_s = "TLS: certificate verify failed", "VerificationError"
+        unknown, another_s = "TLS: certificate verify failed", "TLS: the certificate is for another name"
         for wrong, own, told in (
             (trustme.CA().issue_cert("localhost"), policy, unknown),
             (ca.issue_cert("elsewhere.example"), policy, another_s),
