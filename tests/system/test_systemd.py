@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
+import trustme
+
+from outputd.security.access import Holder, line_of, new_token
 from tests.kit.depth import long
 from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest
 from tests.system.load import Source
@@ -210,6 +215,49 @@ class Activated(SystemTest):
         self.addCleanup(process.kill)
         wait_until(lambda: _is_ready(outputd), "ready")
         self.assertEqual(200, outputd.post(Source(3).post().body).status)
+
+
+class Credentials(SystemTest):
+    """systemd.exec(5), LoadCredential=: what credentials.conf hands over; all but the mount and its access control."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        text = (_UNITS / "credentials.conf").read_text(encoding="ascii")
+        self.loaded = dict(re.findall(r"(?m)^LoadCredential=([^:\n]+):(/etc/outputd/.+)$", text))
+        self.variables = dict(re.findall(r"(?m)^Environment=(\w+)=(.+)$", text))
+
+    def test_each_variable_names_what_is_loaded(self) -> None:
+        self.assertEqual(sorted(f"%d/{name}" for name in self.loaded), sorted(self.variables.values()))
+
+    def test_tokens_and_tls_come_from_a_directory_that_nobody_can_write(self) -> None:
+        """As systemd makes it: files of mode 0400 in a directory of mode 0500."""
+        ca, token = trustme.CA(), new_token()
+        certificate = ca.issue_cert("localhost")
+        contents = {
+            "tokens": line_of(Holder("node", "graz"), token).encode(),
+            "tls.pem": certificate.cert_chain_pems[0].bytes(), "tls.key": certificate.private_key_pem.bytes(),
+        }  # fmt: skip
+        self.assertEqual(contents.keys(), self.loaded.keys())
+        place = self.directory.parent / "credentials"
+        place.mkdir(parents=True)
+        self.addCleanup(place.chmod, 0o700)
+        for name, content in contents.items():
+            (place / name).write_bytes(content)
+            (place / name).chmod(0o400)
+        place.chmod(0o500)
+        variables = {name: value.replace("%d", str(place)) for name, value in self.variables.items()}
+        outputd = self.outputd(environment={"CREDENTIALS_DIRECTORY": str(place), **variables})
+        outputd.is_ready = lambda: "results go to" in outputd.log  # type: ignore[method-assign]  # it asks in plain HTTP
+        outputd.start()
+        context = ssl.create_default_context(cadata=ca.cert_pem.bytes().decode())
+        for said, status in ((f"Bearer {token}", 200), ("Bearer guessed", 401)):
+            connection = http.client.HTTPSConnection("localhost", outputd.port, timeout=30, context=context)
+            self.addCleanup(connection.close)
+            connection.request("POST", "/results", b"[]", {"Authorization": said})
+            self.assertEqual(status, connection.getresponse().status)
+        outputd.send(signal.SIGHUP)  # harmless: it reads the same again
+        wait_until(lambda: outputd.log.count(" reloaded") == 2, "tokens and certificate")
+        self.assertStopped(outputd.stop())
 
 
 class Units(SystemTest):
