@@ -44,6 +44,8 @@ class Command:
     description: str
     flags: tuple[Flag, ...]
     takes_files: bool = False
+    verbs: tuple[str, ...] = ()
+    """What its first word may be."""
     ending: str = ""
     """What stands below the flags in its help."""
 
@@ -103,7 +105,7 @@ def token() -> Command:
     parser, new = token_parser()
     return Command(
         "outputd-token", "make a token for a node, a reader or an operator", "outputd-token new NAME --role ROLE",
-        new.description or parser.description or "", _flags(new),
+        new.description or parser.description or "", _flags(new), verbs=("new",),
     )  # fmt: skip
 
 

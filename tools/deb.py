@@ -134,18 +134,14 @@ def _commands(tree: Path) -> None:
 
 
 def _documents(tree: Path, python: Path) -> None:
-    manual, completion = tree / "usr/share/man/man1", tree / "usr/share/bash-completion/completions"
-    documents = tree / "usr/share/doc/outputd"
-    for directory in (manual, completion, documents):
+    manual, documents = tree / "usr/share/man/man1", tree / "usr/share/doc/outputd"
+    for directory in (manual, documents):
         directory.mkdir(parents=True)
     environment = {**os.environ, "PYTHONPATH": f"{tree / _LIBRARY}:{TOP}", "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([python, "-m", "tools.manpages", manual], cwd="/", env=environment, check=True)
-    subprocess.run([python, "-m", "tools.completion", completion / "outputd"], cwd="/", env=environment, check=True)
+    subprocess.run([python, "-m", "tools.completion", tree / "usr/share"], cwd="/", env=environment, check=True)
     for path in manual.iterdir():
         _gzipped(path)
-    for name in _COMMANDS:
-        if name != "outputd":
-            (completion / name).symlink_to("outputd")
     license_ = "".join(f" {line}".rstrip() + "\n" if line else " .\n" for line in _license())
     (documents / "copyright").write_text(_COPYRIGHT + license_, encoding="utf-8")
     shutil.copy(TOP / "CHANGELOG.md", documents / "changelog")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
 from tests.kit.depth import long
 from tests.system.harness import CHECKOUT, SystemTest, call, free_port
-from tests.system.waiting import wait_until
+from tests.system.waiting import DEADLINE_S, wait_until
 from tools import completion, manpages
 from tools.commands import all_commands
 
@@ -22,6 +26,11 @@ source {script}
 COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
 _{function}
 printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+_ZSH = """\
+fpath=({place} $fpath); autoload -Uz compinit; compinit -D -u
+shown() {{ print -r -- "<<$BUFFER>>" }}; zle -N shown; bindkey '^X' shown
+print is rea''dy
 """
 
 
@@ -51,11 +60,25 @@ class ManualTests(SystemTest):
             self.assertEqual("", said("mandoc", "-T", "lint", "-W", "warning", path), command.name)
 
 
-class CompletionTests(SystemTest):
+class Completion(SystemTest):
+    """A test with all that is written below /usr/share."""
+
+    shell: str
+
+    def setUp(self) -> None:
+        super().setUp()
+        if shutil.which(self.shell) is None:
+            raise SkipTest(f"{self.shell} is not here; on Debian it is in the package of that name")
+        self.share = Path(self.mktemp()).absolute()
+        completion.write(self.share)
+
+
+class BashTests(Completion):
+    shell = "bash"
+
     def complete(self, *words: str) -> list[str]:
         """What bash offers for the last word."""
-        script = Path(self.mktemp()).absolute()
-        script.write_text(completion.script(all_commands()), encoding="utf-8")
+        script = self.share / "bash-completion/completions" / words[0]
         text = _COMPLETE.format(
             script=script, words=" ".join(f"'{word}'" for word in words), function=words[0].replace("-", "_")
         )
@@ -70,6 +93,7 @@ class CompletionTests(SystemTest):
         self.assertEqual(["public"], self.complete("outputd", "--feed", "=", "pu"))
         self.assertEqual(["all", "public"], self.complete("outputd", "--feed", "="))
         self.assertEqual(["node"], self.complete("outputd-token", "new", "graz", "--role", "no"))
+        self.assertEqual(["new"], self.complete("outputd-token", ""))
 
     def test_files(self) -> None:
         found = self.complete("outputd-send", f"{CHECKOUT}/examples/res")
@@ -77,9 +101,77 @@ class CompletionTests(SystemTest):
         self.assertIn(f"{CHECKOUT}/README.md", self.complete("outputd", "--tls-key", "=", f"{CHECKOUT}/READ"))
 
 
+class FishTests(Completion):
+    shell = "fish"
+
+    def complete(self, line: str) -> list[str]:
+        """What fish offers for the end of a line."""
+        script = self.share / "fish/vendor_completions.d" / f"{line.split(maxsplit=1)[0]}.fish"
+        found = said("fish", "--no-config", "-c", f"source {script}; complete -C '{line}'")
+        return [each.partition("\t")[0] for each in found.splitlines()]
+
+    def test_options(self) -> None:
+        self.assertEqual({"--max-size-mb", "--max-hops", "--max-pending-mb", "--max-connections"},
+                         set(self.complete("outputd --max")))  # fmt: skip
+        self.assertEqual(["--give-up-after"], self.complete("outputd-send --gi"))
+
+    def test_values(self) -> None:
+        self.assertEqual(["--feed=public"], self.complete("outputd --feed=pu"))
+        self.assertEqual(["node"], self.complete("outputd-token new graz --role no"))
+        self.assertEqual(["new"], self.complete("outputd-token "))
+
+    def test_files(self) -> None:
+        self.assertEqual([f"{CHECKOUT}/examples/results.jsonl"], self.complete(f"outputd-send {CHECKOUT}/examples/res"))
+        self.assertEqual([f"{CHECKOUT}/README.md"], self.complete(f"outputd --tls-key {CHECKOUT}/READ"))
+        self.assertEqual([], self.complete(f"outputd {CHECKOUT}/READ"))
+
+
+class ZshTests(Completion):
+    """zsh completes only on a terminal; control-X prints what the line has become."""
+
+    shell = "zsh"
+
+    def complete(self, line: str) -> str:
+        """What becomes of a line by the tab key."""
+        process, terminal = pty.fork()
+        if process == 0:
+            os.environ.update(TERM="dumb", PS1="", HOME=str(self.share))
+            os.execlp("zsh", "zsh", "-f", "-i")
+        self.addCleanup(os.close, terminal)
+        self.addCleanup(os.waitpid, process, 0)
+        self.addCleanup(os.kill, process, signal.SIGKILL)
+        os.write(terminal, _ZSH.format(place=self.share / "zsh/vendor-completions").encode())
+        self.read(terminal, r"is ready\r")
+        os.write(terminal, f"{line}\t\x18".encode())
+        return self.read(terminal, r"<<(.*)>>")
+
+    def read(self, terminal: int, pattern: str) -> str:
+        """What it prints is read until this is found."""
+        said, ends = "", time.monotonic() + DEADLINE_S
+        while (found := re.search(pattern, said)) is None:
+            if not select.select([terminal], [], [], ends - time.monotonic())[0]:
+                self.fail(f"not within {DEADLINE_S} s: {said}")
+            said += os.read(terminal, 4096).decode()
+        return found.group(found.lastindex or 0)
+
+    def test_options(self) -> None:
+        self.assertEqual("outputd --max-size-mb=", self.complete("outputd --max-s"))
+        self.assertEqual("outputd-send --give-up-after=", self.complete("outputd-send --gi"))
+
+    def test_values(self) -> None:
+        self.assertEqual("outputd --feed=public ", self.complete("outputd --feed=pu"))
+        self.assertEqual("outputd-token new graz --role node ", self.complete("outputd-token new graz --role no"))
+        self.assertEqual("outputd-token new ", self.complete("outputd-token "))
+
+    def test_files(self) -> None:
+        file = f"{CHECKOUT}/examples/results.jsonl"
+        self.assertEqual(f"outputd-send {file} ", self.complete(f"outputd-send {CHECKOUT}/examples/res"))
+        self.assertEqual(f"outputd --tls-key={file} ", self.complete(f"outputd --tls-key={CHECKOUT}/examples/res"))
+
+
 @long(
     "tests.system.test_debian.ManualTests.test_each_option_of_each_command_is_explained",
-    "tests.system.test_debian.CompletionTests.test_options",
+    "tests.system.test_debian.BashTests.test_options",
 )
 class PackageTests(SystemTest):
     def setUp(self) -> None:
@@ -110,7 +202,8 @@ class PackageTests(SystemTest):
         self.assertIn("node graz", said(*inside, "outputd-token", "new", "graz", "--role", "node"))
         for name in (
             "lib/systemd/system/outputd.service", "usr/share/man/man1/outputd-send.1.gz", "etc/default/outputd",
-            "usr/share/bash-completion/completions/outputd-token",
+            "usr/share/bash-completion/completions/outputd-token", "usr/share/zsh/vendor-completions/_outputd",
+            "usr/share/fish/vendor_completions.d/outputd-token.fish",
         ):  # fmt: skip
             self.assertTrue((self.tree / name).exists(), name)
         self.assertNotIn("/opt", (self.tree / "lib/systemd/system/outputd.service").read_text("utf-8"))
