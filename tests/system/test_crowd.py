@@ -12,7 +12,7 @@ from tests.kit.depth import long
 from tests.system.crowd import measure
 from tests.system.crowds import KINDS, Door, Size, ask, half_heads, meanwhile
 from tests.system.harness import SystemTest, call
-from tests.system.waiting import wait_until
+from tests.system.waiting import DEADLINE_S, wait_until
 
 _TRIES = 3
 _CROWD, _NEIGHBOUR, _FAR = "127.0.0.1", "127.0.0.9", "127.0.9.9"
@@ -31,7 +31,7 @@ class HalfHeads(SystemTest):
     def assertLetIn(self, door: Door, request: bytes) -> None:  # in unittest's spelling
         """Each of many clients gets its answer, each by a connection of its own, soon if not at once."""
         for _ in range(30):
-            self.assertIn(200, (ask(door, request, 5.0)[0] for _ in range(_TRIES)))
+            self.assertIn(200, (ask(door, request, DEADLINE_S)[0] for _ in range(_TRIES)))
 
     def test_on_the_port_for_results(self) -> None:
         """And who was answered before keeps its connection all the while."""
