@@ -69,7 +69,7 @@ def make_parser() -> tuple[str, Callable[[bytes], Sequence[Any]]]:
          ("avg_rtt", int | None, None), ("error", str | None, None), ("traceroute", traceroute | None, None)],
         gc=False,
     )  # fmt: skip
-    return f"msgspec {msgspec.__version__}", msgspec.json.Decoder(list[result]).decode  # type: ignore[valid-type]
+    return f"msgspec {msgspec.__version__}", msgspec.json.Decoder(list[result]).decode  # type: ignore[valid-type]  # as above
 
 
 class _Loose:

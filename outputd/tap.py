@@ -39,7 +39,7 @@ class Options(usage.Options):
         ["verbose", "v", "Log a line for each POST."],
         ["refeed", None, "Queue every known hop for delivery to input_service again, once."],
     ]
-    optParameters = [  # noqa: RUF012
+    optParameters = [  # noqa: RUF012  # as above
         ["port", None, "8081", "Port for results: a number or a Twisted endpoint string."],
         ["health-port", None, "8091", "Port for pages, queries, health, metrics: a number or a Twisted endpoint."],
         ["input-url", None, "http://localhost:8080/hops", "URL that hops are posted to; empty turns the hop feed off."],

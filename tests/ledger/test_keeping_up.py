@@ -58,7 +58,7 @@ class UpkeepTest(SynchronousTestCase):
                 reasons.append(str(self.bench.ledger.failure))
                 return commit(*args)
 
-            self.bench.ledger.commit = told  # type: ignore[assignment]
+            self.bench.ledger.commit = told  # type: ignore[assignment]  # watched from outside
             self.pass_seconds(1)
         self.assertTrue(reasons[0].find("rebuilt, 0% so far") > 0 < reasons[1].find("rebuilt, 50% so far"), reasons)
         shares = [line.split("; ")[1].split(" ")[0] for line in log if "again from" in line]

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -277,7 +277,7 @@ class Loss(ResultsTest):
 class Addresses(ResultsTest):
     """Rule 3: addresses of targets and of hops."""
 
-    spellings = {  # noqa: RUF012
+    spellings: ClassVar = {
         "8.8.8.8": "8.8.8.8",
         "::ffff:8.8.8.8": "8.8.8.8",
         "::FFFF:808:808": "8.8.8.8",

@@ -147,6 +147,10 @@ class Neighbours:
             self.waits[name].add(status, time.monotonic() - begun_s)
 
 
+def _answers(door: Door, path: str) -> bool:
+    return ask(door, door.head("GET", path))[0] == 200
+
+
 def measure(
     kind: Kind, size: Size, is_secured: bool, pending_mib: int = 64, checkout: Path = CHECKOUT
 ) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def measure(
         kind.before(service.door("results", "node"))
         for path in ("/targets", "/health"):
             door = service.door("health", "operator")
-            wait_until(lambda door=door, path=path: ask(door, door.head("GET", path))[0] == 200, path)  # type: ignore[misc]
+            wait_until(partial(_answers, door, path), path)
         before_mib = service.rss_mib
         service.forget_peak()
         with Neighbours(service) as neighbours:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from tests.system.addresses import canonical, is_feedable
@@ -204,8 +205,6 @@ def _hops_of(post: Post) -> Iterator[str]:
 
 
 def _packed(address: str) -> bytes:
-    from ipaddress import ip_address  # noqa: PLC0415
-
     return ip_address(address).packed
 
 

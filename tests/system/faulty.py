@@ -50,7 +50,7 @@ def _inside_insert(into: str) -> Callable[[Passed], None]:
                 passed()
             return inserted
 
-        Table.insert = insert  # type: ignore[method-assign]
+        Table.insert = insert  # type: ignore[method-assign]  # the point is put around it from outside
 
     return put
 
@@ -64,7 +64,7 @@ def _between_unlinks(passed: Passed) -> None:
             passed()
         inner(self, missing_ok)
 
-    Path.unlink = unlink  # type: ignore[method-assign]
+    Path.unlink = unlink  # type: ignore[method-assign]  # as above
 
 
 POINTS: dict[str, Callable[[Passed], None]] = {

@@ -10,6 +10,7 @@ import subprocess
 import urllib.parse
 import urllib.request
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,12 +219,15 @@ class PrometheusTests(SystemTest):
         except OSError:
             return []
 
+    def has_grown(self, expression: str, before: list[float]) -> bool:
+        return self.values(expression) > before
+
     def test_every_panel_shows_something_and_no_alert_fires_while_all_is_well(self) -> None:
         source = Source(5)
         for _ in range(4):  # so that rates have something to tell
             done = self.values("output_service_total_results")
             self.assertEqual(200, self.served.post(source.post(20).body).status)
-            wait_until(lambda before=done: self.values("output_service_total_results") > before, "scraped")  # type: ignore[misc]
+            wait_until(partial(self.has_grown, "output_service_total_results", done), "scraped")
         self.assertEqual(422, self.served.post([BAD]).status)
         wait_until(lambda: self.values("output_service_rejected_items_total"), "the reject scraped")
         unseen = dashboard_expressions("30s")

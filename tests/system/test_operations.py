@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
@@ -167,7 +168,10 @@ class OperationsTest(SystemTest):
     def assert_logged(self, lines: str) -> None:
         for line in lines.splitlines():
             pattern = ".*".join(re.escape(part) for part in line.split("..."))
-            wait_until(lambda pattern=pattern: re.search(pattern, self.log), f"{line!r} in\n{self.log}")  # type: ignore[misc]
+            wait_until(partial(self.is_logged, pattern), f"{line!r} in\n{self.log}")
+
+    def is_logged(self, pattern: str) -> bool:
+        return re.search(pattern, self.log) is not None
 
 
 class PageTests(OperationsTest):
