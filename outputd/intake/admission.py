@@ -114,19 +114,11 @@ class Reservation:
 
     def admit(self, size_bytes: int) -> bool:
         """Hold the memory of a body before it comes in; False, and nothing held, without room."""
-        admission = self._admission
-        if not admission.has_room_for_body(size_bytes) and not admission.may_go_over(self, size_bytes):
-            return False
-        self._hold(size_bytes)
-        return True
+        return self._take(size_bytes, self._admission.has_room_for_body(size_bytes))
 
     def grow(self, more_bytes: int) -> bool:
         """Hold so much more; False, and no more held, without room."""
-        admission = self._admission
-        if not admission.has_room(more_bytes) and not admission.may_go_over(self, more_bytes):
-            return False
-        self._hold(more_bytes)
-        return True
+        return self._take(more_bytes, self._admission.has_room(more_bytes))
 
     def shrink(self, size_bytes: int) -> None:
         """Hold this and no more."""
@@ -142,6 +134,12 @@ class Reservation:
     def let_go(self) -> None:
         """Hold nothing any more."""
         self.shrink(0)
+
+    def _take(self, more_bytes: int, has_room: bool) -> bool:
+        if not has_room and not self._admission.may_go_over(self, more_bytes):
+            return False
+        self._hold(more_bytes)
+        return True
 
     def _hold(self, more_bytes: int) -> None:
         if more_bytes:
