@@ -63,7 +63,6 @@ _log = Logger()
 _BRIEF = 4
 _LONG = 6  # a copy, a manifest, an inspection, a look at the disk, the end of a closed file, the ledger: one each
 _ASKERS = 4
-_HEALTH_PENDING_BYTES = 1 << 20
 _HEALTH_BODY_BYTES = 64 * 1024
 
 
@@ -188,8 +187,7 @@ class Parts:
             pages = Pages(health.report, stats, lambda: store.files, surroundings, brief, reactor, now)
         health_site = Site(
             Routes([*health.routes(), *questions.routes(), *([] if pages is None else pages.routes())]), reactor,
-            Admission(_HEALTH_PENDING_BYTES, reactor.seconds), _HEALTH_BODY_BYTES, HEALTH_CONNECTIONS, access,
-            doors["health"],
+            admission, _HEALTH_BODY_BYTES, HEALTH_CONNECTIONS, access, doors["health"],
         )  # fmt: skip
         health_port = Port(
             "health-port", settings.health_port, Handed("health", 1), _behind(certificates, health_site, reactor),

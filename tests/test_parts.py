@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from outputd.sqlite.files import wal_of
 from tests.kit.damage import spoil_leaf
 from tests.kit.makers import a_result, a_trace, body_of, many_hops
 from tests.kit.running import Running, eventually
@@ -49,7 +50,7 @@ class Inspecting(TestCase):
         await it.post(body_of(*[a_trace(*many_hops(20), method=f"of {n}") for n in range(100)]))
         old = it.parts.store.current.info.path
         await it.ask("POST", "/rotate")
-        await eventually(lambda: it.parts.store.is_finished)
+        await eventually(lambda: not wal_of(old).exists())
         await it.stop()
         spoil_leaf(old, b"of 77")
         again = Running(path).start()

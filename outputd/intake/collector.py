@@ -104,11 +104,6 @@ class Collector:
             if users > 1:
                 self._locks[name] = lock, users - 1
 
-    @property
-    def keys_in_use(self) -> int:
-        """Idempotency-Keys with which a POST is under way."""
-        return len(self._locks)
-
     async def _decode(self, posted: Posted) -> Answer | None:
         """Put the decoded body in the place of the other, or say why not. The memory of each step is held before it."""
         gunzip, is_small = Gunzip(posted.body), len(posted.body) < _MOST_BYTES_DECODED_HERE

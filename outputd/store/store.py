@@ -193,11 +193,6 @@ class Store:
         return self._turns.is_busy and self._turns.waiting > 0
 
     @property
-    def is_finished(self) -> bool:
-        """Whether every closed file stands by itself."""
-        return not self._unfinished
-
-    @property
     def stalled_s(self) -> float:
         """Seconds for which nothing has been written although something waits, 0 when nothing does."""
         return self._turns.stalled_s

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.process.order import OutputService, Stop, Stopping
 from outputd.process.trouble import Unusable
+from outputd.sqlite.files import wal_of
 from tests.kit.makers import a_result, body_of
 from tests.kit.running import REACTOR, Running, eventually
 
@@ -169,9 +170,10 @@ class WholeStop(TestCase):
     async def test_nothing_but_finished_files_is_left(self) -> None:
         """Rule 23."""
         await self.service.post(body_of(*[a_result()] * 100))
+        old = self.service.parts.store.current.info.path
         await self.service.ask("POST", "/rotate")
         await self.service.post(body_of(a_result()))
-        await eventually(lambda: self.service.parts.store.is_finished)
+        await eventually(lambda: not wal_of(old).exists())
         await self.service.stop()
         left = sorted(os.listdir(self.path))
         others = [name for name in left if not name.endswith((".db", ".json"))]
