@@ -9,7 +9,7 @@ from outputd.api.endpoints import DUMP, FILES, RESULTS, ROTATE
 from outputd.api.files import described, send_part
 from outputd.intake.collector import Collector, Posted, Sender
 from outputd.process.threads import InThread
-from outputd.results.addresses import sender_of
+from outputd.results.addresses import network_of
 from outputd.sqlite.errors import DatabaseFailed
 from outputd.store.copies import Copies, Copy, Reader
 from outputd.store.copying import NoRoom
@@ -202,7 +202,7 @@ def _sender(request: CappedRequest) -> Sender:
     if request.holder is not None:
         node = request.holder.name
     peer = request.origin_host
-    return Sender(node or peer, node or "", key, sender_of(peer) if request.holder is None else request.holder.name)
+    return Sender(node or peer, node or "", key, network_of(peer) if request.holder is None else request.holder.name)
 
 
 def _header(request: CappedRequest, name: bytes) -> str | None:

@@ -22,9 +22,9 @@ def canonical(text: str) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def sender_of(peer: str) -> str:
-    """Whose account goes what a peer without a token sends: its /24 or /48, since its name is free text."""
-    address = canonical(peer)
+def network_of(peer: str) -> str:
+    """The /24 or /48 of a peer's address, by which its holder cannot easily become many; a text that is none stays."""
+    address = canonical(peer.partition("%")[0])
     if address is None:
         return peer
     return str(ip_network(f"{address}/{48 if ':' in address else 24}", strict=False))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 
-from outputd.results.addresses import canonical, sender_of
+from outputd.results.addresses import canonical, network_of
 
 _MOST_NOTED = 65_536
 
@@ -33,7 +33,7 @@ class Senders:
         """A number that stands for who sent a batch, the same one at each start."""
         account = self._noted.get(batch_id)
         if account is None:
-            account = sender_of(node) if self._are_named() or canonical(node) is not None else ""
+            account = network_of(node) if self._are_named() or canonical(node) is not None else ""
         return _number(account)
 
 

@@ -82,7 +82,7 @@ class Channel(http.HTTPChannel):
     _producer: IPushProducer | None = None
     _leaving: CappedRequest | None = None
     is_deaf = False
-    network = b""
+    network = ""
     was_answered = False
     posted_s: float | None = None
     """When the last whole body of results came, by the reactor's clock."""

@@ -8,11 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Generic, Protocol, TypeVar
 
-from twisted.internet.interfaces import IAddress
-
 from outputd.process.log import Logger
 from outputd.process.trouble import Failure, Trouble
-from outputd.results.addresses import canonical, packed
 from outputd.web.porch import Porch, Stranger
 
 _log = Logger()
@@ -86,7 +83,7 @@ class Doors(Generic[G]):
         """A connection was turned away for this reason."""
         self.turned_away[reason] += 1
 
-    def make_room(self, guests: Collection[G], most: int, network: bytes) -> G | None:
+    def make_room(self, guests: Collection[G], most: int, network: str) -> G | None:
         """Who has to go for a newcomer of this network; None when the newcomer has to. It is counted."""
         guest, reason = self._choose(guests, most, network)
         self.count(reason)
@@ -94,7 +91,7 @@ class Doors(Generic[G]):
         self._trouble.begin(f"{self.name} refuses connections: all {most} places are taken")
         return guest
 
-    def _choose(self, guests: Collection[G], most: int, network: bytes) -> tuple[G | None, str]:
+    def _choose(self, guests: Collection[G], most: int, network: str) -> tuple[G | None, str]:
         stranger = self.porch.first()
         if stranger is not None and (len(self.porch) > most // _PORCH or self._keeps_waiting(stranger)):
             return stranger, NO_REQUEST
@@ -140,12 +137,3 @@ class Doors(Generic[G]):
     @staticmethod
     def _may_stay(guest: Guest) -> bool:
         return guest.is_known or guest.was_answered
-
-
-def network_of(address: IAddress | None) -> bytes:
-    """The /24 or /48 of an address, by which its holder cannot easily become many; empty when it has none."""
-    text = canonical(getattr(address, "host", "").partition("%")[0])
-    if text is None:
-        return b""
-    data = packed(text)
-    return data[:3] if len(data) == 4 else data[:6]

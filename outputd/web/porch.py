@@ -11,7 +11,7 @@ _HEARD_AT_ONCE = 32  # about what a turn of the lane may take, should all of the
 class Stranger(Protocol):
     """A connection without a token that was never answered, and whose head is not there; also TLS that only begins."""
 
-    network: bytes
+    network: str
 
     @property
     def waits_for_us(self) -> bool:
@@ -28,7 +28,7 @@ class Porch(Generic[S]):
     """The strangers of one port, by their networks; each is told here when it becomes one and when it is none."""
 
     def __init__(self) -> None:
-        self._networks: dict[bytes, OrderedDict[S, bool]] = {}
+        self._networks: dict[str, OrderedDict[S, bool]] = {}
         self._count = 0
 
     def __len__(self) -> int:

@@ -7,11 +7,12 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web import server
 
 from outputd.process.loops import Every
+from outputd.results.addresses import network_of
 from outputd.security.access import Access
 from outputd.security.proxies import Proxies
 from outputd.web.answers import Answer, problem
 from outputd.web.connection import Channel, OneTooMany, has_more
-from outputd.web.doors import LATE, Doors, network_of
+from outputd.web.doors import LATE, Doors
 from outputd.web.elsewhere import may_ask
 from outputd.web.request import CappedRequest, Room
 from outputd.web.routes import Miss, Routes
@@ -62,7 +63,7 @@ class Site(server.Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Channel | OneTooMany:  # type: ignore[override]  # as above
         """A channel. When there are too many, one makes room, or the new one is closed."""
-        network = network_of(addr)
+        network = network_of(getattr(addr, "host", ""))
         if len(self.channels) >= self.most_connections:
             leaving = self.doors.make_room(self.channels, self.most_connections, network)
             if leaving is None:

@@ -99,7 +99,7 @@ class Declarations(ChecksTest):
         self.unreadable["results_2026-01-07_22-30-45.db"] = Failure("malformed", EPOCH)
         self.directory.free = 1 << 20
         self.fail_to_rotate()
-        self.bench.doors.make_room([], 1000, b"")
+        self.bench.doors.make_room([], 1000, "")
         self.state = FeedState("outage", "no", EPOCH, None)
         look()
         self.state = None
@@ -115,7 +115,7 @@ class Declarations(ChecksTest):
     def test_who_is_turned_away_is_a_warning_for_a_minute(self) -> None:
         """Rule 8: it may be a node."""
         self.bench.clock.advance(10)
-        self.bench.doors.make_room([], 1000, b"")
+        self.bench.doors.make_room([], 1000, "")
         self.bench.clock.advance(30)
         reason = "the port for results refuses connections: all 1000 places are taken"
         told = {"status": "warn", "reason": reason, "since": "2026-01-07T22:30:55Z", "turned_away": 1}

@@ -94,7 +94,7 @@ class MetricsTest(SynchronousTestCase):
         """Rule 22: closed sets of our own."""
         doors: Doors[Any] = Doors("the health port", lambda: 0.0)
         self.metrics.show_doors({"health": doors})
-        doors.make_room([], 1000, b"")
+        doors.make_room([], 1000, "")
         name = "output_service_turned_away_connections_total"
         told = {reason: self.value(f'{name}{{port="health",reason="{reason}"}}') for reason in REASONS}
         self.assertEqual({**dict.fromkeys(REASONS, 0), "full": 1}, told)

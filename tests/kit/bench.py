@@ -28,7 +28,7 @@ from outputd.process.trouble import Failure, Trouble
 from outputd.queries import Queries
 from outputd.queries.reading import Readings
 from outputd.results import timestamps
-from outputd.results.addresses import sender_of
+from outputd.results.addresses import network_of
 from outputd.results.hop_policy import feedable
 from outputd.results.model import Origin
 from outputd.results.parse import Parser
@@ -187,7 +187,7 @@ class Bench:
     def sending(self, *items: Any, node: str = "", key: str | None = None, peer: str = "192.0.2.9") -> Deferred[Answer]:
         """A POST on its way, for which no turn has come yet."""
         memory = self.admission.reserve()
-        posted = Posted(body_of(*items), Sender(node or peer, node, key, sender_of(peer)), memory)
+        posted = Posted(body_of(*items), Sender(node or peer, node, key, network_of(peer)), memory)
         return Deferred.fromCoroutine(self.collector.collect(posted)).addBoth(_let_go, memory)
 
     def posting(self, *items: Any, node: str = "", key: str | None = None, peer: str = "192.0.2.9") -> list[Any]:

@@ -9,18 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.ledger import shares
 from outputd.ledger.lessons import Lesson
 from outputd.ledger.shares import Shares
-from outputd.results.addresses import sender_of
 from tests.kit.bench import Bench
 
 
 class Accounts(SynchronousTestCase):
-    def test_a_peer_counts_as_its_network(self) -> None:
-        for peer, sender in {
-            "192.0.2.7": "192.0.2.0/24", "2001:db8:1:2::3": "2001:db8:1::/48", "::ffff:192.0.2.7": "192.0.2.0/24",
-            "local": "local",
-        }.items():  # fmt: skip
-            self.assertEqual(sender, sender_of(peer))
-
     def test_until_the_last_tenth_nobody_is_asked(self) -> None:
         kept = Shares(100)
         kept.add({"greedy": 80, "other": 1})

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.results.addresses import canonical, packed, unpacked
+from outputd.results.addresses import canonical, network_of, packed, unpacked
 from outputd.results.hop_policy import SPECIAL_PURPOSE
 
 SAMPLES = 3000
@@ -159,3 +159,18 @@ class PackedBytes(SynchronousTestCase):
     def test_another_number_of_bytes_is_a_value_error(self) -> None:
         for size in (0, 3, 5, 12, 14, 15, 17):
             self.assertRaises(ValueError, unpacked, bytes([0] * 12 + [1] * 5)[:size])
+
+
+class Networks(SynchronousTestCase):
+    """Rules 8 and 18: by what a peer is counted where nobody says who he is."""
+
+    def test_an_address_counts_as_its_24_or_48(self) -> None:
+        for peer, network in {
+            "192.0.2.7": "192.0.2.0/24", "192.0.2.255": "192.0.2.0/24", "192.0.3.1": "192.0.3.0/24",
+            "::ffff:192.0.2.7": "192.0.2.0/24", "2001:db8:1:2::3": "2001:db8:1::/48", "fe80::1%eth0": "fe80::/48",
+        }.items():  # fmt: skip
+            self.assertEqual(network, network_of(peer))
+
+    def test_what_is_no_address_stays_as_it_is(self) -> None:
+        """As all peers of a unix socket, which are one."""
+        self.assertEqual(["local", "", "50%"], [network_of(peer) for peer in ("local", "", "50%")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -17,7 +17,7 @@ from outputd.intake.admission import Admission
 from outputd.security.access import NODE, Access, Holder, line_of, new_token
 from outputd.web.answers import Answer, as_json
 from outputd.web.connection import OneTooMany
-from outputd.web.doors import CROWDING, FULL, NO_REQUEST, SLOW, Doors, network_of
+from outputd.web.doors import CROWDING, FULL, NO_REQUEST, SLOW, Doors
 from outputd.web.request import CappedRequest, answered
 from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
@@ -297,7 +297,7 @@ class Counting(DoorsTest):
         guests = [Patient() for _ in range(PLACES)]
         doors: Doors[Patient] = Doors("the port", self.clock.seconds)
         for _ in range(1000):
-            self.assertIsNone(doors.make_room(guests, PLACES, b""))
+            self.assertIsNone(doors.make_room(guests, PLACES, ""))
             self.clock.advance(0.001)
         self.assertLessEqual(guests[0].looks, 11)
 
@@ -305,7 +305,7 @@ class Counting(DoorsTest):
 class Patient:
     """One who never has to go; counts how often it is looked at."""
 
-    network = b""
+    network = ""
     was_answered = False
     is_known = False
     waits_for_us = False
@@ -317,20 +317,3 @@ class Patient:
     def kept_waiting_s(self, now_s: float) -> float:
         self.looks += 1
         return 0.0
-
-
-class Networks(SynchronousTestCase):
-    def test_a_24_or_a_48(self) -> None:
-        def same(first: str, second: str) -> bool:
-            kinds = [IPv6Address if ":" in host else IPv4Address for host in (first, second)]
-            return network_of(kinds[0]("TCP", first, 1)) == network_of(kinds[1]("TCP", second, 2))
-
-        self.assertTrue(same("192.0.2.1", "192.0.2.255"))
-        self.assertFalse(same("192.0.2.1", "192.0.3.1"))
-        self.assertTrue(same("::ffff:192.0.2.1", "192.0.2.9"))
-        self.assertTrue(same("2001:db8:1:2::3", "2001:db8:1:ffff::"))
-        self.assertFalse(same("2001:db8:1::", "2001:db8:2::"))
-        self.assertTrue(same("fe80::1%eth0", "fe80::2"))
-
-    def test_what_has_none_is_all_one(self) -> None:
-        self.assertEqual((b"", b""), (network_of(None), network_of(UNIXAddress(b"/run/x"))))

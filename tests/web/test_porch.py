@@ -8,13 +8,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.web.porch import Porch
 
-HERE, THERE = b"\xc0\0\2", b"\xc6\x33\x64"
+HERE, THERE = "192.0.2.0/24", "198.51.100.0/24"
 
 
 class Newcomer:
     """One of a network; what it has sent, if anything, has not been read yet."""
 
-    def __init__(self, network: bytes, said: Callable[[], object] | None = None) -> None:
+    def __init__(self, network: str, said: Callable[[], object] | None = None) -> None:
         self.network = network
         self.heard = 0
         self._said = said
@@ -37,7 +37,7 @@ class PorchTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.porch: Porch[Newcomer] = Porch()
 
-    def come(self, network: bytes, said: Callable[[], object] | None = None) -> Newcomer:
+    def come(self, network: str, said: Callable[[], object] | None = None) -> Newcomer:
         newcomer = Newcomer(network, said)
         self.porch.enter(newcomer)
         return newcomer
