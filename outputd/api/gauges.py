@@ -35,7 +35,7 @@ def gauges(
         "ledger_backlog_hops": ("Hops not delivered to input_service yet", lambda: ledger.backlog),
         "ledger_known_hops": ("Addresses that the ledger knows", lambda: ledger.known),
         "ledger_refused_hops": ("Hops that input_service refused", lambda: ledger.refusals),
-        "idempotency_keys": ("Idempotency-Keys remembered", lambda: ledger.keys),
+        "idempotency_keys": ("Idempotency-Keys remembered", lambda: ledger.keys.count),
         "file_size_bytes": ("Size of the current file", lambda: store.current.size_bytes),
         "file_wal_bytes": ("Size of the current file's WAL", lambda: store.wal_bytes),
         "file_age_seconds": ("Age of the current file", lambda: store.age_s),

@@ -13,8 +13,9 @@ from twisted.internet.defer import DeferredLock
 from outputd.intake.admission import Admission
 from outputd.intake.counters import Stats
 from outputd.intake.gunzip import BadCoding, Gunzip
+from outputd.ledger.keys import UsedKey, key_name
 from outputd.ledger.ledger import Ledger
-from outputd.ledger.lessons import Lesson, UsedKey, key_name
+from outputd.ledger.lessons import Lesson
 from outputd.process.threads import InThread, P, T
 from outputd.process.tuning import give_back
 from outputd.results import timestamps

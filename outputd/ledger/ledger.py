@@ -18,7 +18,8 @@ from typing import Concatenate
 
 from twisted.internet.interfaces import IReactorTime
 
-from outputd.ledger.lessons import KEYS_LIVE_S, Learnt, Lesson, UsedKey, keys_of, lesson_of
+from outputd.ledger.keys import MOST_KEYS, Keys, UsedKey
+from outputd.ledger.lessons import Learnt, Lesson, keys_of, lesson_of
 from outputd.ledger.shares import Shares
 from outputd.process.files import check_ours
 from outputd.process.log import Logger
@@ -39,14 +40,9 @@ _log = Logger()
 SCHEMA = Schema(files_of("outputd.ledger") / "schema", 3)
 _CACHE_KIB = 8 * 1024
 _WAL_BYTES = 4000 * 4096
-MOST_KEYS = 1_000_000
 _KEYS_AT_ONCE = 1000
 _MOST_VALUES = 500
 _MOST_UNWRITTEN = 100_000
-_USE = """
-INSERT INTO keys VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET digest = excluded.digest, answer = excluded.answer,
-  ran_s = excluded.ran_s WHERE excluded.ran_s > ran_s
-"""
 _KEYS_GATHER_S = 0.25
 """So long a key waits for others to be written with; addresses do not wait, since they are counted and fed."""
 _RAN_EVERY_S = 60.0
@@ -71,7 +67,6 @@ class Ledger:
         everything = 2**63
         self._turns: Turns[Lesson, Learnt] = Turns(reactor, self._learn, lambda _: 0, everything, everything)
         self._untaught: list[Lesson] = []
-        self._unwritten_keys: dict[bytes, UsedKey] = {}
         self._unwritten_addresses = 0
         self._taken_in: float | None = None
         """How much of what it lacked it has read from the result files, 0 to 1; None while it reads none."""
@@ -81,7 +76,8 @@ class Ledger:
         self._statements: Table | None = None
         self.kept = 0
         """The last batch whose hops and keys, and those of all before it, are on disk here."""
-        self.known = self.backlog = self.refusals = self.keys = 0
+        self.known = self.backlog = self.refusals = 0
+        self.keys = Keys()
         self.trouble = Trouble(now, reactor.seconds, _say_that_it_fails, _say_that_it_works)
         self.crowding = Trouble(now, reactor.seconds, _say_that_it_fills_up)
         """Begins when so many addresses are known that the rest of the room is only for some."""
@@ -208,7 +204,7 @@ class Ledger:
                     db.execute("DELETE FROM waiting")
                     db.execute("DELETE FROM refused")
                     db.execute("INSERT INTO waiting (address) SELECT address FROM known")
-            self.backlog, self.refusals, self.keys = db.execute(
+            self.backlog, self.refusals, self.keys.count = db.execute(
                 "SELECT (SELECT count(*) FROM waiting), (SELECT count(*) FROM refused), (SELECT count(*) FROM keys)"
             ).fetchone()
         return Learnt(new, over_limit)
@@ -243,7 +239,7 @@ class Ledger:
         if lesson.addresses or lesson.key is not None:
             self._unwritten_addresses += len(lesson.addresses)
             if lesson.key is not None:
-                self._unwritten_keys[lesson.key.name] = lesson.key
+                self.keys.add(lesson.key)
             wait_s = 0.0 if lesson.addresses else _KEYS_GATHER_S
             self._turns.add(lesson, wait_s).addErrback(_told_where_it_happened)
 
@@ -254,7 +250,7 @@ class Ledger:
 
     async def caught_up(self) -> None:
         """Return when all that was learnt is written, or that failed."""
-        if self._unwritten_addresses or self._unwritten_keys:
+        if self._unwritten_addresses or not self.keys.are_written:
             with contextlib.suppress(Exception):  # logged where it happens; `failure` stops further POSTs
                 await self._turns.add(Lesson(self._last_batch_id))
 
@@ -296,8 +292,8 @@ class Ledger:
         self.trouble.end()
         for lesson in everything:
             self._unwritten_addresses -= len(lesson.addresses)
-            if lesson.key is not None and self._unwritten_keys.get(lesson.key.name) is lesson.key:
-                del self._unwritten_keys[lesson.key.name]
+            if lesson.key is not None:
+                self.keys.written(lesson.key)
         self.backlog += learnt.new
         self._tell(learnt)
         return learnt
@@ -345,44 +341,28 @@ class Ledger:
                     found[account] = added
             new = sum(found.values())
             self._shares.write(db, found)
-            for key in keys:
-                db.execute(_USE, (key.name, key.digest, key.answer.decode(), key.ran_s))
+            self.keys.write(db, keys)
             db.execute("UPDATE mark SET batch_id = ?, known = known + ?, ran_s = ?", (mark, new, ran_s))
         self._mark, self._ran_kept_s = mark, ran_s
         self.known += new
         self._shares.add(found)
-        self.keys += len(keys)
+        self.keys.count += len(keys)
         return Learnt(new, over_limit)
 
     # -- keys ----------------------------------------------------------------------------------------
 
     async def used(self, name: bytes) -> UsedKey | None:
         """The key's first use within the last 12 hours of running, or None."""
-        if (unwritten := self._unwritten_keys.get(name)) is not None:
+        if (unwritten := self.keys.unwritten(name)) is not None:
             return unwritten
-        return await self.pool.run(self._find_key, name, self.ran_s - KEYS_LIVE_S)
-
-    def _find_key(self, db: sqlite3.Connection, name: bytes, since_s: float) -> UsedKey | None:
-        row = db.execute("SELECT digest, answer, ran_s FROM keys WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            return None
-        digest, answer, ran_s = row
-        if ran_s > since_s:
-            return UsedKey(name, digest, answer.encode(), ran_s)
-        self.keys -= db.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount
-        return None
+        return await self.pool.run(self.keys.find, name, self.ran_s)
 
     def _let_keys_age(self, db: sqlite3.Connection) -> None:
         ran_s = self.ran_s
-        if self.keys and ran_s - self._ran_kept_s >= _RAN_EVERY_S:
+        if self.keys.count and ran_s - self._ran_kept_s >= _RAN_EVERY_S:
             db.execute("UPDATE mark SET ran_s = ?", (ran_s,))
             self._ran_kept_s = ran_s
-        self.keys -= db.execute("DELETE FROM keys WHERE ran_s <= ?", (ran_s - KEYS_LIVE_S,)).rowcount
-        if self.keys > MOST_KEYS:
-            self.keys -= db.execute(
-                "DELETE FROM keys WHERE name IN (SELECT name FROM keys ORDER BY ran_s LIMIT ?)",
-                (self.keys - MOST_KEYS,),
-            ).rowcount
+        self.keys.forget_old(db, ran_s)
 
     # -- the feed ------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -10,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from outputd.ledger.keys import KEYS_LIVE_S, UsedKey, key_name
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind
 from outputd.results import timestamps
@@ -20,8 +20,6 @@ from outputd.sqlite.errors import kind_of
 from outputd.store.file import FileInfo
 
 _log = Logger()
-KEYS_LIVE_S = 12 * 3600
-"""For so long a key is remembered, by the time that the service runs."""
 _MOST_QUIET_S = 60.0  # a longer time between two POSTs may be one without the service, or a clock that was set
 _BOTH_WAYS = (" ORDER BY id", " ORDER BY id DESC")
 _BATCHES = ["SELECT id, first_id FROM batches WHERE id > ?" + order for order in _BOTH_WAYS]
@@ -34,15 +32,6 @@ _HOPS = [
     f"SELECT {ips} FROM traceroute_hops NOT INDEXED WHERE traceroute_id >= ? AND NOT timeout AND ip IS NOT NULL{order}"
     for ips, order in (("DISTINCT ip", ""), *(("ip", order) for order in _BOTH_WAYS))
 ]
-
-
-class UsedKey(msgspec.Struct, frozen=True):
-    """An Idempotency-Key that has stored something: which body, what was answered, and how long the service had run."""
-
-    name: bytes
-    digest: bytes
-    answer: bytes
-    ran_s: float
 
 
 class Lesson(msgspec.Struct, frozen=True):
@@ -59,11 +48,6 @@ class Learnt(msgspec.Struct, frozen=True):
 
     new: int
     over_limit: int
-
-
-def key_name(scope: str, key: str) -> bytes:
-    """The name under which the key of a scope (a node's name or "") is kept."""
-    return hashlib.blake2b(f"{scope}\0{key}".encode(), digest_size=16).digest()
 
 
 def keys_of(files: Sequence[FileInfo], mark: int, ran_s: float) -> Iterator[UsedKey]:

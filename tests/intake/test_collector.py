@@ -19,8 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.intake.admission import Admission, Reservation
 from outputd.intake.collector import Collector, Posted, Sender
 from outputd.intake.counters import Stats
+from outputd.ledger.keys import KEYS_LIVE_S
 from outputd.ledger.ledger import Ledger
-from outputd.ledger.lessons import KEYS_LIVE_S, Learnt
+from outputd.ledger.lessons import Learnt
 from outputd.results.hop_policy import FEED_ALL, feedable
 from outputd.results.model import MOST_RAW_BYTES
 from outputd.results.parse import Parser
@@ -453,7 +454,7 @@ class Keys(CollectorTest):
         Deferred.fromCoroutine(self.it.ledger.keep_up())
         with closing(sqlite3.connect(self.path / "hops.sqlite3")) as db:
             (on_disk,) = db.execute("SELECT count(*) FROM keys").fetchone()
-        self.assertEqual((on_disk, self.it.ledger.keys), (2, 2))
+        self.assertEqual((on_disk, self.it.ledger.keys.count), (2, 2))
 
     def test_a_key_is_remembered_over_a_restart(self) -> None:
         """Rule 6."""

@@ -12,8 +12,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.ledger import ledger, lessons
-from outputd.ledger.lessons import Lesson, UsedKey, key_name
+from outputd.ledger import keys, ledger, lessons
+from outputd.ledger.keys import UsedKey, key_name
+from outputd.ledger.lessons import Lesson
 from outputd.sqlite.connections import writing
 from outputd.sqlite.errors import NewerFile
 from outputd.sqlite.files import make_empty, wal_of
@@ -36,7 +37,7 @@ def slow(bench: Bench) -> list[Deferred[None]]:
     run, gates = pool.run, []
 
     async def later(work: Any, *args: Any) -> Any:
-        if getattr(work, "__name__", "") != "_find_key":
+        if getattr(work, "__name__", "") != "find":
             gates.append(Deferred[None]())
             await gates[-1]
         return await run(work, *args)
@@ -377,13 +378,13 @@ class Keys(LedgerTest):
         self.bench.stop()
         self.bench.directory.ledger.unlink()
         self.bench.start()
-        self.assertEqual(self.bench.ledger.keys, 5)
+        self.assertEqual(self.bench.ledger.keys.count, 5)
         for number in range(5):
             self.assertTrue(self.is_duplicate(self.bench, a_result(), node="n", key=f"{number}"), number)
 
     def test_a_ledger_that_was_lost_learns_none_that_is_too_old(self) -> None:
         """Rule 6, with ten minutes for the 12 hours."""
-        for module in (ledger, lessons):
+        for module in (keys, lessons):
             self.patch(module, "KEYS_LIVE_S", 600)
         for number in range(12):
             self.bench.post(a_result(), node="n", key=f"{number}")
@@ -392,7 +393,7 @@ class Keys(LedgerTest):
             self.bench.ledger.reopen(self.bench.store.files, self.bench.feedable, inline))):  # fmt: skip
             self.bench.directory.ledger.unlink()
             lose()
-            self.assertEqual(self.bench.ledger.keys, 10)
+            self.assertEqual(self.bench.ledger.keys.count, 10)
         self.assertFalse(self.is_duplicate(self.bench, a_result(), node="n", key="0"))
         self.assertTrue(self.is_duplicate(self.bench, a_result(), node="n", key="9"))
 
@@ -419,7 +420,7 @@ class Keys(LedgerTest):
             self.bench.clock.advance(3600)
         self.bench.clock.advance(9.5 * 3600)
         self.bench.outcome(self.bench.ledger.keep_up())
-        self.assertEqual(self.bench.ledger.keys, 2)
+        self.assertEqual(self.bench.ledger.keys.count, 2)
         with contextlib.closing(sqlite3.connect(self.bench.directory.ledger)) as db:
             self.assertEqual(db.execute("SELECT count(*) FROM keys").fetchone(), (2,))
 
@@ -428,18 +429,19 @@ class Keys(LedgerTest):
         for _ in range(3):
             self.bench.post(a_result(), key="k")
             self.bench.clock.advance(13 * 3600)
-        self.assertEqual(self.bench.ledger.keys, 1)
+        self.assertEqual(self.bench.ledger.keys.count, 1)
 
     def test_the_newest_million(self) -> None:
         """Rule 6, with a smaller million."""
-        self.patch(ledger, "MOST_KEYS", 3)
+        for module in (keys, ledger):
+            self.patch(module, "MOST_KEYS", 3)
         for number in range(5):
             self.bench.post(a_result(), key=f"{number}")
             self.bench.clock.advance(1)
             self.bench.clock_is_off_s -= 86_400  # what is newest is told by no clock that can be set
             self.restart()
         self.bench.outcome(self.bench.ledger.keep_up())
-        self.assertEqual(self.bench.ledger.keys, 3)
+        self.assertEqual(self.bench.ledger.keys.count, 3)
         found = [self.is_duplicate(self.bench, a_result(), key=f"{number}") for number in range(5)]
         self.assertEqual(found[2:], [True] * 3)
         self.assertEqual(found[:2], [False] * 2)
