@@ -82,7 +82,7 @@ class KeepingUpTests(TestCase):
     async def test_over_a_minute_behind_is_told_with_the_reason_until_it_has_caught_up(self) -> None:
         """Rule 20."""
         clock = Clock()
-        clock.callFromThread = REACTOR.callFromThread  # type: ignore[attr-defined]
+        clock.callFromThread = REACTOR.callFromThread  # type: ignore[attr-defined]  # a Clock has none
         keeping_up = KeepingUp(
             self.summary, clock, lambda: self.stored, lambda: self.stored, lambda: self.busy, self.bench.now,
             lambda: 1000, 1000,
@@ -112,7 +112,7 @@ class KeepingUpTests(TestCase):
             self.summary, clock, lambda: self.stored, lambda: self.stored, lambda: self.busy, self.bench.now,
             lambda: 1000, 1000,
         )  # fmt: skip
-        clock.callFromThread = REACTOR.callFromThread  # type: ignore[attr-defined]
+        clock.callFromThread = REACTOR.callFromThread  # type: ignore[attr-defined]  # a Clock has none
         step = self.summary.step
 
         def long_step() -> bool:
@@ -121,7 +121,7 @@ class KeepingUpTests(TestCase):
             clock.advance(6)
             return more
 
-        self.summary.step = long_step  # type: ignore[method-assign]
+        self.summary.step = long_step  # type: ignore[method-assign]  # from outside
         with said() as log:
             keeping_up.start()
             await eventually(lambda: len(shares) > 4 and keeping_up.counted_share is None)
@@ -162,13 +162,13 @@ class KeepingUpTests(TestCase):
             db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0]}").fetchone()
             return step()
 
-        self.summary.step = step_on_a_full_disk  # type: ignore[method-assign]
+        self.summary.step = step_on_a_full_disk  # type: ignore[method-assign]  # from outside
         self.post(*many_hops(1000))
         size = self.summary.size_bytes
         await self.keeping_up.up_to_date(0.5)
         self.assertFalse(self.summary.path.exists())
         self.assertIn("full", str(self.keeping_up.failure))
-        self.summary.step = step  # type: ignore[method-assign]
+        self.summary.step = step  # type: ignore[method-assign]  # as it was
         self.free_bytes = 1000 + size
         await self.keeping_up.up_to_date(1.3)
         self.assertFalse(self.summary.path.exists())
@@ -188,11 +188,11 @@ class KeepingUpTests(TestCase):
         def failing_step() -> bool:
             raise OSError(errno.EIO, os.strerror(errno.EIO), "/mnt/quota/full-backup/results_2026-01-07_22-30-45.db")
 
-        self.summary.step = failing_step  # type: ignore[method-assign]
+        self.summary.step = failing_step  # type: ignore[method-assign]  # from outside
         self.post()
         await self.keeping_up.up_to_date(0.5)
         self.assertIn("quota", str(self.keeping_up.failure))
-        self.summary.step = step  # type: ignore[method-assign]
+        self.summary.step = step  # type: ignore[method-assign]  # as it was
         await self.keeping_up.up_to_date(30.0)
         self.assertEqual((self.count(), self.keeping_up.failure), (2, None))
         self.assertEqual(before, self.summary.path.stat().st_ino)
@@ -216,11 +216,11 @@ class KeepingUpTests(TestCase):
         def without_memory() -> bool:
             raise MemoryError
 
-        self.summary.step = without_memory  # type: ignore[method-assign]
+        self.summary.step = without_memory  # type: ignore[method-assign]  # from outside
         self.keeping_up.start()
         await self.keeping_up.up_to_date(0.5)
         self.assertIn("MemoryError", str(self.keeping_up.failure))
-        self.summary.step = step  # type: ignore[method-assign]
+        self.summary.step = step  # type: ignore[method-assign]  # as it was
         await self.keeping_up.up_to_date(30.0)
         self.assertEqual((self.count(), self.keeping_up.failure), (1, None))
         await self.keeping_up.stop(self.bench.in_thread)
