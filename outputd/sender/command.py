@@ -31,8 +31,9 @@ from outputd.sender.journal import CannotResume, Journal, Refused, Totals
 from outputd.sender.outbox import Delivery, head_of
 from outputd.sender.pace import MOST_PATIENCE_S
 from outputd.sender.progress import Screen, plain
-from outputd.sender.sender import Sender, Stopped, Target, Untrusted, duration
+from outputd.sender.sender import Sender, Target, Untrusted, duration
 from outputd.sender.source import Broken, Source, examine, is_of_the_system
+from outputd.sender.verdict import Stopped
 
 ALL_STORED, NOT_ALL_STORED, CANNOT_START, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 128
 """Exit codes; to INTERRUPTED the number of the signal is added."""

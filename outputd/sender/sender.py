@@ -18,17 +18,17 @@ from twisted.web.iweb import IResponse
 
 from outputd import __version__
 from outputd.client.exchange import Poster, content_of, posted
-from outputd.client.reply import Reply, reply_of
 from outputd.client.retry import LONGEST_RETRY_AFTER_S, backoff, retry_after
 from outputd.client.upload import Upload
 from outputd.client.urls import as_treq_takes_it
-from outputd.client.words import cause_of, in_words, told
+from outputd.client.words import cause_of, in_words
 from outputd.process.threads import InThread
 from outputd.process.trouble import Trouble
 from outputd.security.trust import is_untrusted
 from outputd.sender.cut import items_of
 from outputd.sender.outbox import Delivery, Outcome, Parcel
 from outputd.sender.pace import Pace
+from outputd.sender.verdict import Stopped, believed, check_counts, is_final, said, why_again
 
 STOP_GRACE_S: Final = 10.0
 """What POSTs under way are given when the command is told to stop."""
@@ -38,8 +38,6 @@ _LONG_S = 30.0
 """A POST that fails after so long has failed for being slow: outputd gives a body five minutes, a proxy often one."""
 _WORTH_A_WORD_S = 10.0
 _NOTHING = b"[]"
-_BODY_REFUSED = frozenset({400, 413, 422})
-_LATER = frozenset({408, 425, 429})
 
 
 class _TooSlow(Exception):
@@ -56,10 +54,6 @@ class _Attempt:
     """When something of it was taken last."""
     is_cut_off: bool = False
     """For want of progress."""
-
-
-class Stopped(Exception):
-    """The sending ended before the file did; the text says why."""
 
 
 class Untrusted(Exception):
@@ -229,8 +223,8 @@ class Sender:
             asked_s, nothing_taken = None, False
             try:
                 outcome, asked_s = await self._post(parcel, attempt)
-                _check_counts(outcome)
-                reason = _why_again(outcome)
+                check_counts(outcome)
+                reason = why_again(outcome)
                 if not reason:
                     self._pace.answered(len(parcel.data), self._clock.seconds() - attempt.began_s)
                     return self._judge(outcome)
@@ -305,7 +299,7 @@ class Sender:
         asked_s = retry_after(response, self._now())
         if asked_s is not None:
             asked_s = min(max(asked_s, 1.0), LONGEST_RETRY_AFTER_S)
-        return Outcome(parcel, response.code, _believed(response.code, content, parcel)), asked_s
+        return Outcome(parcel, response.code, believed(response.code, content, parcel)), asked_s
 
     async def _exchange(self, parcel: Parcel, upload: Upload) -> tuple[IResponse, bytes]:
         headers = {
@@ -326,10 +320,10 @@ class Sender:
     def _judge(self, outcome: Outcome) -> Outcome | None:
         """An answer for good; None stops all, because no body would fare better."""
         self._outage.end()
-        if 200 <= outcome.status < 300 or outcome.status in _BODY_REFUSED:
+        if is_final(outcome):
             return outcome
         self._doubtful.discard(outcome.parcel.body.number)
-        self.stop(_said(outcome))
+        self.stop(said(outcome))
         return None
 
     def _begin_outage(self, reason: str) -> None:
@@ -359,31 +353,6 @@ class Sender:
 def _cut_off(attempt: _Attempt, exchange: Deferred[Any]) -> None:
     attempt.is_cut_off = True
     exchange.cancel()
-
-
-def _believed(status: int, content: bytes, parcel: Parcel) -> Reply:
-    """What an answer says. Raises Stopped when a 2xx is none of outputd's."""
-    reply = reply_of(status, content, parcel.items)
-    if 200 <= status < 300 and not reply.is_success:
-        raise Stopped(f"the URL is not that of outputd: it answers {status} {told(reply.detail)}")
-    return reply
-
-
-def _check_counts(outcome: Outcome) -> None:
-    """Raise Stopped when a success leaves items out: it would pass for all being stored."""
-    told_of, parcel = outcome.reply.received + outcome.reply.rejected, outcome.parcel
-    if 200 <= outcome.status < 300 and told_of != parcel.items and items_of(parcel.data) is not None:
-        raise Stopped(f"the URL is not that of outputd: its answer tells of {told_of} of {parcel.items} results")
-
-
-def _why_again(outcome: Outcome) -> str:
-    """Why this answer is not the last one; empty when it is."""
-    return _said(outcome) if outcome.status >= 500 or outcome.status in _LATER else ""
-
-
-def _said(outcome: Outcome) -> str:
-    detail = f": {told(outcome.reply.detail)}" if outcome.reply.detail else ""
-    return f"the service answers {outcome.status}{detail}"
 
 
 def duration(seconds: float) -> str:

@@ -18,8 +18,9 @@ from outputd.client.bounds import Bounds
 from outputd.sender.journal import Journal, Refused
 from outputd.sender.outbox import Delivery, head_of
 from outputd.sender.progress import Screen
-from outputd.sender.sender import Sender, Stopped, Target
+from outputd.sender.sender import Sender, Target
 from outputd.sender.source import examine
+from outputd.sender.verdict import Stopped
 from tests.kit.peer import Conversation, Peer, listen
 from tests.kit.pools import inline
 

@@ -18,8 +18,9 @@ from twisted.web.http_headers import Headers
 from outputd.sender.journal import Journal, Refused, Totals
 from outputd.sender.outbox import Delivery, head_of
 from outputd.sender.pace import PATIENCE_S
-from outputd.sender.sender import Sender, Stopped, Target
+from outputd.sender.sender import Sender, Target
 from outputd.sender.source import MOST_BODY_BYTES, examine
+from outputd.sender.verdict import Stopped
 from tests.kit.pools import inline
 from tests.sender.test_command import OK, URL_TEXT, FileTests
 
