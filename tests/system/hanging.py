@@ -32,7 +32,7 @@ def main(part: str) -> None:
     def go_on(*_: object) -> None:
         hanging[0] = False
 
-    Writer.write = write  # type: ignore[method-assign,assignment]
+    Writer.write = write  # type: ignore[method-assign,assignment]  # put around it from outside
     signal.signal(signal.SIGUSR1, hang)
     signal.signal(signal.SIGUSR2, go_on)
     __main__.main()
