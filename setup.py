@@ -57,6 +57,7 @@ setup(
     entry_points={
         "console_scripts": [
             "outputd = outputd.__main__:main",
+            "outputd-merge = outputd.merge.command:main",
             "outputd-restore = outputd.store.command:main",
             "outputd-send = outputd.sender.command:main",
             "outputd-token = outputd.security.command:main",

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import cast
 
+from outputd.merge.command import parser as merge_parser
 from outputd.security.command import parser as token_parser
 from outputd.sender.command import parser as send_parser
 from outputd.store.command import parser as restore_parser
@@ -100,6 +101,15 @@ def restore() -> Command:
     )  # fmt: skip
 
 
+def merge() -> Command:
+    """The command that makes one database of result files."""
+    parser = merge_parser()
+    return Command(
+        "outputd-merge", "merge result files of any instances into one database", "outputd-merge OUT FILE...",
+        parser.description or "", _flags(parser), takes_files=True, ending=parser.epilog or "",
+    )  # fmt: skip
+
+
 def token() -> Command:
     """The command that makes tokens."""
     parser, new = token_parser()
@@ -111,7 +121,7 @@ def token() -> Command:
 
 def all_commands() -> tuple[Command, ...]:
     """All that an installation puts into bin."""
-    return outputd(), send(), restore(), token()
+    return outputd(), send(), restore(), merge(), token()
 
 
 def _flags(parser: argparse.ArgumentParser) -> tuple[Flag, ...]:

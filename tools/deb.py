@@ -20,6 +20,7 @@ _COMMANDS = {
     "outputd": "outputd.__main__",
     "outputd-send": "outputd.sender.command",
     "outputd-restore": "outputd.store.command",
+    "outputd-merge": "outputd.merge.command",
     "outputd-token": "outputd.security.command",
 }
 _LIST_PLUGINS = """\

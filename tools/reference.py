@@ -131,6 +131,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "options of outputd": service_options,
     "options of outputd-send": options_of(commands.send),
     "options of outputd-restore": options_of(commands.restore),
+    "options of outputd-merge": options_of(commands.merge),
     "metrics": metrics,
     "checks": checks,
     "tables of a result file": schema_of("store"),

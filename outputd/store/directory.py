@@ -22,7 +22,7 @@ from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empt
 _log = Logger()
 LEDGER = "hops.sqlite3"
 SUMMARY = "summary.sqlite3"
-_LOCK = "outputd.lock"
+LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
 _NAME = "results_%Y-%m-%d_%H-%M-%S.db"
 _RESULT_FILE = re.compile(r"results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db", re.ASCII)
@@ -59,9 +59,9 @@ class DataDir:
                 with contextlib.suppress(PermissionError):  # one that we may not read
                     sync(missing.parent)
             with contextlib.suppress(FileExistsError):
-                make_empty(self.path / _LOCK)
-                give_owner_of(self.path, self.path / _LOCK)
-            lock = open_ours(self.path / _LOCK, os.O_RDWR)
+                make_empty(self.path / LOCK)
+                give_owner_of(self.path, self.path / LOCK)
+            lock = open_ours(self.path / LOCK, os.O_RDWR)
         except OSError as error:
             named = f" ({in_one_line(str(error.filename))})" if error.filename is not None else ""
             raise DirectoryUnusable(f"cannot write to {self.name}: {error.strerror}{named}") from None

@@ -48,15 +48,7 @@ def describe(path: Path) -> FileInfo:
     """What a file under our mark says of itself. Raises NewerFile, Damaged."""
     try:
         with reading(path) as db:
-            version = SCHEMA.version_of(db)
-            sequence, created_at = place_of(db)
-            first = db.execute("SELECT first_id, first_batch_id, first_hop_id FROM result_file").fetchone()
-            last = db.execute(
-                "SELECT (SELECT max(id) FROM ping_results), (SELECT max(id) FROM batches),"
-                " (SELECT max(id) FROM traceroute_hops)"
-            ).fetchone()
-            first_batch_id = db.execute("SELECT min(id) FROM batches").fetchone()[0]
-            instance = instance_of(db, version)
+            return said_by(db, path)
     except TypeError:  # None is no row
         raise Damaged("it does not say what it is") from None
     except sqlite3.DatabaseError as error:
@@ -64,6 +56,19 @@ def describe(path: Path) -> FileInfo:
             raise Damaged(str(error)) from None
         # locked, or not to be opened: that says nothing of what it holds
         raise sqlite3.OperationalError(f"{path.name}: {error}") from error
+
+
+def said_by(db: sqlite3.Connection, path: Path) -> FileInfo:
+    """What a file of this path says of itself over a connection. Raises NewerFile, TypeError, sqlite3.Error."""
+    version = SCHEMA.version_of(db)
+    sequence, created_at = place_of(db)
+    first = db.execute("SELECT first_id, first_batch_id, first_hop_id FROM result_file").fetchone()
+    last = db.execute(
+        "SELECT (SELECT max(id) FROM ping_results), (SELECT max(id) FROM batches),"
+        " (SELECT max(id) FROM traceroute_hops)"
+    ).fetchone()
+    first_batch_id = db.execute("SELECT min(id) FROM batches").fetchone()[0]
+    instance = instance_of(db, version)
     ids = Ids(*(max(begin, (end or 0) + 1) for begin, end in zip(first, last, strict=True)))
     return FileInfo(path, sequence, created_at, first_batch_id or ids.batch, ids, version, instance)
 

@@ -18,6 +18,7 @@ from tests.system.pinging import pretenders
 from tools import reference
 
 ELSEWHERE = {
+    "docs/how-to/merge.md": "tests/system/test_merging.py",
     "docs/operations.md": "tests/system/test_operations.py",
     "docs/sql.md": "tests/system/test_sql.py",
 }

@@ -1,0 +1,1 @@
+"""The files of any instances as one database."""

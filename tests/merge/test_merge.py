@@ -1,0 +1,410 @@
+"""What `outputd-merge` promises; a number is that of a rule of the contract."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from itertools import count, permutations
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from outputd.merge.command import INVALID, MERGED, NOT_MERGED, main
+from outputd.merge.making import aside_of
+from outputd.sqlite.connections import reading, writing
+from outputd.sqlite.files import wal_of
+from tests.kit.bench import Bench
+from tests.kit.makers import a_result, a_trace
+from tests.kit.old import left_by_0_0_1
+from tests.system.disk import CannotMount, Disk
+
+_TABLES = (
+    "ping_results", "traceroute_results", "traceroute_hops", "batches", "rejected_results", "rtt_spread", "merged",
+)  # fmt: skip
+_WHOLE = """
+SELECT p.ip, p.sent, p.received, p.packet_loss, p.avg_rtt, p.timestamp, p.error, p.created_at, t.method, t.completed,
+  t.error, s.min_rtt, b.node, b.received_at, b.digest, b.key, b.accepted, b.rejected, (
+    SELECT group_concat(ttl || ' ' || coalesce(ip, '*') || ' ' || coalesce(rtt, '-') || ' ' || timeout, '; ')
+    FROM (SELECT * FROM traceroute_hops h WHERE traceroute_id = t.id ORDER BY h.id)
+  )
+FROM ping_results p LEFT JOIN traceroute_results t ON t.ping_result_id = p.id
+LEFT JOIN rtt_spread s ON s.ping_result_id = p.id JOIN batches b ON p.id BETWEEN b.first_id AND b.last_id
+"""
+"""Each result with all that belongs to it, and no id."""
+_REJECTED = (
+    "SELECT node, digest, item_index, field, reason, raw FROM rejected_results JOIN batches b ON b.id = batch_id"
+)
+
+
+def whole(*paths: Path) -> Counter[Any]:
+    """What databases hold, whatever the ids."""
+    found: Counter[Any] = Counter()
+    for path in paths:
+        with reading(path) as db:
+            found.update(db.execute(_WHOLE).fetchall())
+            found.update(db.execute(_REJECTED).fetchall())
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """All rows of a merged file, ids included."""
+    digest = hashlib.sha256()
+    with reading(path) as db:
+        for table in _TABLES:
+            digest.update(repr(db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()).encode())
+    return digest.hexdigest()
+
+
+class Posting:
+    """An instance that posts of all kinds are sent to."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.bench = Bench(path)
+        self._name = name
+        self._numbers = count()
+
+    def post(self, posts: int) -> None:
+        for number in (next(self._numbers) for _ in range(posts)):
+            hops = [
+                {"ttl": 1, "ip": "10.0.0.1", "rtt": number},
+                {"ttl": 2, "ip": f"10.9.0.{number}"},
+                {"ttl": 3, "timeout": True},
+            ]
+            self.bench.clock.advance(0.25)
+            self.bench.post(
+                a_trace(*hops, error=self._name), a_result(min_rtt=number), {"ip": f"nowhere of {self._name}"},
+                node=self._name, key=f"key-{number}",
+            )  # fmt: skip
+            if not number % 3:
+                self.bench.post({"ip": "all of it is bad"}, node=self._name)
+
+    def rotate(self) -> Path:
+        """The file that is closed by it."""
+        path = self.bench.store.current.info.path
+        self.bench.outcome(self.bench.store.rotate())
+        self.bench.outcome(self.bench.store.finish_closed())
+        return path
+
+    def dump(self, to: Path) -> Path:
+        with reading(self.bench.store.current.info.path) as db:
+            db.execute("VACUUM INTO ?", (str(to),))
+        return to
+
+    def stop(self) -> Path:
+        """The current file, at rest."""
+        self.bench.stop()
+        return self.bench.store.current.info.path
+
+
+class MergeTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.place = Path(self.mktemp()).absolute()
+        self.place.mkdir()
+        self._outs = count()
+
+    def instance(self, name: str) -> Posting:
+        return Posting(self.place / name, name)
+
+    def merge(self, *files: Path, out: Path | None = None) -> tuple[int, str]:
+        """The exit code of the command, and what it says."""
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            end = self.assertRaises(SystemExit, main, [str(out or self.out()), *map(str, files)])
+        return int(str(end.code)), said.getvalue()
+
+    def out(self) -> Path:
+        return self.place / f"out-{next(self._outs)}.db"
+
+    def merged(self, *files: Path) -> Path:
+        out = self.out()
+        code, said = self.merge(*files, out=out)
+        self.assertEqual(MERGED, code, said)
+        self.assertFalse(aside_of(out).exists())
+        return out
+
+    def of_three(self) -> tuple[list[Path], list[Path]]:
+        """Five files of three instances, one of which is 0.0.1; and copies that hold a part of them."""
+        one, other = self.instance("one"), self.instance("other")
+        one.post(4)
+        first = one.rotate()
+        one.post(2)
+        early = one.dump(self.place / "early.db")
+        one.post(3)
+        other.post(6)
+        left = left_by_0_0_1(self.place / "old", time.time())
+        old = self.place / "old.db"
+        with contextlib.closing(sqlite3.connect(left.current)) as db, contextlib.closing(sqlite3.connect(old)) as to:
+            db.backup(to)
+        return [first, one.stop(), other.stop(), left.whole, old], [early]
+
+
+class Merging(MergeTest):
+    def test_every_result_of_every_instance_is_there_once(self) -> None:
+        files, copies = self.of_three()
+        out = self.merged(*files, *copies, *files)
+        self.assertEqual(whole(*files), whole(out))
+        self.assertGreater(whole(out).total(), 30)
+
+    def test_neither_order_nor_copies_change_a_row_or_an_id(self) -> None:
+        (first, second, third, *others), copies = self.of_three()
+        wanted = digest_of(self.merged(first, second, third, *others))
+        for ordered in permutations((first, second, third)):
+            self.assertEqual(wanted, digest_of(self.merged(*others, *ordered)))
+            self.assertEqual(wanted, digest_of(self.merged(*copies, *ordered, *others, *ordered, *others)))
+
+    def test_ids_stay_where_they_do_not_collide_and_a_table_keeps_those_that_do(self) -> None:
+        """Rule 12 within each instance."""
+        files, _ = self.of_three()
+        out = self.merged(*files)
+        with reading(out) as db:
+            names = db.execute(
+                "SELECT instance, old_id + p.id - m.first_id, p.ip, error FROM ping_results p"
+                " JOIN merged m ON p.id BETWEEN m.first_id AND m.last_id"
+            ).fetchall()
+            hops = db.execute(
+                "SELECT instance, old_hop_id + h.id - m.first_hop_id, ttl, ip FROM traceroute_hops h"
+                " JOIN merged m ON h.id BETWEEN m.first_hop_id AND m.last_hop_id"
+            ).fetchall()
+            batches = db.execute(
+                "SELECT instance, old_batch_id + b.id - m.first_batch_id, node, b.digest FROM batches b"
+                " JOIN merged m ON b.id BETWEEN m.first_batch_id AND m.last_batch_id"
+            ).fetchall()
+            instances = db.execute("SELECT DISTINCT instance FROM merged ORDER BY instance").fetchall()
+            kept = {name for (name,) in db.execute("SELECT instance FROM merged WHERE first_id = old_id")}
+        told: dict[str, set[Any]] = {"names": set(), "hops": set(), "batches": set()}
+        for path in files:
+            with reading(path) as db:
+                told["names"].update(db.execute("SELECT id, ip, error FROM ping_results"))
+                told["hops"].update(db.execute("SELECT id, ttl, ip FROM traceroute_hops"))
+                told["batches"].update(db.execute("SELECT id, node, digest FROM batches"))
+        for what, rows in (("names", names), ("hops", hops), ("batches", batches)):
+            self.assertEqual(len(rows), len(set(rows)))
+            self.assertEqual(told[what], {row[1:] for row in rows})
+        self.assertEqual(4, len(instances), "each file of 0.0.1 stands for itself")
+        self.assertTrue(kept)
+
+    def test_files_that_do_not_collide_keep_all_their_ids(self) -> None:
+        it = self.instance("one")
+        it.post(2)
+        first = it.rotate()
+        it.post(2)
+        second = it.stop()
+        rows = "SELECT * FROM traceroute_hops"
+        found: list[Any] = []
+        for path in (first, second):
+            with reading(path) as db:
+                found += db.execute(rows).fetchall()
+        with reading(self.merged(second, first)) as db:
+            self.assertEqual(found, db.execute(rows).fetchall())
+            self.assertEqual([], db.execute("SELECT * FROM merged WHERE first_id != old_id").fetchall())
+
+    def test_it_has_the_tables_of_the_specification_and_no_mark(self) -> None:
+        """Rules 7 and 13: no service takes it for its own."""
+        files, _ = self.of_three()
+        with reading(self.merged(*files)) as db, reading(files[0]) as file:
+            self.assertEqual(
+                (0, 0), (*db.execute("PRAGMA application_id").fetchone(), *db.execute("PRAGMA user_version").fetchone())
+            )
+            self.assertEqual(("delete",), db.execute("PRAGMA journal_mode").fetchone())
+            self.assertEqual([], db.execute("PRAGMA foreign_key_check").fetchall())
+            self.assertEqual([("ok",)], db.execute("PRAGMA integrity_check").fetchall())
+            query = "SELECT name, sql FROM sqlite_schema WHERE tbl_name NOT IN ('result_file', 'merged')"
+            ours = dict(file.execute(query).fetchall())
+            theirs = dict(db.execute(query).fetchall())
+            del theirs["hops_of"]
+            self.assertEqual(set(ours), set(theirs))
+            for name in ("ping_results", "traceroute_results", "traceroute_hops"):
+                self.assertEqual(ours[name], theirs[name])
+
+    def test_files_are_not_changed(self) -> None:
+        files, copies = self.of_three()
+        before = {path: path.read_bytes() for path in self.place.rglob("*") if path.is_file()}
+        out = self.merged(*files, *copies)
+        after = {path: path.read_bytes() for path in self.place.rglob("*") if path.is_file() and path != out}
+        self.assertEqual(before, after)
+
+
+class Copies(MergeTest):
+    def test_a_copy_by_0_0_1_of_a_file_that_was_upgraded_since_brings_nothing(self) -> None:
+        left = left_by_0_0_1(self.place / "old", time.time())
+        before = self.place / "before.db"
+        with contextlib.closing(sqlite3.connect(left.current)) as db:
+            db.execute("VACUUM INTO ?", (str(before),))
+        bench = Bench(left.current.parent)
+        bench.post(a_result())
+        bench.stop()
+        self.assertEqual(whole(left.current), whole(self.merged(before, left.current)))
+
+    def test_two_histories_of_one_instance_are_both_there(self) -> None:
+        """As of a directory that was copied, and of which both copies went on."""
+        it = self.instance("one")
+        it.post(2)
+        it.stop()
+        shutil.copytree(it.bench.path, self.place / "twin")
+        files = []
+        for path, posts in ((it.bench.path, 3), (self.place / "twin", 5)):
+            bench = Bench(path)
+            for number in range(posts):
+                bench.post(a_result(error=f"{path.name} {number}"), a_trace({"ttl": 1, "ip": "10.0.0.1"}))
+            bench.stop()
+            files.append(bench.store.current.info.path)
+        mine, theirs = map(whole, files)
+        out = self.merged(*files)
+        self.assertEqual(mine | theirs, whole(out))
+        self.assertEqual(digest_of(out), digest_of(self.merged(*reversed(files))))
+
+    def test_instances_that_were_sent_the_same_at_the_same_time_are_not_taken_for_one(self) -> None:
+        files = []
+        for name in ("one", "other"):
+            it = self.instance(name)
+            it.bench.post(a_result())
+            files.append(it.stop())
+        self.assertEqual(2, whole(self.merged(*files)).total())
+
+    def test_ids_with_gaps_that_others_have_filled(self) -> None:
+        chance = random.Random(7)
+        files = []
+        for number in range(4):
+            it = self.instance(f"gaps-{number}")
+            it.post(12)
+            path = it.stop()
+            with writing(path) as db:
+                for gone in chance.sample(range(1, 16), 7):
+                    (first, last) = db.execute("SELECT first_id, last_id FROM batches WHERE id = ?", (gone,)).fetchone()
+                    results = f"BETWEEN {first or 0} AND {last or 0}"
+                    db.execute(f"DELETE FROM traceroute_hops WHERE traceroute_id {results}")
+                    db.execute(f"DELETE FROM traceroute_results WHERE id {results}")
+                    db.execute(f"DELETE FROM rtt_spread WHERE ping_result_id {results}")
+                    db.execute(f"DELETE FROM ping_results WHERE id {results}")
+                    db.execute("DELETE FROM rejected_results WHERE batch_id = ?", (gone,))
+                    db.execute("DELETE FROM batches WHERE id = ?", (gone,))
+            files.append(path)
+        out = self.merged(*files)
+        self.assertEqual(whole(*files), whole(out))
+        self.assertEqual(digest_of(out), digest_of(self.merged(*reversed(files))))
+
+
+class Refusing(MergeTest):
+    def refused(self, *files: Path) -> str:
+        out = self.out()
+        code, said = self.merge(*files, out=out)
+        self.assertEqual((NOT_MERGED, 1), (code, said.count("\n")), said)
+        self.assertFalse(out.exists() or aside_of(out).exists())
+        return said
+
+    def test_a_file_that_a_service_writes_with_the_command_that_takes_it(self) -> None:
+        it = self.instance("one")
+        it.bench.directory.take()
+        self.addCleanup(it.bench.directory.release)
+        it.post(1)
+        path = it.bench.store.current.info.path
+        said = self.refused(path)
+        self.assertIn(f"{path}: a running outputd writes it", said)
+        self.assertIn("curl -fsS http://localhost:8081/dump -o current.db", said)
+
+    def test_a_file_of_which_a_part_is_in_its_wal(self) -> None:
+        left = left_by_0_0_1(self.place / "old", time.time())
+        self.assertTrue(wal_of(left.current).exists())
+        self.assertIn("a part of it is in the -wal", self.refused(left.whole, left.current))
+
+    def test_what_is_no_result_file_is_not_there_or_is_damaged(self) -> None:
+        it = self.instance("one")
+        it.post(20)
+        path = it.stop()
+        (other := self.place / "other.db").write_bytes(b"x" * 5000)
+        self.assertIn(f"{other}: it is no result file of outputd", self.refused(path, other))
+        self.assertIn("No such file", self.refused(path, self.place / "none.db"))
+        (damaged := self.place / "damaged.db").write_bytes(path.read_bytes()[:9000] + bytes(5000))
+        self.assertIn(f"{damaged}: it cannot be read", self.refused(damaged))
+        self.assertIn("no results in these files", self.refused(self.instance("empty").stop()))
+
+    def test_results_without_a_batch_are_not_left_out_without_a_word(self) -> None:
+        it = self.instance("one")
+        it.post(3)
+        path = it.stop()
+        with writing(path) as db:
+            db.execute("DELETE FROM rejected_results")
+            db.execute("DELETE FROM batches WHERE id = 3")
+        self.assertIn("2 of its results belong to no batch", self.refused(path))
+
+    def test_an_output_that_exists(self) -> None:
+        it = self.instance("one")
+        it.post(1)
+        path = it.stop()
+        before = path.read_bytes()
+        code, said = self.merge(path, out=path)
+        self.assertEqual((INVALID, before), (code, path.read_bytes()))
+        self.assertIn("exists already", said)
+
+    def test_what_was_begun_of_other_files(self) -> None:
+        it = self.instance("one")
+        it.post(1)
+        path, out = it.stop(), self.out()
+        for begun in (b"a text of somebody", self.merged(path).read_bytes()):
+            aside_of(out).write_bytes(begun)
+            another = self.instance(f"another-{len(begun)}")
+            another.post(1)
+            code, said = self.merge(another.stop(), out=out)
+            self.assertEqual((NOT_MERGED, begun), (code, aside_of(out).read_bytes()), said)
+            self.assertFalse(out.exists())
+
+
+class Resuming(MergeTest):
+    def test_after_ten_kills_it_is_as_if_there_was_none(self) -> None:
+        """Each within a write, the last of them while the indexes are made."""
+        files, _ = self.of_three()
+        wanted = self.merged(*files)
+        size_bytes, out = wanted.stat().st_size, self.out()
+        self.assertGreater(size_bytes, 12 * 4096)
+        for part in range(10):
+            limit = size_bytes * (part + 1) // 11 - 100
+            done = self.child(str(limit), str(out), *map(str, files))
+            self.assertEqual(-signal.SIGXFSZ, done.returncode, done.stderr)
+            self.assertFalse(out.exists())
+        code, said = self.merge(*files, out=out)
+        self.assertEqual(MERGED, code, said)
+        self.assertEqual(digest_of(wanted), digest_of(out))
+        self.assertEqual(whole(*files), whole(out))
+
+    def child(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tests.merge.killed", *arguments], cwd=Path(__file__).parents[2], text=True,
+            capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    def test_a_full_disk_is_one_line_and_when_there_is_room_it_goes_on(self) -> None:
+        files, _ = self.of_three()
+        try:
+            disk = Disk(self.place / "disk", 1).mount()
+        except CannotMount as why:
+            raise SkipTest(str(why)) from None
+        self.addCleanup(disk.unmount)
+        disk.fill(left_bytes=64 * 1024)
+        out = disk.path / "out.db"
+        code, said = self.merge(*files, out=out)
+        self.assertEqual(NOT_MERGED, code)
+        self.assertEqual(
+            [f"outputd-merge: no room for {out}.tmp on the disk; once there is, the same command resumes"],
+            [line for line in said.splitlines() if " of 5: " not in line],
+        )
+        disk.make_room()
+        self.assertEqual(MERGED, self.merge(*files, out=out)[0])
+        self.assertEqual(digest_of(self.merged(*files)), digest_of(out))
+
+    def test_one_that_was_whole_but_had_no_name_yet_is_given_it(self) -> None:
+        files, _ = self.of_three()
+        wanted = self.merged(*files)
+        digest, out = digest_of(wanted), self.out()
+        wanted.rename(aside_of(out))
+        self.assertEqual(MERGED, self.merge(*files, out=out)[0])
+        self.assertEqual(digest, digest_of(out))
