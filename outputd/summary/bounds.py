@@ -57,7 +57,18 @@ DELETE FROM {table} WHERE file = :file AND ({key}) IN (
   ) ORDER BY place DESC LIMIT :rows
 )
 """
-_KEYS = {"link": "near, far", "passage": "hop, target"}
+_TURN_AWAY = """
+DELETE FROM temp.found_{table} WHERE rowid IN (
+  SELECT row FROM (
+    SELECT rowid AS row, row_number() OVER (PARTITION BY sender ORDER BY count DESC, last_seen DESC) AS place
+    FROM temp.found_{table} f
+    WHERE NOT EXISTS (
+      SELECT 1 FROM {table} t WHERE t.file = :file AND t.{first} = f.{first} AND t.{second} = f.{second}
+    )
+  ) ORDER BY place LIMIT -1 OFFSET :most
+)
+"""
+_KEYS = {"link": ("near", "far"), "passage": ("hop", "target")}
 
 
 def most_rows(max_size_bytes: int) -> tuple[int, int]:
@@ -80,6 +91,23 @@ def narrow(db: sqlite3.Connection, most_pairs: int = MOST_PAIRS_A_STEP) -> int:
     return db.execute(_NARROW).rowcount
 
 
+def turn_away(db: sqlite3.Connection, table: str, file: int, at_most: int, most_rows: int) -> tuple[int, int]:
+    """Leave only some of what is new in temp.found_<table> when its file is nearly full; how many rows it has at most,
+    and how many were turned away.
+
+    Of each sender equally many come in, the frequent ones first. Else all that a flood makes up would be written, and
+    taken out again after it.
+    """
+    if at_most < most_rows * 7 // 8:
+        return at_most, 0
+    rows = _rows(db, table, file)
+    if rows < most_rows * 7 // 8:
+        return rows, 0
+    first, second = _KEYS[table]
+    statement = _TURN_AWAY.format(table=table, first=first, second=second)
+    return rows, db.execute(statement, {"file": file, "most": most_rows // 32}).rowcount
+
+
 def make_room(db: sqlite3.Connection, table: str, file: int, at_most: int, most_rows: int) -> tuple[int, int]:
     """Take out some rows of a file when it has more than it may; how many it has then at most, and how many were taken.
 
@@ -88,9 +116,13 @@ def make_room(db: sqlite3.Connection, table: str, file: int, at_most: int, most_
     """
     if at_most <= most_rows:
         return at_most, 0
-    rows: int = db.execute(f"SELECT count(*) FROM {table} WHERE file = ?", (file,)).fetchone()[0]
+    rows = _rows(db, table, file)
     if rows <= most_rows:
         return rows, 0
     surplus = rows - most_rows * 7 // 8  # some more, since it takes as long for one row as for many
-    taken = db.execute(_ROOM.format(table=table, key=_KEYS[table]), {"file": file, "rows": surplus}).rowcount
+    taken = db.execute(_ROOM.format(table=table, key=", ".join(_KEYS[table])), {"file": file, "rows": surplus}).rowcount
     return rows - taken, taken
+
+
+def _rows(db: sqlite3.Connection, table: str, file: int) -> int:
+    return int(db.execute(f"SELECT count(*) FROM {table} WHERE file = ?", (file,)).fetchone()[0])

@@ -6,9 +6,9 @@ from outputd.store.fragments import LOST, believable, believed, first_above, is_
 from outputd.store.times import is_set, seconds_between
 from outputd.summary.bounds import MOST_NODES
 
-_RESULTS_A_STEP = 2000
+_RESULTS_A_STEP = 5000
 _HOPS_A_STEP = 65_536  # but one POST is never taken in part; the scratch tables are in memory
-SCRATCH_TABLES = ("batch", "origin", "result", "reply")
+SCRATCH_TABLES = ("batch", "origin", "result", "reply", "found_link", "found_passage")
 SCRATCH = """
 CREATE TEMP TABLE batch (
   id INTEGER PRIMARY KEY, node TEXT, received_at TEXT, first_id INTEGER, last_id INTEGER,
@@ -22,6 +22,8 @@ CREATE TEMP TABLE result (
 CREATE TEMP TABLE reply (
   trace INTEGER, ttl INTEGER, ip TEXT, rtt INTEGER, PRIMARY KEY (trace, ttl, ip)
 ) WITHOUT ROWID;
+CREATE TEMP TABLE found_link (near, far, node, sender, count, difference_ns, differences, first_seen, last_seen);
+CREATE TEMP TABLE found_passage (hop, target, node, sender, count, first_seen, last_seen);
 """
 BATCHES = """
 INSERT INTO temp.batch
@@ -114,24 +116,27 @@ _NODE = "(SELECT ',' || id || ',' FROM name n WHERE n.node = found.node)"
 _NODES = (
     f"nodes = nodes || iif(instr(nodes, excluded.nodes) OR length(nodes) > {MOST_NODES}, '', substr(excluded.nodes, 2))"
 )
+LINKS = """
+INSERT INTO temp.found_link
+SELECT a.ip AS near, b.ip AS far, r.node, min(r.sender), count(*), total(b.rtt - a.rtt), count(b.rtt - a.rtt),
+  min(r.at), max(r.at)
+FROM temp.reply a CROSS JOIN temp.reply b CROSS JOIN temp.result r
+WHERE b.trace = a.trace AND b.ttl = a.ttl + 1 AND b.ip <> a.ip AND r.id = a.trace GROUP BY 1, 2, 3
+"""
 LINKS_INTO = f"""
 INSERT INTO link
-SELECT :file, near, far, {_NODE}, sender, count, difference_ns, differences, first_seen, last_seen FROM (
-  SELECT a.ip AS near, b.ip AS far, r.node AS node, min(r.sender) AS sender, count(*) AS count,
-    total(b.rtt - a.rtt) AS difference_ns, count(b.rtt - a.rtt) AS differences,
-    min(r.at) AS first_seen, max(r.at) AS last_seen
-  FROM temp.reply a CROSS JOIN temp.reply b CROSS JOIN temp.result r
-  WHERE b.trace = a.trace AND b.ttl = a.ttl + 1 AND b.ip <> a.ip AND r.id = a.trace GROUP BY 1, 2, 3
-) found WHERE true
+SELECT :file, near, far, {_NODE}, sender, count, difference_ns, differences, first_seen, last_seen
+FROM temp.found_link found WHERE true
 ON CONFLICT DO UPDATE SET {_NODES}, count = count + excluded.count,
   difference_ns = difference_ns + excluded.difference_ns, differences = differences + excluded.differences, {_SEEN}
 """
+PASSAGES = """
+INSERT INTO temp.found_passage
+SELECT a.ip AS hop, r.ip AS target, r.node, min(r.sender), count(*), min(r.at), max(r.at)
+FROM temp.reply a CROSS JOIN temp.result r WHERE r.id = a.trace GROUP BY 1, 2, 3
+"""
 PASSAGES_INTO = f"""
 INSERT INTO passage
-SELECT :file, hop, target, {_NODE}, sender, count, first_seen, last_seen FROM (
-  SELECT a.ip AS hop, r.ip AS target, r.node AS node, min(r.sender) AS sender, count(*) AS count,
-    min(r.at) AS first_seen, max(r.at) AS last_seen
-  FROM temp.reply a CROSS JOIN temp.result r WHERE r.id = a.trace GROUP BY 1, 2, 3
-) found WHERE true
+SELECT :file, hop, target, {_NODE}, sender, count, first_seen, last_seen FROM temp.found_passage found WHERE true
 ON CONFLICT DO UPDATE SET {_NODES}, count = count + excluded.count, {_SEEN}
 """

@@ -26,16 +26,18 @@ from outputd.sqlite.files import delete_database, identity_of, keep_to, let_go, 
 from outputd.sqlite.schema import Schema
 from outputd.store.file import FileInfo
 from outputd.summary import bounds
-from outputd.summary.bounds import MOST_LINKS, MOST_PASSAGES, make_room, narrow
+from outputd.summary.bounds import MOST_LINKS, MOST_PASSAGES, make_room, narrow, turn_away
 from outputd.summary.senders import Senders
 from outputd.summary.statements import (
     BATCHES,
     FIRST_ARRIVAL,
     HOP_AFTER,
     INTO,
+    LINKS,
     LINKS_INTO,
     NODES,
     ORIGINS,
+    PASSAGES,
     PASSAGES_INTO,
     REPLIES,
     RESULTS,
@@ -241,10 +243,10 @@ class Summary:
             stretch = _stretch(db, info, received_at)
             for statement in INTO:
                 db.execute(statement, {"file": info.sequence, "stretch": stretch})
-            links = mark.links + db.execute(LINKS_INTO, {"file": info.sequence}).rowcount
-            passages = mark.passages + db.execute(PASSAGES_INTO, {"file": info.sequence}).rowcount
-            links, unlinked = make_room(db, "link", info.sequence, links, self._most_links)
-            passages, unpassed = make_room(db, "passage", info.sequence, passages, self._most_passages)
+            links, unlinked = _bring_in(db, "link", LINKS_INTO, info.sequence, mark.links, self._most_links)
+            passages, unpassed = _bring_in(
+                db, "passage", PASSAGES_INTO, info.sequence, mark.passages, self._most_passages
+            )
             left_out = mark.left_out + unlinked + unpassed
             marked = (info.sequence, info.created_at, to, received_at, mark.hop_id, links, passages, left_out)
             db.execute("INSERT OR REPLACE INTO file VALUES (?,?,?,?,?,?,?,?)", marked)
@@ -278,7 +280,10 @@ class Summary:
             return mark, to, received_at
         db.execute(REPLIES, {"hop_from": mark.hop_id, "hop_to": end})
         db.execute(STRANGERS)
-        return mark._replace(hop_id=end - 1, left_out=mark.left_out + narrow(db)), to, received_at
+        narrowed = narrow(db)
+        db.execute(LINKS)
+        db.execute(PASSAGES)
+        return mark._replace(hop_id=end - 1, left_out=mark.left_out + narrowed), to, received_at
 
 
 class _Mark(NamedTuple):
@@ -293,6 +298,16 @@ class _Mark(NamedTuple):
 
 class _Unreadable(Exception):
     """A result file cannot be read; the text says why."""
+
+
+def _bring_in(
+    db: sqlite3.Connection, table: str, statement: str, file: int, at_most: int, most_rows: int
+) -> tuple[int, int]:
+    """Bring in what was found for a table that has so many rows of a file at most; how many then, and how many not."""
+    at_most, turned_away = turn_away(db, table, file, at_most, most_rows)
+    at_most += db.execute(statement, {"file": file}).rowcount
+    at_most, taken_out = make_room(db, table, file, at_most, most_rows)
+    return at_most, turned_away + taken_out
 
 
 def _stretch(db: sqlite3.Connection, info: FileInfo, latest: str) -> int:

@@ -130,6 +130,19 @@ class Room(SynchronousTestCase):
         for block in (172, 173):
             self.assertEqual(len(self.links(f"{block}.2.0.0")["links"]), 2)
 
+    def test_of_a_flood_a_full_file_takes_a_few_and_counts_what_it_knows(self) -> None:
+        """Else all would be written, and taken out again: three times the time, and of the disk."""
+        often = a_trace(*hops({1: 1, 2: 1}, 172))
+        for number in range(4):
+            self.post(often, a_trace(*hops({1: 20, 2: 20}, 20 + number)))
+        self.bench.post(a_trace(*hops({1: 1, 2: 1}, 173)), peer="198.51.100.7")
+        self.post(often, a_trace(*hops({1: 20, 2: 20}, 99)))
+        came = [near for near, _ in self.links()["links"] if near.startswith("99.")]
+        self.assertTrue(0 < len(came) <= 1000 // 32, len(came))
+        self.assertEqual(self.links("172.1.0.0")["links"], [("172.1.0.0", 5)])
+        self.assertEqual(len(self.links("173.1.0.0")["links"]), 1, "another sender's come in first")
+        self.assertFalse(self.links()["complete"])
+
     def test_its_seldom_links_go_first_and_of_these_the_oldest(self) -> None:
         for second in range(3):
             often = a_trace(*hops({1: 1, 2: 1}, 172)) | {"timestamp": f"2026-01-07T22:30:0{second}Z"}

@@ -213,7 +213,7 @@ class Counting(SummaryTest):
     def test_it_is_whole_once_all_that_was_there_is_counted_though_more_comes_all_the_time(self) -> None:
         """Else a new service would answer no question as long as POSTs come faster than steps."""
         for _ in range(3):
-            self.bench.post(*[wild(1)] * 1200)
+            self.bench.post(*[wild(1)] * 2600)
         for _ in range(2):
             self.assertTrue(self.summary.step())
             self.assertFalse(self.is_whole())
