@@ -105,7 +105,8 @@ def merge() -> Command:
     """The command that makes one database of result files."""
     parser = merge_parser()
     return Command(
-        "outputd-merge", "merge result files of any instances into one database", "outputd-merge OUT FILE...",
+        "outputd-merge", "merge result files of any instances into one database",
+        "outputd-merge [OPTION]... OUT [FILE]...",
         parser.description or "", _flags(parser), takes_files=True, ending=parser.epilog or "",
     )  # fmt: skip
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from outputd import __version__
 from outputd.merge.making import aside_of, make
 from outputd.merge.plan import Step, plan
+from outputd.merge.pull import Access, NotPulled, pull, pulled
 from outputd.merge.source import NotMerged, Source, look
 from outputd.process.log import in_one_line
 from outputd.process.trouble import Kind, Unusable
+from outputd.security.pem import token_of
 from outputd.sqlite.errors import kind_of
 
 MERGED, NOT_MERGED, INVALID, INTERRUPTED = 0, 1, 2, 130
@@ -23,7 +25,9 @@ MERGED, NOT_MERGED, INVALID, INTERRUPTED = 0, 1, 2, 130
 _DESCRIPTION = """\
 Merges result files of any instances into one new database. Files may be given in any order, overlap, or be copies of
 each other: every result is stored once. Ids are kept where they do not collide; the table merged says where rows come
-from. Files are never changed. If it was interrupted, the same command resumes."""
+from. Files are never changed. If it was interrupted, the same command resumes.
+
+With --pull it first takes all files of running instances, but those that are there already."""
 
 
 class Options(argparse.Namespace):
@@ -31,6 +35,10 @@ class Options(argparse.Namespace):
 
     out: Path
     files: list[Path]
+    pull: list[str]
+    into: Path
+    token_file: Path | None
+    ca: Path | None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,14 +48,30 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 merged; 1 not merged; 2 invalid arguments; 130 interrupted",
     )  # fmt: skip
     made.add_argument("out", metavar="OUT", type=Path, help="the database to make, which must not exist")
-    made.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a closed result file, or a copy by /dump")
+    made.add_argument("files", metavar="FILE", nargs="*", type=Path, help="a closed result file, or a copy by /dump")
+    made.add_argument(
+        "--pull", metavar="URL", action="append", default=[],
+        help="port for results of a running instance, such as http://localhost:8081; may be given several times",
+    )  # fmt: skip
+    made.add_argument(
+        "--into", metavar="DIR", type=Path, default=Path("pulled"),
+        help="directory for files that are pulled; each instance has one in it (%(default)s)",
+    )  # fmt: skip
+    made.add_argument("--token-file", metavar="FILE", type=Path, help="file with an operator's token, for --pull")
+    made.add_argument(
+        "--ca", metavar="FILE", type=Path, help="CA (PEM) of the instances' certificates; default: the system's CAs"
+    )
     made.add_argument("--version", action="version", version=f"outputd-merge {__version__}")
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Merge files, and end the process."""
-    sys.exit(run(parser().parse_args(arguments, Options())))
+    asked = parser()
+    options = asked.parse_intermixed_args(arguments, Options())
+    if not options.files and not options.pull:
+        asked.error("name files, or instances by --pull")
+    sys.exit(run(options))
 
 
 def run(chosen: Options) -> int:
@@ -57,8 +81,8 @@ def run(chosen: Options) -> int:
     if os.path.lexists(chosen.out):
         return _cannot(INVALID, f"{in_one_line(str(chosen.out))} exists already")
     try:
-        return _merge(chosen.out, chosen.files)
-    except (NotMerged, Unusable) as error:
+        return _merge(chosen.out, [*chosen.files, *_pulled(chosen)])
+    except (NotMerged, NotPulled, Unusable) as error:
         return _cannot(NOT_MERGED, str(error))
     except (OSError, sqlite3.Error) as error:
         return _cannot(NOT_MERGED, _reason(error, chosen.out))
@@ -79,6 +103,21 @@ def _merge(out: Path, files: Sequence[Path]) -> int:
     instances = len({step.source.instance for step in steps if step.runs})
     print(f"{in_one_line(str(out))}: {len(files)} files of {instances} instances")
     return MERGED
+
+
+def _pulled(chosen: Options) -> list[Path]:
+    """The files of the instances, taken now, unless a merge of those taken before was interrupted."""
+    if aside_of(chosen.out).exists():
+        return [path for url in chosen.pull for path in pulled(url, chosen.into)]
+    token = None if chosen.token_file is None or not chosen.pull else token_of(chosen.token_file)
+    found: list[Path] = []
+    for url in chosen.pull:
+        found += pull(url, chosen.into, Access(token, chosen.ca), _tell_of)
+    return found
+
+
+def _tell_of(path: Path) -> None:
+    print(f"pulled {in_one_line(str(path))}", file=sys.stderr)
 
 
 def _look(path: Path) -> Source | None:
