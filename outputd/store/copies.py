@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from outputd.process.log import Logger
 from outputd.process.loops import Every
@@ -31,6 +32,7 @@ MOST_COPIES = 3
 _LOOK_EVERY_S = 1.0
 _UNREAD_S = 2.0
 _NEW_S = 10.0
+_GATHER_S = 1.0
 _SLOW_BYTES_A_S = 256 * 1024
 
 
@@ -137,6 +139,7 @@ class Copies:
         self._is_stopping = False
         self._next: dict[Path, list[Deferred[Reader]]] = {}
         self._made: list[Copy] = []
+        self._made_s = -math.inf
         self._opening = DeferredLock()
         self._opened: dict[Path, Copy] = {}
         self._looking = Every(_LOOK_EVERY_S, self._look_after_copies, clock)
@@ -199,6 +202,7 @@ class Copies:
         copy = Copy(file, path, self._clock.seconds, self._close_made)
         copy.state = state
         self._made.append(copy)
+        self._made_s = self._clock.seconds()
         readers = [copy.reader() for _ in waiting]
         for wanted, reader in zip(waiting, readers, strict=True):
             wanted.callback(reader)
@@ -208,11 +212,18 @@ class Copies:
             self._looking.start(now=False)
 
     async def _make_room(self, path: Path) -> None:
-        """See to it that one more copy has a place and room. Raises NoRoom."""
+        """See to it that one more copy has a place and room. Raises NoRoom.
+
+        The last place is taken a second after the one before it: whoever comes meanwhile shares it.
+        """
         while True:
             lacking = await self._in_thread(copying.lacking_bytes, self._directory, path, self._spare_bytes)
             if lacking <= 0 and len(self._made) < MOST_COPIES:
-                return
+                wait_s = self._made_s + _GATHER_S - self._clock.seconds()
+                if len(self._made) < MOST_COPIES - 1 or wait_s <= 0:
+                    return
+                await deferLater(self._clock, wait_s)
+                continue
             slowest = self._slowest()
             if slowest is None or slowest.pace(self._clock.seconds()) > _SLOW_BYTES_A_S:
                 if lacking > 0:

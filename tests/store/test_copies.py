@@ -291,7 +291,14 @@ class GivingWay(CopiesTest):
     def read(self) -> Reader:
         """One who reads a copy of its own, as another has stored something before."""
         self.bench.keep(a_result())
-        reader = outcome(self.copies.current(self.current))
+        asked = Deferred.fromCoroutine(self.copies.current(self.current))
+        if not asked.called:
+            self.bench.clock.advance(1)  # the last place is not taken at once
+
+        async def given() -> Reader:
+            return await asked
+
+        reader = outcome(given())
 
         def cut_off() -> None:
             self.cut.append(reader)
@@ -300,6 +307,23 @@ class GivingWay(CopiesTest):
         reader.cut_off = cut_off
         self.addCleanup(reader.end)
         return reader
+
+    def test_whoever_comes_in_the_second_before_the_last_place_is_taken_shares_it(self) -> None:
+        """However quickly a copy is made: a burst would have three in no time, and the rest of it none."""
+        readers = [self.read() for _ in range(MOST_COPIES - 1)]
+        burst = []
+        for _ in range(5):
+            self.bench.keep(a_result())
+            burst.append(Deferred.fromCoroutine(self.copies.current(self.current)))
+            self.bench.clock.advance(0.19)
+        for asked in burst:
+            self.assertNoResult(asked)
+        self.bench.clock.advance(0.05)
+        shared = [self.successResultOf(asked) for asked in burst]
+        self.assertEqual(1, len({id(reader.copy) for reader in shared}))
+        self.assertNotIn(shared[0].copy, [reader.copy for reader in readers])
+        for reader in shared:
+            reader.end()
 
     def test_beyond_the_most_who_reads_slowest_gives_way(self) -> None:
         """So that readers who take their time keep no dump from others."""
