@@ -132,7 +132,7 @@ def _flags(parser: argparse.ArgumentParser) -> tuple[Flag, ...]:
             continue
         *short, name = action.option_strings
         value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
-        given = "" if action.default in (None, "", False, argparse.SUPPRESS) else str(action.default)
+        given = "" if action.default in (None, "", False, [], argparse.SUPPRESS) else str(action.default)
         meaning = (
             (action.help or "")
             .replace("show program's version number and exit", "print the version")

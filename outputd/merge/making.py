@@ -13,6 +13,7 @@ from outputd.merge.source import NotMerged, attach
 from outputd.process.files import sync
 from outputd.sqlite.connections import transaction, writing
 from outputd.sqlite.files import make_empty
+from outputd.store.directory import NO_LINKS
 from outputd.store.file import SCHEMA
 
 _CACHE_KIB = 64 * 1024
@@ -87,9 +88,20 @@ def make(out: Path, steps: Sequence[Step], tell: Callable[[int, Step], None]) ->
             db.execute("PRAGMA analysis_limit=1000")
             db.execute("ANALYZE")
     sync(aside)
-    os.link(aside, out)
-    aside.unlink()
+    _give_name(aside, out)
     sync(out.absolute().parent)
+
+
+def _give_name(aside: Path, out: Path) -> None:
+    """Never over another file, where the file system has hard links."""
+    try:
+        os.link(aside, out)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        aside.rename(out)  # a memory stick
+    else:
+        aside.unlink()
 
 
 def _begin(db: sqlite3.Connection, aside: Path) -> list[str]:

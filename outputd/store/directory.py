@@ -29,7 +29,8 @@ _RESULT_FILE = re.compile(r"results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db", re.ASCI
 _DIRECTORY_MODE = 0o750
 _MOST_SPANS = 1000  # a rotation an hour fills them in 41 days, and a storm of rotations is one
 _REMEMBERED_S = 86_400  # clocks are set back by less, and no storm of rotations is that far ahead of its own
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""How a file system says that it has no hard links."""
 
 
 class DirectoryUnusable(Unusable):
@@ -93,7 +94,7 @@ class DataDir:
             make_empty(first)
             os.link(first, second)
         except OSError as error:
-            if error.errno in _NO_LINKS:
+            if error.errno in NO_LINKS:
                 self.release()
                 raise DirectoryUnusable(
                     f"{self.name} is on a file system without hard links, which outputd needs: choose another --db-dir"

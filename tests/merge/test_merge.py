@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
+import os
 import random
 import shutil
 import signal
@@ -21,7 +23,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from outputd.merge.command import INVALID, MERGED, NOT_MERGED, main
 from outputd.merge.making import aside_of
-from outputd.sqlite.connections import reading, writing
+from outputd.sqlite.connections import reading, transaction, writing
 from outputd.sqlite.files import wal_of
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace
@@ -233,6 +235,16 @@ class Merging(MergeTest):
         after = {path: path.read_bytes() for path in self.place.rglob("*") if path.is_file() and path != out}
         self.assertEqual(before, after)
 
+    def test_it_is_given_its_name_on_a_file_system_without_hard_links_too(self) -> None:
+        def link(*_: object) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        it = self.instance("one")
+        it.post(1)
+        path = it.stop()
+        self.patch(os, "link", link)
+        self.assertEqual(whole(path), whole(self.merged(path)))
+
 
 class Copies(MergeTest):
     def test_a_copy_by_0_0_1_of_a_file_that_was_upgraded_since_brings_nothing(self) -> None:
@@ -357,6 +369,16 @@ class Refusing(MergeTest):
             code, said = self.merge(another.stop(), out=out)
             self.assertEqual((NOT_MERGED, begun), (code, aside_of(out).read_bytes()), said)
             self.assertFalse(out.exists())
+
+    def test_one_that_another_command_is_making(self) -> None:
+        it = self.instance("one")
+        it.post(1)
+        path, out = it.stop(), self.out()
+        self.merged(path).rename(aside_of(out))
+        with writing(aside_of(out)) as db, transaction(db, "BEGIN EXCLUSIVE"):
+            code, said = self.merge(path, out=out)
+        self.assertEqual(NOT_MERGED, code)
+        self.assertIn(f"{aside_of(out)} is being made by another outputd-merge", said)
 
 
 class Resuming(MergeTest):
