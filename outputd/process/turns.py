@@ -39,6 +39,10 @@ class Turns(Generic[Item, Result]):
 
     `work` does a turn; its outcome is every item's. A turn begins at the end of the reactor's tick, so that all that
     came in with one wake-up share it, and at once when another has ended; later only if everything that waits can.
+
+    What weighs less than `light` is not begun at once but at the end of the tick, too: those who are answered meanwhile
+    may come again and share it. Two small turns cost more than one, and a thread that does one of them beside the
+    reactor's makes both wait for the GIL.
     """
 
     def __init__(
@@ -48,12 +52,14 @@ class Turns(Generic[Item, Result]):
         weigh: Callable[[Item], int],
         most: int,
         most_items: int,
+        light: int = 0,
     ) -> None:
         self._reactor = reactor
         self._work = work
         self._weigh = weigh
         self._most = most
         self._most_items = most_items
+        self._light = light
         self._waiting: deque[tuple[Item, Deferred[Result]]] = deque()
         self._untold: deque[tuple[Result | Failure, Deferred[Result]]] = deque()
         self._busy = False
@@ -150,7 +156,7 @@ class Turns(Generic[Item, Result]):
         is_telling = bool(self._untold)
         self._untold += ((outcome, done) for done in group)  # told in the order of the turns
         still, self._when_still = self._when_still, []
-        if self._left_s:
+        if self._left_s or sum(self._weigh(item) for item, _ in self._waiting) < self._light:
             self._wake()
         else:
             self._turn()  # before the answers, so that the writer writes meanwhile

@@ -57,7 +57,8 @@ class Batch:
         ids = [first_id + place for place in self.traceroutes[1 :: self.TRACEROUTE_COLUMNS]]
         self.traceroutes[:: self.TRACEROUTE_COLUMNS] = self.traceroutes[1 :: self.TRACEROUTE_COLUMNS] = ids
         self.hops[:: self.HOP_COLUMNS] = [first_id + place for place in self.hops[:: self.HOP_COLUMNS]]
-        self.spreads[:: self.SPREAD_COLUMNS] = [first_id + place for place in self.spreads[:: self.SPREAD_COLUMNS]]
+        if self.spreads:
+            self.spreads[:: self.SPREAD_COLUMNS] = [first_id + place for place in self.spreads[:: self.SPREAD_COLUMNS]]
 
     @property
     def row(self) -> list[Any]:

@@ -75,7 +75,7 @@ def seconds(text: str) -> float:
 
 def horizon(now_s: float) -> str:
     """The latest time that a result may bear to be believed now: a day ahead, in whole seconds."""
-    return at(now_s // 1 + _DAY_S)
+    return _second(int(now_s // 1) + _DAY_S)
 
 
 def earlier(text: str, by_s: int) -> str:

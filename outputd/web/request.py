@@ -209,7 +209,7 @@ class CappedRequest(server.Request):
             send(self, *self.refused)
             return
         try:
-            self.render(self.site.resource)
+            self.site.resource.render(self)
         except Exception:
             self.processingFailed(Failure())
 

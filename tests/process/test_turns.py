@@ -130,6 +130,21 @@ class GroupCommit(TurnsTest):
         self.disk.end()
         self.assertEqual(seen, [[[1], [2]]])
 
+    def test_what_is_light_is_shared_with_those_who_come_again_when_they_are_answered(self) -> None:
+        """A turn for a few costs as much as one for many."""
+        turns = Turns(self.clock, self.disk.work, lambda item: item, 100, 4, light=10)
+        turns.add(1).addCallback(lambda _: len([turns.add(3)]))
+        self.clock.advance(0)
+        turns.add(2)
+        self.disk.end()
+        self.assertEqual(self.disk.turns, [[1]])
+        self.clock.advance(0)
+        self.assertEqual(self.disk.turns, [[1], [2, 3]])
+        turns.add(4)
+        turns.add(6)
+        self.disk.end()
+        self.assertEqual(self.disk.turns, [[1], [2, 3], [4, 6]])
+
     def test_a_failure_is_its_turns_alone(self) -> None:
         first = [self.turns.add(1), self.turns.add(2)]
         self.clock.advance(0)

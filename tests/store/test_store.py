@@ -145,6 +145,16 @@ class Storing(StoreTest):
         gate.callback(None)
         self.assertFalse(self.bench.store.has_queue)
 
+    def test_where_many_share_a_commit_there_is_a_queue(self) -> None:
+        """Each client of a crowd may wait for its answer at the same time, so that nobody waits when a commit ends."""
+        for number, posts in enumerate((11, 12)):
+            for _ in range(posts):
+                self.bench.record(a_result())
+            self.bench.clock.advance(0)
+            self.assertIs(bool(number), self.bench.store.has_queue)
+        self.bench.clock.advance(0.1)
+        self.assertFalse(self.bench.store.has_queue)
+
     def test_a_post_s_results_have_consecutive_ids_that_its_batch_names(self) -> None:
         """Rule 7."""
         self.bench.record(a_result(), a_result())
