@@ -147,7 +147,7 @@ class Parts:
             lambda: store.has_queue, now, directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip
         readings = Readings(brief, reactor.seconds)
-        queries = Queries(lambda: store.files, directory.summary, summary.up_to_date, asking, readings, reactor, now)
+        queries = Queries(lambda: store.files, directory.summary, summary.for_an_answer, asking, readings, reactor, now)
         questions = Questions(queries)
         disk = Disk(directory, brief, reactor, now)
         doors: dict[str, Doors[Any]] = {

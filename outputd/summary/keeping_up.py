@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from math import inf
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -59,6 +60,7 @@ class KeepingUp:
         self._pace = Pace(reactor.seconds(), rest_s)
         self._has: object = None
         self._waiting: dict[Deferred[None], int] = {}
+        self._pressed_s = -inf
         self._turns = 0
         self._wanted = threading.Event()
         self._stopping = False
@@ -102,9 +104,20 @@ class KeepingUp:
                 await in_thread(self._thread.join)
         self._tell(self._turns + 1)
 
+    async def for_an_answer(self, within_s: float) -> None:
+        """See UpToDate; but where it is near enough, or too far behind, an answer does not wait for it."""
+        now_s = self._reactor.seconds()
+        if self._pace.is_near(now_s):
+            return
+        if self.counted_share is not None or self._pace.is_far(self._results()):
+            self._pressed_s = now_s
+            self._wanted.set()
+            return
+        await self.up_to_date(within_s)
+
     async def up_to_date(self, within_s: float) -> None:
         """See UpToDate."""
-        if self._stopping or self._has == self._stored() or self._pace.is_near(self._reactor.seconds()):
+        if self._stopping or self._has == self._stored():
             return
         waiter: Deferred[None] = Deferred()
         self._waiting[waiter] = self._turns
@@ -136,6 +149,11 @@ class KeepingUp:
         """Whether not to wait for more; what is not whole, or has failed, waits for nothing."""
         has_to = bool(self._waiting) or self._has is None or self._trouble.failure is not None
         return has_to or self._pace.is_due(results, now_s)
+
+    @property
+    def _is_asked(self) -> bool:
+        """Whether somebody waits, or would if it were of use."""
+        return bool(self._waiting) or self._reactor.seconds() - self._pressed_s < _EVERY_S
 
     def _work(self, stored: object) -> bool:
         """Take in all that there is; whether that went well."""
@@ -181,7 +199,7 @@ class KeepingUp:
     def _let_posts_pass(self) -> None:
         """Return when no POST was seen to wait for a moment, or when somebody asks."""
         idle_looks = 0
-        while idle_looks < _IDLE_LOOKS and not self._waiting and not self._stopping:
+        while idle_looks < _IDLE_LOOKS and not self._is_asked and not self._stopping:
             idle_looks = 0 if self._is_busy() else idle_looks + 1
             self._wanted.clear()
             self._wanted.wait(_LOOKS_EVERY_S)

@@ -7,6 +7,8 @@ REST_S = 10.0
 costs, in CPU and on the disk."""
 MANY = 2000
 """So many results are not left to wait, since who asks next would wait for them."""
+FAR = 5000
+"""So many results are not counted while somebody waits."""
 _LOOK_S = 1.0
 _CROWD_PER_S = 1000
 _NEAR_S = 2.0
@@ -41,3 +43,7 @@ class Pace:
         """Whether what is counted is near enough: in a crowd more has come before an answer is made, however long it
         waits."""
         return self._per_s > _CROWD_PER_S and now_s - self.counted_s < _NEAR_S
+
+    def is_far(self, results: int) -> bool:
+        """Whether so much is not counted that nobody need wait for it."""
+        return results - self._counted > FAR

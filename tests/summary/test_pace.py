@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.summary.pace import MANY, REST_S, Pace
+from outputd.summary.pace import FAR, MANY, REST_S, Pace
 
 
 class PaceTests(SynchronousTestCase):
@@ -42,3 +42,8 @@ class PaceTests(SynchronousTestCase):
         self.pace.look(20_000, 5.0)
         self.pace.count(20_000, 5.0)
         self.assertFalse(self.pace.is_near(5.1))
+
+    def test_nobody_waits_for_what_takes_longer_than_he_would(self) -> None:
+        self.pace.count(100, 50.0)
+        self.assertFalse(self.pace.is_far(100 + FAR))
+        self.assertTrue(self.pace.is_far(101 + FAR))
