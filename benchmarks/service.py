@@ -28,8 +28,9 @@ _STOP_S = 20.0
 _FORK = multiprocessing.get_context("fork")  # a child has the prepared bodies without making them again
 
 _WITHOUT_SUMMARY = """
-from outputd import __main__, summary
-summary.KeepingUp.start = lambda self: None
+from outputd import __main__
+from outputd.summary.keeping_up import KeepingUp
+KeepingUp.start = lambda self: None
 __main__.main()
 """
 
