@@ -14,7 +14,7 @@ from tests.system.crowds import KINDS, Door, Size, ask, half_heads, meanwhile
 from tests.system.harness import SystemTest, call
 from tests.system.waiting import DEADLINE_S, wait_until
 
-_TRIES = 6  # on a machine with much else to do, a handshake is slower than the crowd is fast
+_CLIENTS = 30
 _CROWD, _NEIGHBOUR, _FAR = "127.0.0.1", "127.0.0.9", "127.0.9.9"
 
 
@@ -29,9 +29,12 @@ class HalfHeads(SystemTest):
         self.chain, self.key = write_certificate(self.place, "tls", authority.issue_cert("localhost"))
 
     def assertLetIn(self, door: Door, request: bytes) -> None:  # in unittest's spelling
-        """Each of many clients gets its answer, each by a connection of its own, soon if not at once."""
-        for _ in range(30):
-            self.assertIn(200, (ask(door, request, DEADLINE_S)[0] for _ in range(_TRIES)))
+        """Each of many clients gets its answer, each by a connection of its own, and most of them at once."""
+        turned_away = 0
+        for _ in range(_CLIENTS):
+            while ask(door, request, DEADLINE_S)[0] != 200:
+                turned_away += 1
+                self.assertLess(turned_away, _CLIENTS)
 
     def test_on_the_port_for_results(self) -> None:
         """And who was answered before keeps its connection all the while."""
