@@ -105,15 +105,11 @@ class KeepingUp:
         self._tell(self._turns + 1)
 
     async def for_an_answer(self, within_s: float) -> None:
-        """See UpToDate; but where it is near enough, or too far behind, an answer does not wait for it."""
-        now_s = self._reactor.seconds()
-        if self._pace.is_near(now_s):
-            return
-        if self.counted_share is not None or self._pace.is_far(self._results()):
-            self._pressed_s = now_s
-            self._wanted.set()
-            return
-        await self.up_to_date(within_s)
+        """See UpToDate; but an answer does not wait in vain: then what is due is counted beside POSTs, as if it did."""
+        if self.counted_share is None and not self._pace.is_in_vain(self._results()):
+            await self.up_to_date(within_s)
+        else:
+            self._pressed_s = self._reactor.seconds()
 
     async def up_to_date(self, within_s: float) -> None:
         """See UpToDate."""

@@ -11,7 +11,6 @@ FAR = 5000
 """So many results are not counted while somebody waits."""
 _LOOK_S = 1.0
 _CROWD_PER_S = 1000
-_NEAR_S = 2.0
 
 
 class Pace:
@@ -39,11 +38,7 @@ class Pace:
         """Whether what has come since is old enough, or enough."""
         return results - self._counted >= MANY or now_s - self.counted_s >= self._rest_s
 
-    def is_near(self, now_s: float) -> bool:
-        """Whether what is counted is near enough: in a crowd more has come before an answer is made, however long it
-        waits."""
-        return self._per_s > _CROWD_PER_S and now_s - self.counted_s < _NEAR_S
-
-    def is_far(self, results: int) -> bool:
-        """Whether so much is not counted that nobody need wait for it."""
-        return results - self._counted > FAR
+    def is_in_vain(self, results: int) -> bool:
+        """Whether an answer had better not wait: in a crowd more has come before it is made, and what takes long to
+        count is not there in time."""
+        return self._per_s > _CROWD_PER_S or results - self._counted > FAR
