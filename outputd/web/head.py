@@ -41,7 +41,7 @@ def usual_head(data: bytes) -> Head | None:
         return None
     fields: dict[bytes, tuple[bytes]] = {}
     for line in lines:
-        field = _field(line)
+        field = read_field(line) if line[:13].lower() == b"authorization" else known_field(line)
         if field is None or field[0] in fields:
             return None
         fields[field[0]] = field[1]
@@ -66,11 +66,14 @@ def _first_line(line: bytes) -> tuple[bytes, bytes, bytes] | None:
     return None if match is None else (match[1], match[2], match[3])
 
 
-@lru_cache(maxsize=_MOST_LINES_CACHED)
-def _field(line: bytes) -> _Field | None:
-    """The name of a header, spelled as Headers spells it, and its value."""
+def read_field(line: bytes) -> _Field | None:
+    """The name of a header, spelled as Headers spells it, and its value; None for a line that is not usual."""
     match = _FIELD(line) if len(line) <= _MOST_LINE_BYTES else None
     if match is None:
         return None
     ((name, _),) = Headers({match[1]: [match[2]]}).getAllRawHeaders()
     return name, (match[2],)
+
+
+known_field = lru_cache(maxsize=_MOST_LINES_CACHED)(read_field)
+"""The same of lines that are known from before. It keeps them: never ask it for one that bears a token."""

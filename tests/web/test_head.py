@@ -10,7 +10,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http
 
-from outputd.web.head import usual_head
+from outputd.web.head import known_field, usual_head
 from tests.system.test_smuggling import forms
 from tests.web.test_wire import Conversation
 
@@ -92,6 +92,16 @@ class Heads(SynchronousTestCase):
             head = usual_head(data)
             assert head is not None, data
             self.assertEqual((b"[]", 2), (data[head.end :], head.body_bytes))
+
+    def test_no_token_is_kept(self) -> None:
+        """What is known from the head before is never what a client proves itself by."""
+        usual_head(GO)
+        known = known_field.cache_info().currsize
+        for token in (b"Authorization: Bearer a", b"authorization: Bearer b", b"AUTHORIZATION: Basic c"):
+            head = usual_head(GO.replace(b"Accept-Encoding: gzip", token))
+            assert head is not None, token
+            self.assertEqual([token.partition(b": ")[2]], [*(head.headers.getRawHeaders(b"Authorization") or ())])
+        self.assertEqual(known, known_field.cache_info().currsize)
 
     @settings(deadline=None, max_examples=1000)
     @given(_whole | _one_byte_off)
