@@ -25,6 +25,7 @@ _IDLE_LOOKS = 3
 _STEP_ENDS_S = 3.0
 _LATE_S = 60.0
 _TOLD_EVERY_S = 10.0
+_AGAIN_S = 10.0
 
 
 class UpToDate(Protocol):
@@ -105,11 +106,15 @@ class KeepingUp:
         self._tell(self._turns + 1)
 
     async def for_an_answer(self, within_s: float) -> None:
-        """See UpToDate; but an answer does not wait in vain: then what is due is counted beside POSTs, as if it did."""
-        if self.counted_share is None and not self._pace.is_in_vain(self._results()):
+        """See UpToDate; but where that would be in vain, only the first answer in a while waits. After it, what is due
+        is counted beside POSTs as if others waited, too.
+        """
+        now_s, before_s = self._reactor.seconds(), self._pressed_s
+        is_in_vain = self.counted_share is not None or self._pace.is_in_vain(self._results())
+        if is_in_vain:
+            self._pressed_s = now_s
+        if not is_in_vain or now_s - before_s > _AGAIN_S:
             await self.up_to_date(within_s)
-        else:
-            self._pressed_s = self._reactor.seconds()
 
     async def up_to_date(self, within_s: float) -> None:
         """See UpToDate."""

@@ -21,7 +21,7 @@ from tests.kit.depth import long, short
 from tests.system.browser import ENTER, ESCAPE, LIVE, PHONE, RIGHT, TAB, WIDE, Browser, axe
 from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.shared import replay
-from tests.system.waiting import DEADLINE_S
+from tests.system.waiting import DEADLINE_S, wait_until
 
 DAY_S = 86_400
 PAGES = ("/", "/targets/{}", "/topology")
@@ -480,7 +480,8 @@ class EverybodyTests(PagesTest):
         real = replay("medium")
         for body in real.bodies:
             self.service.post(body)
-        ip = max(self.service.get("/targets").json["targets"], key=lambda target: target["results"])["ip"]
+        targets = wait_until(lambda: self.service.get("/targets").json["targets"], "results are counted")
+        ip = max(targets, key=lambda target: target["results"])["ip"]
         for path in PAGES:
             self.open(path.format(ip))
             self._wait_for_all(True)
