@@ -107,9 +107,10 @@ class Ledger:
 
     # -- life ----------------------------------------------------------------------------------------
 
-    def heard(self) -> int:
+    def heard(self, alone: bool = False) -> int:
         """The last batch that the file has heard of, 0 without one that can be read; `kept` says what is on disk.
 
+        `alone` does without a -shm, for which a full disk has no room; then no other program may have the file open.
         Blocking, for the start. Raises OSError, sqlite3.OperationalError.
         """
         self.kept = mark = 0
@@ -117,6 +118,8 @@ class Ledger:
         if self._path.exists():
             try:
                 with writing(self._path) as db:
+                    if alone:
+                        db.execute("PRAGMA locking_mode=EXCLUSIVE")
                     SCHEMA.version_of(db)  # before a newer file is touched, or any other file for its sake
                     mark = int(db.execute("SELECT batch_id FROM mark").fetchone()[0])
                     with contextlib.suppress(sqlite3.Error):

@@ -34,7 +34,7 @@ def open_files(store: Store, ledger: Ledger, feedable: Callable[[str], bool], re
             if kind_of(error) is not Kind.FULL:
                 raise
             delete_database(directory / SUMMARY)
-            ledger.heard()
+            ledger.heard(alone=True)
             removed = store.make_room(ledger.kept)
             _log.warn("{error!s}; pruned before the start: {names}", error=error, names=", ".join(removed) or "nothing")
             both()

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.ledger.opening import open_files
 from outputd.process.trouble import Unusable
+from outputd.sqlite.errors import DatabaseFailed
 from outputd.store.store import Store
 from tests.kit.bench import Bench
 from tests.kit.logs import said
@@ -54,6 +55,14 @@ class Opening(SynchronousTestCase):
         log = self.start(2, FULL)
         self.assertEqual(len(self.bench.store.files), 2)
         self.assertEqual(sum("pruned before the start" in line and oldest in line for line in log), 1, log)
+
+    def test_what_the_ledger_has_is_read_without_more_room(self) -> None:
+        """Rule 11: where there is none at all, none is there for a -shm either."""
+        ledger = self.bench.ledger
+        shm = Path(f"{self.bench.directory.ledger}-shm")
+        shm.symlink_to("nowhere")  # so that none can be made
+        self.assertRaises(DatabaseFailed, ledger.heard)
+        self.assertEqual((ledger.heard(alone=True), ledger.kept), (2, 2))
 
     def test_but_none_that_holds_what_the_ledger_lacks(self) -> None:
         """Rule 18: as after a kill, or with a ledger that was deleted."""
