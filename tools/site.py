@@ -14,7 +14,7 @@ PAGES = {name: f"{name.removesuffix('.md').lower()}.md" for name in (
     "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"
 )}  # fmt: skip
 """Files of the top, and their names in the site."""
-_LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<to>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
+_LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]+)\]\((?P<to>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -38,6 +38,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         if not inside:
             return found["text"] if found["text"].startswith("`") else f"`{target}`"
         way = posixpath.relpath(inside, posixpath.dirname(source) or ".")
-        return f"[{found['text']}]({way}{found['anchor'] or ''})"
+        return f"{found['image']}[{found['text']}]({way}{found['anchor'] or ''})"
 
     return _LINK.sub(linked, markdown)
