@@ -71,7 +71,9 @@ def _panel(axes: Axes, title: str, rows: Mapping[str, Mapping[str, Any]], theme:
     axes.grid(axis="x", color=theme["grid"], linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, labelcolor=theme["text"], loc="lower right")
+    axes.legend(
+        fontsize=8, frameon=False, labelcolor=theme["text"], ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1)
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
