@@ -19,7 +19,7 @@ class Pace:
     def __init__(self, now_s: float, rest_s: float = REST_S) -> None:
         self._rest_s = rest_s
         self._counted = 0
-        self._seen, self._seen_s, self._per_s = 0, now_s, 0.0
+        self._seen, self._seen_s, self._per_s, self._per_s_before = 0, now_s, 0.0, 0.0
         self.counted_s = now_s
         """What was stored before is counted."""
 
@@ -27,7 +27,7 @@ class Pace:
         """So many are stored now."""
         past_s = now_s - self._seen_s
         if past_s >= _LOOK_S:
-            self._per_s = (results - self._seen) / past_s
+            self._per_s, self._per_s_before = (results - self._seen) / past_s, self._per_s
             self._seen, self._seen_s = results, now_s
 
     def count(self, results: int, now_s: float) -> None:
@@ -40,5 +40,5 @@ class Pace:
 
     def is_in_vain(self, results: int) -> bool:
         """Whether an answer had better not wait: in a crowd more has come before it is made, and what takes long to
-        count is not there in time."""
-        return self._per_s > _CROWD_PER_S or results - self._counted > FAR
+        count is not there in time. One body of many results is no crowd."""
+        return min(self._per_s, self._per_s_before) > _CROWD_PER_S or results - self._counted > FAR

@@ -35,6 +35,13 @@ class PaceTests(SynchronousTestCase):
         self.pace.count(1500, 100.01)
         self.assertFalse(self.pace.is_in_vain(1500))
 
+    def test_a_body_of_many_results_makes_no_crowd(self) -> None:
+        """Who sends it, and asks a second later, waits until it is counted: nothing else would have it counted then."""
+        self.pace.count(0, 100.0)
+        self.pace.look(0, 100.0)
+        self.pace.look(1500, 101.0)
+        self.assertFalse(self.pace.is_due(1500, 101.0) or self.pace.is_in_vain(1500))
+
     def test_a_crowd_is_over_when_it_has_gone(self) -> None:
         for second in range(1, 5):
             self.pace.look(5000 * second, float(second))
