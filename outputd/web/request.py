@@ -221,11 +221,14 @@ class CappedRequest(server.Request):
 
     def withdraw(self, answer: Answer) -> None:
         """Answer this instead of what is being made; whoever makes it finds the client gone."""
-        if self.producer is not None:
-            self.unregisterProducer()
+        self._end_producer()
         self.close_after()
         send(self, *answer)
         self.gone = True
+
+    def _end_producer(self) -> None:
+        if self.producer is not None:
+            self.unregisterProducer()
 
     def _begin(self) -> None:
         site = self.site
@@ -236,12 +239,15 @@ class CappedRequest(server.Request):
             self.close_after()
 
     def answer(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> None:
-        """Send a whole answer in one piece. By twisted.web's way each line would go through a table first."""
+        """Send a whole answer in one piece. By twisted.web's way each line would go through a table first.
+
+        Of the head of another answer, which was put before this one took its place, nothing is sent.
+        """
         self.setResponseCode(status)
         self.startedWriting = 1
         first = b"%s %d %s\r\nDate: %s\r\n" % (self.clientproto, status, self.code_message, _date(int(time.time())))
-        own = ((name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values)
-        lines = _lines((*own, *headers.items()))
+        connection = ((b"Connection", value) for value in self.responseHeaders.getRawHeaders(b"Connection", ()))
+        lines = _lines((*connection, *headers.items()))
         sent = body if self.method != b"HEAD" else b""
         self.channel.write(b"%s%sContent-Length: %d\r\n\r\n%s" % (first, lines, len(body), sent))
         self.finish()
@@ -271,6 +277,7 @@ class CappedRequest(server.Request):
         """A bug: it is logged, and answered without a word about it."""
         _log.failure("a request failed", failure=reason)
         if not self.startedWriting and not self.gone:
+            self._end_producer()
             send(self, *problem(500, "internal error; the log has details"))
         return reason
 

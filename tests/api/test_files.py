@@ -165,6 +165,15 @@ class Sending(SynchronousTestCase):
         self.assertFalse(self.copy.readers)
         self.assertEqual((0, 0), (self.site.unsent_bytes, self.site.in_flight))
 
+    def test_one_that_fails_at_once_is_answered_by_an_error_with_one_length(self) -> None:
+        """Not by a head that has the file's length, too: two readers would see two ends of it."""
+        os.truncate(self.path, 0)
+        _, transport = over_the_wire(self.site, _GET)
+        reply = parsed(transport.value())
+        lengths = reply.headers.getRawHeaders("Content-Length")
+        self.assertEqual((500, [str(len(reply.body))]), (reply.status, lengths))
+        self.assertEqual(1, len(self.flushLoggedErrors(OSError)))
+
     def test_one_that_someone_else_cuts_short_breaks_off(self) -> None:
         """An answer that is not whole never looks as if it were: the next one would be taken for its end."""
         channel, transport = over_a_narrow_wire(self.site, _MIB, _GET)
