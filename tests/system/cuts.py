@@ -103,6 +103,7 @@ class Run:
                 self._ended.set()
                 for thread in threads:
                     thread.join()
+                self.recorder.forget_torn()
         finally:
             self._ended.set()
             outputd.kill()

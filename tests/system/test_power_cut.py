@@ -73,6 +73,19 @@ class TheProof(SynchronousTestCase):
         self.assertGreater(len({tuple(sorted(left.items())) for left in seen}), 5)
         self.assertEqual({("synced" in left) + ("renamed" in left) for left in seen}, {1})
 
+    def test_a_call_that_a_kill_has_cut_off_spoils_none_that_come_later(self) -> None:
+        whole = [call.kind for call in self.recorder.calls()]
+        journal = Path(self.recorder.environment["RECORDER_JOURNAL"])
+        torn = journal.read_bytes()[:20]
+        for cut_off in (torn[:1], torn):
+            with journal.open("ab") as file:
+                file.write(cut_off)
+            self.recorder.forget_torn()
+            self.assertEqual(whole, [call.kind for call in self.recorder.calls()])
+        environment = self.recorder.environment
+        subprocess.run([sys.executable, "-c", "open('next', 'w').close()"], cwd=self.root, env=environment, check=True)
+        self.assertEqual(str(self.root / "next"), [call.name for call in self.recorder.calls()][-1])
+
 
 class PowerCuts(SystemTest):
     """Rules 1, 6, 12 and 18."""
