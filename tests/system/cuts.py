@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -26,7 +26,8 @@ from tests.system.harness import HOST, Outputd, call, free_port
 from tests.system.inputservice import InputService
 from tests.system.load import Post, Source
 from tests.system.powercut import Content, Disk, Rest
-from tests.system.recorder import Kind, Recorder
+from tests.system.recorder import Call, Kind, Recorder
+from tests.system.waiting import DEADLINE_S
 
 _CONNECTIONS = 4
 _RESULTS = 5
@@ -99,11 +100,12 @@ class Run:
                 for thread in threads:
                     thread.start()
                 self._ended.wait(seconds / 2)
-                outputd.kill()
+                self.recorder.fault("pwrite - die")
+                outputd.process.wait(DEADLINE_S)
+                self.recorder.fault()
                 self._ended.set()
                 for thread in threads:
                     thread.join()
-                self.recorder.forget_torn()
         finally:
             self._ended.set()
             outputd.kill()
@@ -211,7 +213,7 @@ def _packed(address: str) -> bytes:
 
 def cuts_of(run: Run, count: int, chance: random.Random, place: Path) -> Iterator[Cut]:
     """So many cuts, each with its directory made: at any moment, and soon after files were pruned."""
-    ends, pruned = _moments(run)
+    ends, pruned, leaving = _moments(run)
     begun = min((told.at for told in run.told), default=0)
     moments = [end for end in ends if end >= begun]
     soon = [at for at in pruned if at >= begun] or moments
@@ -219,11 +221,11 @@ def cuts_of(run: Run, count: int, chance: random.Random, place: Path) -> Iterato
         chance.choice(moments) if number % 2 else _at_most(ends, chance.choice(soon) + chance.randrange(_SOON_BYTES))
         for number in range(count)
     )
-    disk, gone = Disk(run.root), _Gone()
+    disk, gone = Disk(run.root), _Gone(leaving)
     calls = run.recorder.calls()
     for number, at in enumerate(chosen):
         for one in calls:
-            gone.take(one.kind, one.name, disk)
+            gone.take(one, disk)
             disk.take(one)
             if one.end >= at:
                 break
@@ -232,13 +234,20 @@ def cuts_of(run: Run, count: int, chance: random.Random, place: Path) -> Iterato
         yield cut
 
 
-def _moments(run: Run) -> tuple[list[int], list[int]]:
-    ends, pruned = [], []
+def _moments(run: Run) -> tuple[list[int], list[int], set[int]]:
+    """The ends of all calls, of those that delete a result file, and of those that delete its WAL just before."""
+    ends, pruned, leaving = [], [], set()
+    wals: dict[str, int] = {}
     for one in run.recorder.calls():
         ends.append(one.end)
-        if one.kind is Kind.UNLINK and one.name.endswith(".db"):
+        if one.kind is Kind.CREATE:
+            wals.pop(one.name, None)
+        elif one.kind is Kind.UNLINK and one.name.endswith(".db-wal"):
+            wals[one.name] = one.end
+        elif one.kind is Kind.UNLINK and one.name.endswith(".db"):
             pruned.append(one.end)
-    return ends, pruned
+            leaving.add(wals.pop(f"{one.name}-wal", 0))
+    return ends, pruned, leaving
 
 
 def _at_most(ends: Sequence[int], at: int) -> int:
@@ -246,21 +255,29 @@ def _at_most(ends: Sequence[int], at: int) -> int:
 
 
 class _Gone:
-    """What was in the files that were deleted, as their last reader would have seen it."""
+    """What was in the files that were deleted, as their last reader would have seen it.
 
-    def __init__(self) -> None:
+    A file is on its way out from when its WAL is deleted for that: `leaving` are the ends of such calls.
+    """
+
+    def __init__(self, leaving: Container[int]) -> None:
+        self._leaving = leaving
         self._wals: dict[str, bytes] = {}
         self._unread: list[tuple[bytes, bytes | None]] = []
         self._targets: set[str] = set()
 
-    def take(self, kind: Kind, name: str, disk: Disk) -> None:
+    def take(self, call: Call, disk: Disk) -> None:
         """A call is about to be taken."""
-        if kind is not Kind.UNLINK or "results_" not in name:
+        name = call.name
+        if call.kind is not Kind.UNLINK or "results_" not in name:
             return
         content = disk.names[name]
         assert isinstance(content, Content), name
         if name.endswith(".db-wal"):
             self._wals[name] = content.whole()
+            file = disk.names[name.removesuffix("-wal")]
+            if call.end in self._leaving and isinstance(file, Content):
+                self._unread.append((file.whole(), self._wals[name]))
         elif name.endswith(".db"):
             self._unread.append((content.whole(), self._wals.pop(f"{name}-wal", None)))
 

@@ -1,8 +1,9 @@
 /* LD_PRELOAD: what a process does to the files below RECORDER_ROOT is written to RECORDER_JOURNAL, in its order, and
  * calls fail or hang as RECORDER_FAULTS says.
  *
- * A line of RECORDER_FAULTS is "CALL PART ERRNO" or "CALL PART hang": CALL (fsync, pwrite, link, ...) of a path that
- * contains PART fails with that errno, or does not return while the line is there. "-" for PART means any path.
+ * A line of RECORDER_FAULTS is "CALL PART ERRNO", "CALL PART hang" or "CALL PART die": CALL (fsync, pwrite, link, ...) of a
+ * path that contains PART fails with that errno, does not return while the line is there, or ends the process by SIGKILL
+ * while no other call is made: a kill from outside may come between a call and its record. "-" for PART means any path.
  *
  * Nothing is fsynced in truth: the journal says what a disk would hold (tests/system/powercut.py). What is mapped into
  * memory is not recorded: of a database that is its -shm, which nobody needs after a crash.
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -114,6 +116,11 @@ static int fault(const char *call, const char *path) {
                 continue;
             if (strcmp(part, "-") && strstr(path, part) == NULL)
                 continue;
+            if (!strcmp(what, "die")) {
+                pthread_mutex_lock(&lock);
+                kill(getpid(), SIGKILL);
+                pause();
+            }
             if (strcmp(what, "hang"))
                 return atoi(what);
             hangs = 1;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import shutil
 import struct
 import subprocess
@@ -82,13 +81,6 @@ class Recorder:
         aside.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
         aside.replace(self._faults)
 
-    def forget_torn(self) -> None:
-        """Take the last call away if a kill came while it was being recorded: what comes next would not be read."""
-        whole = 0
-        for call in self.calls():
-            whole = call.end
-        os.truncate(self._journal, whole)
-
     def calls(self) -> Iterator[Call]:
         """All that was recorded, in its order."""
         with self._journal.open("rb") as file:
@@ -99,6 +91,4 @@ class Recorder:
             name = at + _HEAD.size
             data = name + name_bytes
             at = data + data_bytes
-            if at > len(journal):
-                return
             yield Call(Kind(kind), bytes(journal[name:data]).decode(), inode, where, journal[data:at], at)

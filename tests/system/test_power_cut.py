@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,9 @@ for name in ("synced", "unsynced", "nameless"):
     os.pwrite(handle, b"SECOND", 0)
 os.rename("synced", "renamed")
 """
+
+
+_MORTAL = "import os; os.pwrite(os.open('renamed', os.O_WRONLY), b'THIRD!', 0)"
 
 
 def recorder(root: Path) -> Recorder:
@@ -73,18 +77,15 @@ class TheProof(SynchronousTestCase):
         self.assertGreater(len({tuple(sorted(left.items())) for left in seen}), 5)
         self.assertEqual({("synced" in left) + ("renamed" in left) for left in seen}, {1})
 
-    def test_a_call_that_a_kill_has_cut_off_spoils_none_that_come_later(self) -> None:
-        whole = [call.kind for call in self.recorder.calls()]
-        journal = Path(self.recorder.environment["RECORDER_JOURNAL"])
-        torn = journal.read_bytes()[:20]
-        for cut_off in (torn[:1], torn):
-            with journal.open("ab") as file:
-                file.write(cut_off)
-            self.recorder.forget_torn()
-            self.assertEqual(whole, [call.kind for call in self.recorder.calls()])
-        environment = self.recorder.environment
-        subprocess.run([sys.executable, "-c", "open('next', 'w').close()"], cwd=self.root, env=environment, check=True)
-        self.assertEqual(str(self.root / "next"), [call.name for call in self.recorder.calls()][-1])
+    def test_a_process_that_is_to_die_has_made_no_call_that_is_not_recorded(self) -> None:
+        """Its next start goes on with what is there in truth."""
+        self.recorder.fault("pwrite renamed die")
+        died = subprocess.run(
+            [sys.executable, "-c", _MORTAL], cwd=self.root, env=self.recorder.environment, check=False
+        )
+        self.assertEqual(-signal.SIGKILL, died.returncode)
+        self.assertNotIn(b"THIRD!", [bytes(call.data) for call in self.recorder.calls()])
+        self.assertEqual(b"SECOND", (self.root / "renamed").read_bytes())
 
 
 class PowerCuts(SystemTest):
