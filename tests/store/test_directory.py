@@ -301,9 +301,8 @@ class Lock(DataDirTest):
     def test_free_room_is_that_of_its_disk(self) -> None:
         """Rule 20: a figure of the check `disk`."""
         room = os.statvfs(self.path)
-        self.assertAlmostEqual(
-            self.directory.free_bytes(), room.f_bavail * room.f_frsize, delta=room.f_blocks * room.f_frsize / 10
-        )
+        other_bytes = abs(self.directory.free_bytes() - room.f_bavail * room.f_frsize)
+        self.assertLess(other_bytes, room.f_blocks * room.f_frsize / 10)  # others write on it, too
 
 
 class ModesOfFiles(SynchronousTestCase):
