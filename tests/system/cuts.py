@@ -235,18 +235,17 @@ def cuts_of(run: Run, count: int, chance: random.Random, place: Path) -> Iterato
 
 
 def _moments(run: Run) -> tuple[list[int], list[int], set[int]]:
-    """The ends of all calls, of those that delete a result file, and of those that delete its WAL just before."""
-    ends, pruned, leaving = [], [], set()
-    wals: dict[str, int] = {}
+    """The ends of all calls, of those that delete a result file, and of those that have deleted its WAL before."""
+    ends, pruned = [], []
+    leaving: set[int] = set()
+    wals: dict[str, list[int]] = {}
     for one in run.recorder.calls():
         ends.append(one.end)
-        if one.kind is Kind.CREATE:
-            wals.pop(one.name, None)
-        elif one.kind is Kind.UNLINK and one.name.endswith(".db-wal"):
-            wals[one.name] = one.end
+        if one.kind is Kind.UNLINK and one.name.endswith(".db-wal"):
+            wals.setdefault(one.name, []).append(one.end)
         elif one.kind is Kind.UNLINK and one.name.endswith(".db"):
             pruned.append(one.end)
-            leaving.add(wals.pop(f"{one.name}-wal", 0))
+            leaving.update(wals.pop(f"{one.name}-wal", ()))
     return ends, pruned, leaving
 
 
@@ -257,13 +256,15 @@ def _at_most(ends: Sequence[int], at: int) -> int:
 class _Gone:
     """What was in the files that were deleted, as their last reader would have seen it.
 
-    A file is on its way out from when its WAL is deleted for that: `leaving` are the ends of such calls.
+    A prune deletes the WAL first, and a cut or the kill may come before it deletes the file: what only the WAL had is
+    gone from then on. `leaving` are the ends of such calls.
     """
 
     def __init__(self, leaving: Container[int]) -> None:
         self._leaving = leaving
         self._wals: dict[str, bytes] = {}
         self._unread: list[tuple[bytes, bytes | None]] = []
+        self._left_in_wals: list[tuple[bytes, bytes]] = []
         self._targets: set[str] = set()
 
     def take(self, call: Call, disk: Disk) -> None:
@@ -275,25 +276,33 @@ class _Gone:
         assert isinstance(content, Content), name
         if name.endswith(".db-wal"):
             self._wals[name] = content.whole()
-            file = disk.names[name.removesuffix("-wal")]
+            file = disk.names.get(name.removesuffix("-wal"))
             if call.end in self._leaving and isinstance(file, Content):
-                self._unread.append((file.whole(), self._wals[name]))
+                self._left_in_wals.append((file.whole(), self._wals[name]))
         elif name.endswith(".db"):
             self._unread.append((content.whole(), self._wals.pop(f"{name}-wal", None)))
 
     def targets(self, place: Path) -> set[str]:
         """The targets in all of them."""
         for data, wal in self._unread:
-            directory = Path(tempfile.mkdtemp(dir=place.parent))
-            path = directory / "gone.db"
-            path.write_bytes(data)
-            if wal:
-                path.with_name("gone.db-wal").write_bytes(wal)
-            with opened(path) as db:
-                self._targets.update(column(db, "SELECT ip FROM ping_results"))
-            shutil.rmtree(directory)
+            self._targets |= _targets(place.parent, data, wal)
+        for data, wal in self._left_in_wals:
+            self._targets |= _targets(place.parent, data, wal) - _targets(place.parent, data, None)
         self._unread.clear()
+        self._left_in_wals.clear()
         return set(self._targets)
+
+
+def _targets(place: Path, data: bytes, wal: bytes | None) -> set[str]:
+    directory = Path(tempfile.mkdtemp(dir=place))
+    path = directory / "gone.db"
+    path.write_bytes(data)
+    if wal:
+        path.with_name("gone.db-wal").write_bytes(wal)
+    with opened(path) as db:
+        found = set(column(db, "SELECT ip FROM ping_results"))
+    shutil.rmtree(directory)
+    return found
 
 
 def broken_by(case: Case, seconds: float, cuts: int, seed: int, place: Path, say: Callable[[str], object]) -> list[str]:
