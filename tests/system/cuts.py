@@ -11,6 +11,7 @@ import http.client
 import json
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -287,7 +288,10 @@ class _Gone:
         for data, wal in self._unread:
             self._targets |= _targets(place.parent, data, wal)
         for data, wal in self._left_in_wals:
-            self._targets |= _targets(place.parent, data, wal) - _targets(place.parent, data, None)
+            kept: set[str] = set()
+            with suppress(sqlite3.DatabaseError):  # without the pages that the WAL has it may be unreadable
+                kept = _targets(place.parent, data, None)
+            self._targets |= _targets(place.parent, data, wal) - kept
         self._unread.clear()
         self._left_in_wals.clear()
         return set(self._targets)
