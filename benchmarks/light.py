@@ -93,7 +93,7 @@ def _at_rest(server: Server) -> load.Usage:
     ends = time.monotonic() + _LONGEST_S
     used = load.Usage.of([server.pid])
     while time.monotonic() < ends:
-        time.sleep(1.0)
+        time.sleep(1.0)  # what a second costs is what is looked at
         before, used = used, load.Usage.of([server.pid])
         more = used.since(before)
         if more.cpu_s <= _QUIET_CPU_S and not more.written_bytes:

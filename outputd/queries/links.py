@@ -67,9 +67,9 @@ FROM temp.found f CROSS JOIN temp.named ON numbers = f.nodes ORDER BY f.rowid;
 """
 """Most links were seen by the same nodes, whose names are looked up once."""
 _OF_NODE = "instr(nodes, (SELECT ',' || id || ',' FROM s.name WHERE name.node = :node))"
-OFTEN = (32, 8, 3)
 INDEXED = 32
-"""Links of a file that were seen so often have an index."""
+"""Links of a file that were seen so often have an index, see link_often in the summary's schema."""
+OFTEN = (INDEXED, 8, 3)
 MANY_ROWS = 100_000
 _CANDIDATES = "INSERT INTO temp.candidate SELECT DISTINCT near, far FROM s.link"
 _CANDIDATES_OF_IP = f"""

@@ -269,9 +269,9 @@ class Store:
             return False
 
     async def look_after_current(self) -> None:
-        """Find out whether someone else has written over the current file or its WAL (`cp`): then it is due.
+        """Find out whether someone else has written over the current file or its WAL (`cp`).
 
-        Where what it held is not there, it is due as damaged; one that is whole goes on, but for the WAL's sake.
+        It is due as damaged if it lacks what it held. One that is whole goes on, unless its WAL was written by others.
         """
         current = self.current
         fault = await self._fault_of(current)
