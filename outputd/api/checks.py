@@ -118,8 +118,9 @@ class DatabaseCheck:
         failure = self._store.failure
         if failure is not None and failure.kind is not Kind.FULL:
             return _said("fail", failure, **figures)
-        if self._ledger.failure is not None:
-            return _said("fail", self._ledger.failure, **figures)
+        failure = self._ledger.look()
+        if failure is not None:
+            return _said("fail", failure, **figures)
         stalled_s = max(self._store.stalled_s, self._ledger.stalled_s)
         if stalled_s > SLOW_S:
             slow = Failure(f"the disk has not answered a write for {stalled_s:.0f} s", self._now() - stalled_s)

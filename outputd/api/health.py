@@ -78,8 +78,9 @@ class Health:
     async def _ready(self, request: CappedRequest) -> Answer:
         if self._stopping():
             return problem(503, "outputd is shutting down")
-        if self._ledger.failure is not None:
-            return problem(503, self._ledger.failure.reason)
+        failure = self._ledger.look()
+        if failure is not None:
+            return problem(503, failure.reason)
         try:
             await Deferred.fromCoroutine(self._store.prove()).addTimeout(_PROOF_S, self._clock)
         except StoreFailed as error:

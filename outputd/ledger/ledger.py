@@ -92,6 +92,18 @@ class Ledger:
             return failure
         return failure._replace(reason=f"{failure.reason}, {self._taken_in:.0%} so far")
 
+    def look(self) -> Failure | None:
+        """Why POSTs are refused, or will be within a second: `failure`, or that the file is not where it was.
+
+        Looks at the file, which `failure`, asked for each POST, does not.
+        """
+        failure = self.failure
+        if failure is None:
+            with contextlib.suppress(OSError):  # nobody may look
+                if self.is_gone():
+                    return Failure("the hop ledger was deleted and will be rebuilt", self._now(), Kind.GONE)
+        return failure
+
     @property
     def stalled_s(self) -> float:
         """Seconds for which nothing has been written although something waits, 0 when nothing does."""

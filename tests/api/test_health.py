@@ -15,6 +15,7 @@ from outputd import __version__
 from outputd.api.health import go_duration
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import FeedState
+from outputd.ledger.keeping_up import Upkeep
 from outputd.process.trouble import Failure, Kind
 from outputd.security.access import Access
 from outputd.store.directory import DataDir
@@ -301,6 +302,25 @@ class Ready(HealthTest):
         """Rule 21: POSTs would be refused."""
         self.break_down("ledger", "disk I/O error")
         self.assertEqual(self.get("/ready").status, 503)
+
+    def test_not_between_the_end_of_a_deleted_ledger_and_its_return(self) -> None:
+        """Rules 20 and 21: once it is ready again, no look that is still to come has POSTs refused."""
+        bench = self.bench
+        upkeep = Upkeep(
+            bench.ledger, lambda: bench.store.files, bench.feedable, bench.in_thread, bench.clock, bench.now
+        )  # fmt: skip
+        upkeep.start()
+        bench.post(a_result())
+        bench.directory.ledger.unlink()
+        reply, check = self.get("/ready"), self.health()["checks"]["database"]
+        self.assertEqual((reply.status, check["status"], check["reason"]), (503, "fail", reply.json["detail"]))
+        self.assertIn("hop ledger was deleted", check["reason"])
+        bench.clock.advance(1)  # the look that has it made anew
+        self.assertEqual(self.get("/ready").status, 200)
+        for _ in range(3):
+            self.assertEqual(bench.post(a_trace(*many_hops(1))).status, 200)
+            bench.clock.advance(1)
+        self.assertEqual(self.health()["status"], "healthy")
 
     def test_not_while_the_writer_hangs(self) -> None:
         """Rule 21: a probe does not wait for ever."""
