@@ -417,6 +417,10 @@ class Channel(http.HTTPChannel):
             return now_s - self._begun_s - request.received_bytes / _FAIR_BYTES_A_S
         return now_s - self.heard_s
 
+    def is_fresh(self, now_s: float, fresh_s: float) -> bool:
+        """Whether it, or the head of its first request, began to come less than `fresh_s` ago."""
+        return not self.served and now_s - self._begun_s < fresh_s
+
     def is_late(self, now_s: float) -> bool:
         """Whether the head of a request takes too long; that of the first over TLS begins with the connection."""
         return self._is_in_head and now_s - self._begun_s > _HEAD_S

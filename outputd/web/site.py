@@ -19,6 +19,7 @@ from outputd.web.routes import Miss, Routes
 
 _SWEEP_S = 1.0
 _LOOK_S = 5.0
+_FRESH_S = 1.0
 _MOST_UNSENT_BYTES = 16 << 20
 _CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
 
@@ -95,22 +96,34 @@ class Site(server.Site):
             channel.judge_again()
 
     async def drain(self, deadline_s: float) -> None:
-        """Answer what is in flight, end idle connections, and after the deadline all connections."""
+        """Answer what is in flight, end idle connections, and after the deadline all connections.
+
+        A connection that has just come has a second for its first request: its client has no other to send it on.
+        """
         self.draining = True
-        for channel in list(self.channels):
-            if channel.requests and not channel.is_deaf:
-                channel.persistent = False
-            elif channel.is_deaf or not has_more(channel):  # what has come in and was not read yet is in flight, too
-                channel.loseConnection()
+        self._end_idle(_FRESH_S)
         if self._is_busy():
             self._drained = Deferred()
-            late = self._clock.callLater(deadline_s, self._drained.callback, None)
+            timers = (
+                self._clock.callLater(min(_FRESH_S, deadline_s / 2), self._end_idle, 0.0),
+                self._clock.callLater(deadline_s, self._drained.callback, None),
+            )
             await self._drained
-            if late.active():
-                late.cancel()
+            for timer in timers:
+                if timer.active():
+                    timer.cancel()
         for channel in list(self.channels):
             channel.abort()
         self._sweeping.stop()
+
+    def _end_idle(self, fresh_s: float) -> None:
+        """Let the request under way be the last of its connection, and end those without one, but not the fresh."""
+        now_s = self.seconds()
+        for channel in list(self.channels):
+            if channel.requests and not channel.is_deaf:
+                channel.persistent = False
+            elif channel.is_deaf or not (has_more(channel) or channel.is_fresh(now_s, fresh_s)):
+                channel.loseConnection()  # what has come in and was not read yet is in flight, too
 
     def count_unsent(self, size_bytes: int) -> None:
         """So much more is unsent, or less. When it is too much, who has not read for longest is cut off.

@@ -484,6 +484,43 @@ class Draining(SiteTest):
         self.sent()
         self.successResultOf(drained)
 
+    def test_one_that_has_just_come_is_answered_once(self) -> None:
+        """Rule 23: its client knows nothing of the stop, and has no other connection to send its first request on."""
+        self.clock.advance(60)
+        for first in (b"", b"POST /ec"):
+            channel, transport = self.say(*[first] * bool(first))
+            drained = self.drain()
+            self.clock.advance(0.9)
+            self.assertFalse(transport.disconnecting)
+            channel.dataReceived((POST % 1)[len(first) :] + b"x")
+            reply = parsed(transport.value())
+            self.assertEqual((reply.json, reply.header("Connection")), ("x", "close"))
+            self.assertTrue(transport.disconnecting)
+            self.sent()
+            self.successResultOf(drained)
+            self.assertFalse([call for call in self.clock.getDelayedCalls() if call.getTime() > self.clock.seconds()])
+
+    def test_one_that_has_just_come_and_says_nothing_is_ended_after_a_second(self) -> None:
+        """Rule 23: or after half of a shorter deadline."""
+        for deadline_s, given_s in ((5.0, 1.0), (0.5, 0.25)):
+            _, transport = self.say()
+            drained = self.drain(deadline_s)
+            self.clock.advance(given_s - 0.1)
+            self.assertFalse(transport.disconnecting)
+            self.clock.advance(0.1)
+            self.assertTrue(transport.disconnecting)
+            self.sent()
+            self.successResultOf(drained)
+
+    def test_one_that_has_said_nothing_for_a_second_is_ended_at_once(self) -> None:
+        """Rule 23."""
+        _, transport = self.say()
+        self.clock.advance(1)
+        drained = self.drain()
+        self.assertTrue(transport.disconnecting)
+        self.sent()
+        self.successResultOf(drained)
+
     def test_what_is_in_flight_is_answered_and_told_to_close(self) -> None:
         """Rule 23."""
         _, transport = self.say(GET)
