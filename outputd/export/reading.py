@@ -1,0 +1,241 @@
+"""A result file, read a page at a time in order of arrival. Blocking; for one thread at a time.
+
+A page is a few statements that give one row each: beside a busy reactor every row costs a wait for the interpreter.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from outputd.export.asked import Asked
+from outputd.export.page import Page
+from outputd.sqlite.connections import transaction
+from outputd.store.file import FileInfo
+from outputd.store.fragments import batch_of, first_hop
+
+_MOST_ROWS = 2048
+_MOST_HOPS = 16_384
+_MOST_TEXT_BYTES = 2 << 20
+"""A page ends behind the result with which it exceeds one of these."""
+_MOST_LOOKED_AT = 65_536
+"""Results that a page looks at, of which a filter may choose none."""
+_MOST_BATCHES = 2048
+
+
+class _Span(NamedTuple):
+    """Ids to look at, and the batches that may have them (both 0 where that is looked up for each)."""
+
+    low: int
+    high: int
+    first_batch: int = 0
+    last_batch: int = 0
+
+
+_HopSpan = tuple[int, int]
+"""The id of the first hop, and the least one behind the last."""
+
+
+class _Place(NamedTuple):
+    """Where a chosen result stands, and how long its texts are."""
+
+    id: int
+    batch_id: int
+    text_bytes: int
+
+
+class Reading:
+    """What is asked for of one file that is open; results that arrive after its first page are not in it.
+
+    Between two pages it has no transaction open, so that a slow reader holds back no checkpoint.
+    """
+
+    def __init__(self, db: sqlite3.Connection, info: FileInfo, asked: Asked, above_id: int = 0) -> None:
+        """`above_id`: only results with greater ids."""
+        self._db = db
+        self._instance = info.instance
+        self._asked = asked
+        self._last_id: int | None = None
+        self._rows = _MOST_ROWS
+        self.above_id = above_id
+        """All results up to this id were read or passed over."""
+
+    @property
+    def last_id(self) -> int:
+        """The id at which it ends; 0 before the first page."""
+        return self._last_id or 0
+
+    def page(self) -> Page | None:
+        """The next results, perhaps none of those that were looked at; None when there are no more.
+
+        Raises sqlite3.Error; the same page can then be asked for again.
+        """
+        with transaction(self._db, "BEGIN"):
+            if self._last_id is None:
+                self._last_id = self._row("SELECT coalesce(max(id), 0) FROM ping_results")[0]
+            span = self._span()
+            if span is None:
+                return None
+            chosen = self._choose(span)
+            places, hops = self._fit(chosen)
+            page = self._read(places, hops)
+        self._advance(span, chosen, places)
+        return page
+
+    def _advance(self, span: _Span, chosen: Sequence[_Place], places: Sequence[_Place]) -> None:
+        if len(places) < len(chosen):
+            self.above_id = places[-1].id
+            self._rows = max(1, 2 * len(places))  # those that come next may be as long: measure no more of them
+        else:
+            self.above_id = chosen[-1].id if len(chosen) == self._rows else span.high
+            self._rows = min(_MOST_ROWS, 2 * self._rows)
+
+    def _span(self) -> _Span | None:
+        """What to look at next; None where nothing is left."""
+        if self._asked.ip is not None:
+            (high,) = self._row(_SPAN_OF_TARGET, ip=self._asked.ip, last=self._last_id)
+            return None if high is None else _Span(self.above_id + 1, high)
+        first, last, first_batch, last_batch = self._row(_SPAN)
+        low = max(self.above_id + 1, first or 0)
+        if first is None or low > self.last_id:
+            return None
+        return _Span(low, min(last, low + _MOST_LOOKED_AT - 1, self.last_id), first_batch, last_batch)
+
+    def _choose(self, span: _Span) -> list[_Place]:
+        """The results that are asked for among the first of a span."""
+        statement = _CHOOSE if self._asked.ip is None else _CHOOSE_OF_TARGET
+        where = "".join(f" AND {condition}" for condition in self._asked.conditions)
+        (text,) = self._row(
+            statement.replace("{where}", where), **self._asked.parameters, **span._asdict(), rows=self._rows
+        )
+        return msgspec.json.decode(text, type=list[_Place])
+
+    def _fit(self, chosen: Sequence[_Place]) -> tuple[Sequence[_Place], list[_HopSpan]]:
+        """As many of them as a page has room for, at least one where there is one, and where their hops are."""
+        places = chosen[: _within(chosen, _MOST_TEXT_BYTES)]
+        runs = _runs(places)
+        spans = self._hop_spans(runs)
+        room = _MOST_HOPS
+        for begin, end in spans:
+            if end - begin > room:
+                (owner,) = self._row(_OWNER, hop=begin + room)
+                places = [place for place in places if place.id < owner] or places[:1]
+                return places, self._hop_spans(_runs(places))
+            room -= end - begin
+        return places, spans
+
+    def _hop_spans(self, runs: list[list[int]]) -> list[_HopSpan]:
+        (text,) = self._row(_HOP_SPANS, runs=_json(runs))
+        return msgspec.json.decode(text, type=list[_HopSpan])
+
+    def _read(self, places: Sequence[_Place], hops: list[_HopSpan]) -> Page:
+        """What is stored of these results."""
+        page = Page(self._instance)
+        if not places:
+            return page
+        (
+            page.id, page.batch_id, page.node, page.received_at, page.ip, page.sent, page.received, losses,
+            page.avg_rtt, page.timestamp, page.error, page.min_rtt, page.max_rtt, page.stddev_rtt, page.is_traced,
+            page.method, page.completed, page.traceroute_error,
+        ) = map(msgspec.json.decode, self._row(_ROWS, places=_json(places)))  # fmt: skip
+        page.packet_loss = list(map(float, losses))
+        owners, page.hop_ttl, page.hop_ip, page.hop_rtt, page.hop_timeout = map(
+            msgspec.json.decode, self._row(_HOPS, spans=_json(hops))
+        )
+        page.hop_ends = [bisect_right(owners, number) for number in page.id]
+        return page
+
+    def _row(self, statement: str, **parameters: Any) -> Any:
+        return self._db.execute(statement, {"above": self.above_id, **parameters}).fetchone()
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _within(places: Sequence[_Place], room_bytes: int) -> int:
+    """How many of them have no more text than this, but for the last."""
+    for number, place in enumerate(places, 1):
+        room_bytes -= place.text_bytes
+        if room_bytes <= 0:
+            return number
+    return len(places)
+
+
+def _runs(places: Sequence[_Place]) -> list[list[int]]:
+    """Their ids as runs: the first, and that behind the last."""
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and runs[-1][1] == place.id:
+            runs[-1][1] += 1
+        else:
+            runs.append([place.id, place.id + 1])
+    return runs
+
+
+def _columns(*values: str) -> str:
+    """SQL of each column as one list in JSON."""
+    return ", ".join(f"CAST(json_group_array({value}) AS BLOB)" for value in values)
+
+
+def _octets(text: str) -> str:
+    return f"coalesce(length(CAST({text} AS BLOB)), 0)"
+
+
+_SPAN = f"""
+SELECT min(first_id), max(last_id), min(id), max(id) FROM (
+  SELECT id, first_id, last_id FROM batches WHERE id >= {batch_of("(:above + 1)", "main")} ORDER BY id
+  LIMIT {_MOST_BATCHES}
+)
+"""
+_SPAN_OF_TARGET = f"""
+SELECT max(id) FROM (
+  SELECT id FROM ping_results INDEXED BY ping_results_ip WHERE ip = :ip AND id > :above AND id <= :last ORDER BY id
+  LIMIT {_MOST_ROWS}
+)
+"""
+_PLACES = f"""
+SELECT CAST(json_group_array(json_array(id, batch_id, text_bytes)) AS BLOB) FROM (
+  SELECT p.id, b.id AS batch_id, {" + ".join(map(_octets, ("p.error", "t.error", "t.method")))} AS text_bytes
+  FROM {{source}} LEFT JOIN traceroute_results t ON t.id = p.id WHERE {{range}}{{where}} ORDER BY {{order}} LIMIT :rows
+)
+"""
+_CHOOSE = _PLACES.format(
+    source="batches b CROSS JOIN ping_results p ON p.id BETWEEN max(b.first_id, :low) AND min(b.last_id, :high)",
+    range="b.id BETWEEN :first_batch AND :last_batch",
+    where="{where}",
+    order="b.id, p.id",
+)
+_CHOOSE_OF_TARGET = _PLACES.format(
+    source=f"ping_results p INDEXED BY ping_results_ip CROSS JOIN batches b ON b.id = {batch_of('p.id', 'main')}",
+    range="p.id BETWEEN :low AND :high",
+    where="{where}",
+    order="p.id",
+)
+# quote() has all digits of a float, as JSON in SQLite has not.
+_VALUES = _columns(
+    "p.id", "b.id", "b.node", "b.received_at", "p.ip", "p.sent", "p.received", "quote(p.packet_loss)", "p.avg_rtt",
+    "p.timestamp", "p.error", "s.min_rtt", "s.max_rtt", "s.stddev_rtt", "t.id IS NOT NULL", "t.method", "t.completed",
+    "t.error",
+)  # fmt: skip
+_ROWS = f"""
+SELECT {_VALUES}
+FROM json_each(:places) c CROSS JOIN ping_results p ON p.id = c.value ->> 0
+CROSS JOIN batches b ON b.id = c.value ->> 1
+LEFT JOIN traceroute_results t ON t.id = p.id LEFT JOIN rtt_spread s ON s.ping_result_id = p.id
+"""
+_HOP_SPANS = f"""
+SELECT CAST(json_group_array(json_array(begin, "end")) AS BLOB) FROM (
+  SELECT {first_hop("(value ->> 0)", "main")} AS begin, {first_hop("(value ->> 1)", "main")} AS "end"
+  FROM json_each(:runs)
+) WHERE begin IS NOT NULL
+"""
+_OWNER = "SELECT traceroute_id FROM traceroute_hops WHERE id >= :hop ORDER BY id LIMIT 1"
+_HOPS = f"""
+SELECT {_columns("h.traceroute_id", "h.ttl", "h.ip", "h.rtt", "h.timeout")}
+FROM json_each(:spans) c CROSS JOIN traceroute_hops h ON h.id >= c.value ->> 0 AND h.id < c.value ->> 1
+"""
