@@ -4,150 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import io
 import os
 import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections import Counter
-from itertools import count, permutations
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SkipTest
 
-from outputd.merge.command import INVALID, MERGED, NOT_MERGED, main
+from outputd.merge.command import INVALID, MERGED, NOT_MERGED
 from outputd.merge.making import aside_of
 from outputd.sqlite.connections import reading, transaction, writing
 from outputd.sqlite.files import wal_of
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace
 from tests.kit.old import left_by_0_0_1
+from tests.merge.instances import MergeTest, digest_of, whole
 from tests.system.disk import CannotMount, Disk
-
-_TABLES = (
-    "ping_results", "traceroute_results", "traceroute_hops", "batches", "rejected_results", "rtt_spread", "merged",
-)  # fmt: skip
-_WHOLE = """
-SELECT p.ip, p.sent, p.received, p.packet_loss, p.avg_rtt, p.timestamp, p.error, p.created_at, t.method, t.completed,
-  t.error, s.min_rtt, b.node, b.received_at, b.digest, b.key, b.accepted, b.rejected, (
-    SELECT group_concat(ttl || ' ' || coalesce(ip, '*') || ' ' || coalesce(rtt, '-') || ' ' || timeout, '; ')
-    FROM (SELECT * FROM traceroute_hops h WHERE traceroute_id = t.id ORDER BY h.id)
-  )
-FROM ping_results p LEFT JOIN traceroute_results t ON t.ping_result_id = p.id
-LEFT JOIN rtt_spread s ON s.ping_result_id = p.id JOIN batches b ON p.id BETWEEN b.first_id AND b.last_id
-"""
-"""Each result with all that belongs to it, and no id."""
-_REJECTED = (
-    "SELECT node, digest, item_index, field, reason, raw FROM rejected_results JOIN batches b ON b.id = batch_id"
-)
-
-
-def whole(*paths: Path) -> Counter[Any]:
-    """What databases hold, whatever the ids."""
-    found: Counter[Any] = Counter()
-    for path in paths:
-        with reading(path) as db:
-            found.update(db.execute(_WHOLE).fetchall())
-            found.update(db.execute(_REJECTED).fetchall())
-    return found
-
-
-def digest_of(path: Path) -> str:
-    """All rows of a merged file, ids included."""
-    digest = hashlib.sha256()
-    with reading(path) as db:
-        for table in _TABLES:
-            digest.update(repr(db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()).encode())
-    return digest.hexdigest()
-
-
-class Posting:
-    """An instance that posts of all kinds are sent to."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self.bench = Bench(path)
-        self._name = name
-        self._numbers = count()
-
-    def post(self, posts: int) -> None:
-        for number in (next(self._numbers) for _ in range(posts)):
-            hops = [
-                {"ttl": 1, "ip": "10.0.0.1", "rtt": number},
-                {"ttl": 2, "ip": f"10.9.0.{number}"},
-                {"ttl": 3, "timeout": True},
-            ]
-            self.bench.clock.advance(0.25)
-            self.bench.post(
-                a_trace(*hops, error=self._name), a_result(min_rtt=number), {"ip": f"nowhere of {self._name}"},
-                node=self._name, key=f"key-{number}",
-            )  # fmt: skip
-            if not number % 3:
-                self.bench.post({"ip": "all of it is bad"}, node=self._name)
-
-    def rotate(self) -> Path:
-        """The file that is closed by it."""
-        path = self.bench.store.current.info.path
-        self.bench.outcome(self.bench.store.rotate())
-        self.bench.outcome(self.bench.store.finish_closed())
-        return path
-
-    def dump(self, to: Path) -> Path:
-        with reading(self.bench.store.current.info.path) as db:
-            db.execute("VACUUM INTO ?", (str(to),))
-        return to
-
-    def stop(self) -> Path:
-        """The current file, at rest."""
-        self.bench.stop()
-        return self.bench.store.current.info.path
-
-
-class MergeTest(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.place = Path(self.mktemp()).absolute()
-        self.place.mkdir()
-        self._outs = count()
-
-    def instance(self, name: str) -> Posting:
-        return Posting(self.place / name, name)
-
-    def merge(self, *files: Path, out: Path | None = None) -> tuple[int, str]:
-        """The exit code of the command, and what it says."""
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            end = self.assertRaises(SystemExit, main, [str(out or self.out()), *map(str, files)])
-        return int(str(end.code)), said.getvalue()
-
-    def out(self) -> Path:
-        return self.place / f"out-{next(self._outs)}.db"
-
-    def merged(self, *files: Path) -> Path:
-        out = self.out()
-        code, said = self.merge(*files, out=out)
-        self.assertEqual(MERGED, code, said)
-        self.assertFalse(aside_of(out).exists())
-        return out
-
-    def of_three(self) -> tuple[list[Path], list[Path]]:
-        """Five files of three instances, one of which is 0.0.1; and copies that hold a part of them."""
-        one, other = self.instance("one"), self.instance("other")
-        one.post(4)
-        first = one.rotate()
-        one.post(2)
-        early = one.dump(self.place / "early.db")
-        one.post(3)
-        other.post(6)
-        left = left_by_0_0_1(self.place / "old", time.time())
-        old = self.place / "old.db"
-        with contextlib.closing(sqlite3.connect(left.current)) as db, contextlib.closing(sqlite3.connect(old)) as to:
-            db.backup(to)
-        return [first, one.stop(), other.stop(), left.whole, old], [early]
 
 
 class Merging(MergeTest):
@@ -390,19 +267,13 @@ class Resuming(MergeTest):
         self.assertGreater(size_bytes, 12 * 4096)
         for part in range(10):
             limit = size_bytes * (part + 1) // 11 - 100
-            done = self.child(str(limit), str(out), *map(str, files))
+            done = self.killed("write", limit, out, *files)
             self.assertEqual(-signal.SIGXFSZ, done.returncode, done.stderr)
             self.assertFalse(out.exists())
         code, said = self.merge(*files, out=out)
         self.assertEqual(MERGED, code, said)
         self.assertEqual(digest_of(wanted), digest_of(out))
         self.assertEqual(whole(*files), whole(out))
-
-    def child(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "tests.merge.killed", *arguments], cwd=Path(__file__).parents[2], text=True,
-            capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
 
     def test_a_full_disk_is_one_line_and_when_there_is_room_it_goes_on(self) -> None:
         files, _ = self.of_three()
