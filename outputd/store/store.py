@@ -39,7 +39,7 @@ _LIGHT_CELLS = 5_000  # those of 64 results with 12 hops, which the writer inser
 _GATHERS_S = 0.01
 _MOST_COMPANY = 4  # no more are promised: of five clients in a closed loop none else comes
 _CROWD = 12  # more than company brings together
-_CROWD_S = 0.1
+_CROWD_S = 0.3
 _PROVEN_S = 1.0
 _ROOM_BYTES = 4 << 20
 
@@ -196,7 +196,7 @@ class Store:
 
     @property
     def has_queue(self) -> bool:
-        """Whether a batch waits for the end of the commit that is under way, or so many have just shared one."""
+        """Whether a batch waits for the end of the commit that is under way, or many were here when the last ended."""
         is_crowded = self._reactor.seconds() - self._crowd_s < _CROWD_S
         return is_crowded or (self._turns.is_busy and self._turns.waiting > 0)
 
@@ -312,7 +312,7 @@ class Store:
             raise StoreFailed(str(error)) from error
         self.trouble.end()
         self._committed_at = self._reactor.seconds()
-        if len(batches) >= _CROWD:
+        if len(batches) + self._turns.waiting >= _CROWD:
             self._crowd_s = self._committed_at
         self.stored_batches += len(batches)
         current.size_bytes = written.size_bytes

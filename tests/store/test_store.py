@@ -152,8 +152,22 @@ class Storing(StoreTest):
                 self.bench.record(a_result())
             self.bench.clock.advance(0)
             self.assertIs(bool(number), self.bench.store.has_queue)
-        self.bench.clock.advance(0.1)
+        self.bench.clock.advance(0.3)
         self.assertFalse(self.bench.store.has_queue)
+
+    def test_a_crowd_that_takes_turns_is_one_too(self) -> None:
+        """Half of it waits while the other half is written: at the end of a commit, few have shared it."""
+        for waiting in (5, 6):
+            gate = self.bench.pools.gates["store"] = Deferred()
+            for _ in range(6):
+                self.bench.record(a_result())
+            self.bench.clock.advance(0)
+            for _ in range(waiting):
+                self.bench.record(a_result())
+            del self.bench.pools.gates["store"]
+            gate.callback(None)
+            self.bench.clock.advance(0)
+            self.assertIs(waiting == 6, self.bench.store.has_queue)
 
     def test_a_post_s_results_have_consecutive_ids_that_its_batch_names(self) -> None:
         """Rule 7."""
