@@ -9,7 +9,10 @@ VERSION = re.search(r'^__version__ = "(.+)"$', Path("outputd/__init__.py").read_
 if VERSION is None:
     raise SystemExit('outputd/__init__.py has no line __version__ = "..."')
 
+PARQUET = ["pyarrow>=17"]
+
 TEST = [
+    *PARQUET,
     "hypothesis>=6.100",
     "openapi-schema-validator>=0.9",
     "openapi-spec-validator>=0.9",
@@ -44,6 +47,7 @@ setup(
         "msgspec>=0.18.6",
     ],
     extras_require={
+        "parquet": PARQUET,
         "test": TEST,
         "docs": ["mkdocs==1.6.*", "mkdocs-material==9.*", "matplotlib>=3.8"],
         # Held fast, so that a new release's rules do not fail a tree that has not changed.

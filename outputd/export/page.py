@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 
 @dataclass(slots=True)
@@ -38,3 +39,13 @@ class Page:
 
     def __len__(self) -> int:
         return len(self.id)
+
+
+class Encoder(Protocol):
+    """Makes one file of the results of all pages, in the order in which they are added."""
+
+    def add(self, page: Page) -> bytes:
+        """The bytes that are ready with these results, perhaps none."""
+
+    def end(self) -> bytes:
+        """The rest of the file."""
