@@ -16,12 +16,14 @@ from twisted.trial.unittest import SkipTest
 from tests.kit.depth import long
 from tests.system import counts
 from tests.system.files import all_faults, merged
+from tests.system.gate import Gate
 from tests.system.harness import CHECKOUT, Outputd, SystemTest
 from tests.system.load import Source
 from tests.system.shared import needed, replay
 from tests.system.waiting import wait_until
 
 END_S = 300.0
+_PIECES = 20  # at a time through the gate
 
 
 class SendTests(SystemTest):
@@ -89,13 +91,15 @@ class SendTests(SystemTest):
         """Ctrl-C ends it soon with 130 and says how to go on, which the same command then does."""
         file = self._many_lines(600)
         outputd = self.outputd().start()
-        process = self._start(outputd, file)
-        wait_until(lambda: outputd.stats["total_results"] > 300, "some results are there")
+        gate = self._gate_before(outputd)
+        process = self._start(gate, file)
+        wait_until(lambda: self._let_through(gate, outputd) > 300, "some results are there")
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=30)[1]
+        gate.open()
+        said = process.communicate(timeout=END_S)[1]
         self.assertEqual(130, process.returncode, said)
         self.assertIn("The same command", said)
-        self._finish(outputd, file)
+        self._finish(outputd, gate, file)
 
     def test_killed(self) -> None:
         """The command and the service are killed by turns in the middle: the counts are those of the bodies."""
@@ -135,11 +139,12 @@ class SendTests(SystemTest):
     def _kill_in_the_middle(self, file: Path, kills: int, every: int) -> dict[str, Any]:
         """Kill the command and the service by turns, each time that so many more results are there."""
         outputd = self.outputd("--keep-files=1000", "--max-size-mb=20").start()
-        process = self._start(outputd, file)
+        gate = self._gate_before(outputd)
+        process = self._start(gate, file)
         so_far = 0
         for number in range(kills):
             enough = so_far + every
-            wait_until(lambda: outputd.stats["total_results"] >= enough, "results arrive", 60)  # noqa: B023  # called here
+            wait_until(lambda: self._let_through(gate, outputd) >= enough, "results arrive", END_S)  # noqa: B023  # called here
             self.assertIsNone(process.poll(), "the kill comes in the middle")
             if number % 2:
                 outputd.kill()
@@ -149,14 +154,26 @@ class SendTests(SystemTest):
                 process.kill()
                 process.communicate()
                 so_far = outputd.stats["total_results"]
-                process = self._start(outputd, file)
+                process = self._start(gate, file)
+        gate.open()
         said = process.communicate(timeout=END_S)
         self.assertEqual(0, process.returncode, said)
-        return self._finish(outputd, file)
+        return self._finish(outputd, gate, file)
 
-    def _finish(self, outputd: Outputd, file: Path) -> dict[str, Any]:
+    def _gate_before(self, outputd: Outputd) -> Gate:
+        gate = Gate(outputd.port)
+        self.addCleanup(gate.close)
+        return gate
+
+    def _let_through(self, gate: Gate, outputd: Outputd) -> int:
+        """How many results are there; a few more may come."""
+        gate.let_through(_PIECES)
+        total: int = outputd.stats["total_results"]
+        return total
+
+    def _finish(self, outputd: Outputd, gate: Gate, file: Path) -> dict[str, Any]:
         """Send what is left, and find each count of the file's bodies met."""
-        ended = self._send(outputd, file)
+        ended = self._send(gate, file)
         self.assertEqual(0, ended.returncode, ended.stderr)
         self.assertStopped(outputd.stop())
         self.assertEqual([], all_faults(self.directory))
@@ -187,16 +204,16 @@ class SendTests(SystemTest):
         with merged(self.directory) as db:
             return db.execute(sql).fetchone()[0]
 
-    def _start(self, outputd: Outputd, file: Path, *flags: str) -> subprocess.Popen[str]:
+    def _start(self, to: Outputd | Gate, file: Path, *flags: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            self._command(outputd, file, flags), cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self._command(to, file, flags), cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self.addCleanup(process.kill)
         return process
 
-    def _send(self, outputd: Outputd, file: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    def _send(self, to: Outputd | Gate, file: Path, *flags: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self._command(outputd, file, flags),
+            self._command(to, file, flags),
             cwd=CHECKOUT,
             capture_output=True,
             text=True,
@@ -204,8 +221,8 @@ class SendTests(SystemTest):
             check=False,
         )
 
-    def _command(self, outputd: Outputd, file: Path, flags: tuple[str, ...]) -> list[str]:
-        url = f"http://127.0.0.1:{outputd.port}/results"
+    def _command(self, to: Outputd | Gate, file: Path, flags: tuple[str, ...]) -> list[str]:
+        url = f"http://127.0.0.1:{to.port}/results"
         return [
             sys.executable,
             "-m",
