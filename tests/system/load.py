@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from tests.system.waiting import wait_until
+from tests.system.waiting import DEADLINE_S, wait_until
 
 Result = dict[str, Any]
 
@@ -185,13 +185,21 @@ class Load:
         enough = len(self.answered) + posts
         wait_until(lambda: len(self.answered) >= enough, f"{posts} more posts are answered, of {self.refused}")
 
+    def cut_off(self) -> Load:
+        """Return when every connection was cut off; none ends otherwise."""
+        self._join()
+        return self
+
     def stop(self) -> Load:
         """Return when every connection has had its last answer, or was cut off."""
         self._stopping.set()
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive(), "a connection of the load hangs"
+        self._join()
         return self
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive(), "a connection of the load hangs"
 
     def _work(self) -> None:
         connection = self._connection()
@@ -215,8 +223,8 @@ class Load:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self.tls is None:
-            return http.client.HTTPConnection(self.host, self.port, timeout=20)
-        return http.client.HTTPSConnection(self.host, self.port, timeout=20, context=self.tls)
+            return http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE_S)
+        return http.client.HTTPSConnection(self.host, self.port, timeout=DEADLINE_S, context=self.tls)
 
 
 def targets(posts: Iterable[Post]) -> Counter[str]:

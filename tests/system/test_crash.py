@@ -79,11 +79,13 @@ class CrashTests(SystemTest):
         if rotate:
             rotating.start()
         load.go_on(self.chance.randint(50, 150))
+        if rotate:
+            before = len(self.rotated)
+            wait_until(lambda: len(self.rotated) > before, "one more rotation")
         outputd.kill()
-        load.stop()
+        load.cut_off()
         if rotate:
             rotating.join()
-            self.assertGreater(len(self.rotated), 0)
         self.assertEqual([], load.refused)
         self.assertEqual(CONNECTIONS, len(load.unanswered))
         self.answered += load.answered
