@@ -64,12 +64,12 @@ class PublicAccount(SystemTest):
         with ThreadPoolExecutor(8) as pool:
             wait_until(
                 lambda: 503 in list(pool.map(lambda post: outputd.post(post.body).status, large)),
-                "there is too much at a time", 30,
+                "there is too much at a time",
             )  # fmt: skip
-        wait_until(lambda: traffic.answers[422] > 3 and traffic.answers[200] > 50, "all kinds of answers", 30)
+        wait_until(lambda: traffic.answers[422] > 3 and traffic.answers[200] > 50, "all kinds of answers")
         traffic.finish()
         self.assertEqual([], traffic.broken)
-        wait_until(lambda: _is_even(_of(outputd)), "the account is even", 5)
+        wait_until(lambda: _is_even(_of(outputd)), "the account is even")
         told = _of(outputd)
         self.assertGreater(min(told["stored"], told["rejected"]), 0)
         self.assertEqual(1000, outputd.post(Source(99).post(1000).body).json["received"])
@@ -102,7 +102,7 @@ class PublicAccount(SystemTest):
         rejected = stored // 99
         self.assert_account(outputd, stored, rejected, refused)
         disk.make_room()
-        wait_until(lambda: outputd.post_as(post.body, post.headers).status == 200, "it is stored again", 10)
+        wait_until(lambda: outputd.post_as(post.body, post.headers).status == 200, "it is stored again")
         told = _of(outputd)
         self.assertTrue(_is_even(told), told)
         self.assertEqual((stored + 99, rejected + 1), (told["stored"], told["rejected"]))

@@ -25,7 +25,7 @@ from tests.system.files import (
 )
 from tests.system.harness import Outputd, SystemTest, call
 from tests.system.load import Source, targets
-from tests.system.waiting import wait_until
+from tests.system.waiting import DEADLINE_S, wait_until
 
 _CONNECTIONS = 4
 _BAD = 2
@@ -70,7 +70,7 @@ class CrashPoints(SystemTest):
         load = self.load(outputd, Source(times), _CONNECTIONS, keyed=True, bad=_BAD)
         asking = Thread(target=self._ask_on, args=(outputd,), daemon=True)
         asking.start()
-        outputd.process.wait(30)
+        outputd.process.wait(DEADLINE_S)
         load.stop()
         asking.join()
         self.assertEqual([], load.refused)

@@ -18,7 +18,6 @@ from tests.system.waiting import wait_until
 
 _MIB = 1 << 20
 _DISK_MIB = 128
-_SOON_S = 6.0
 
 
 class DiskTest(SystemTest):
@@ -93,7 +92,7 @@ class FullDisk(DiskTest):
         self.assertEqual((503, "fail"), (status, check["status"]))
         self.assertIn("full", check["reason"])
         self.disk.make_room()
-        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again", _SOON_S)
+        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again")
         self.assertEqual(200, self.post(outputd))
         self.assertEqual(200, outputd.get("/health").status)
         self.assertStopped(outputd.stop())
@@ -127,8 +126,8 @@ class FullDisk(DiskTest):
         self.disk.fill()
         before = {path.name for path in result_files(self.directory)}
         outputd.start("--keep-files=2")
-        wait_until(lambda: len(result_files(self.directory)) <= 2, "the oldest files are pruned", _SOON_S)
-        wait_until(lambda: self.post(outputd) == 200, "posts are stored again", _SOON_S)
+        wait_until(lambda: len(result_files(self.directory)) <= 2, "the oldest files are pruned")
+        wait_until(lambda: self.post(outputd) == 200, "posts are stored again")
         self.assertLess(len({path.name for path in result_files(self.directory)} & before), len(before))
         self.assertStopped(outputd.stop())
         self.assertEqual([], all_faults(self.directory))
@@ -143,10 +142,10 @@ class FullDisk(DiskTest):
         self.disk.fill()
         self.post_until(outputd, 503)
         self.disk.make_room()
-        wait_until(lambda: self.post(outputd) == 200, "posts are stored again", _SOON_S)
+        wait_until(lambda: self.post(outputd) == 200, "posts are stored again")
         for _ in range(60):
             self.post(outputd)
-        wait_until(lambda: len(result_files(self.directory)) <= 3, "no more than three files", _SOON_S)
+        wait_until(lambda: len(result_files(self.directory)) <= 3, "no more than three files")
         self.assertStopped(outputd.stop())
         self.assertEqual([], all_faults(self.directory))
 
@@ -178,7 +177,7 @@ class Unwritable(DiskTest):
         answers = {self.post(outputd) for _ in range(5)}
         self.assertLessEqual(answers, {200, 503})
         self.assertIn(outputd.get("/health").status, (200, 503))
-        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again", _SOON_S)
+        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again")
         self.assertEqual(200, self.post(outputd))
         self.assertStopped(outputd.stop())
         self.assertAllStored()
@@ -192,11 +191,11 @@ class Unwritable(DiskTest):
         for path in self.directory.glob("hops.sqlite3*"):
             path.unlink()
         self.disk.fill()
-        wait_until(lambda: outputd.get("/ready").status == 503, "it is not ready", _SOON_S)
-        wait_until(lambda: self.fails(outputd, "database"), "the store is full first, and the ledger then", _SOON_S)
-        wait_until(lambda: "cannot be updated" in outputd.log, "it is tried", _SOON_S)
+        wait_until(lambda: outputd.get("/ready").status == 503, "it is not ready")
+        wait_until(lambda: self.fails(outputd, "database"), "the store is full first, and the ledger then")
+        wait_until(lambda: "cannot be updated" in outputd.log, "it is tried")
         self.disk.make_room()
-        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again", _SOON_S)
+        wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again")
         self.assertEqual(200, self.post(outputd))
         self.assertEqual(1, outputd.log.count("the hop ledger was deleted by someone else"))
         fed = wait_until(lambda: feedable_rows(self.directory), "rows")
@@ -247,8 +246,8 @@ class Damaged(DiskTest):
         self.stored.clear()
         self.damage(old)
         self.assertEqual(200, self.post(outputd))
-        wait_until(lambda: outputd.get("/recent?limit=1000").status == 200, "/recent answers", _SOON_S)
-        wait_until(lambda: self.check(outputd, "database")[1]["status"] == "warn", "/health tells of it", _SOON_S)
+        wait_until(lambda: outputd.get("/recent?limit=1000").status == 200, "/recent answers")
+        wait_until(lambda: self.check(outputd, "database")[1]["status"] == "warn", "/health tells of it")
         self.assertIn(old.name, self.check(outputd, "database")[1]["reason"])
         self.assertStopped(outputd.stop())
         self.assertFalse(old.exists())
@@ -282,13 +281,13 @@ class Damaged(DiskTest):
         self.disk.fill(left_bytes=1 << 20)
         for victim in self.directory.glob("results_*"):
             victim.unlink()
-        wait_until(lambda: "waits to be written again" in outputd.log, "there is no room to write it again", _SOON_S)
+        wait_until(lambda: "waits to be written again" in outputd.log, "there is no room to write it again")
         status, check = self.check(outputd, "database")
         self.assertEqual((200, "warn"), (status, check["status"]))
         self.assertIn(path.name, check["reason"])
         self.disk.make_room()
-        wait_until(lambda: "is written again" in outputd.log, "the file is written again", _SOON_S)
-        wait_until(lambda: self.post(outputd) == 200, "posts are stored again", _SOON_S)
+        wait_until(lambda: "is written again" in outputd.log, "the file is written again")
+        wait_until(lambda: self.post(outputd) == 200, "posts are stored again")
         self.assertEqual("ok", self.check(outputd, "database")[1]["status"])
         self.assertStopped(outputd.stop())
         self.assertAllStored()
@@ -299,7 +298,7 @@ class Damaged(DiskTest):
         self.post_until(outputd, 200)
         for path in self.directory.glob("results_*"):
             path.unlink()
-        wait_until(lambda: self.post(outputd) == 200, "posts are stored again", _SOON_S)
-        wait_until(lambda: "is written again" in outputd.log, "the file is written again", _SOON_S)
+        wait_until(lambda: self.post(outputd) == 200, "posts are stored again")
+        wait_until(lambda: "is written again" in outputd.log, "the file is written again")
         self.assertStopped(outputd.stop())
         self.assertAllStored()

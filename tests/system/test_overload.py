@@ -9,7 +9,6 @@ import os
 import re
 import resource
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress as suppressed  # trial takes a `suppress` here for its own
@@ -61,7 +60,6 @@ class OverloadTests(SystemTest):
             wait_until(
                 lambda: "\noutput_service_connections 50.0" in outputd.get("/metrics").body.decode(), "it is full"
             )
-            time.sleep(1.5)  # only who has been idle for a second makes room
             load = self.load(outputd, Source(5), 20)
             load.go_on(40)
             self.assertUndisturbed(load.stop())
