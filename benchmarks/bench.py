@@ -2,7 +2,7 @@
 
 `saturated`, `light`, `latency` and `reads` are what `make bench` runs. The other parts take longer or more disk:
 `growth` (10 million hop rows, 10 million known addresses, all-new addresses, a feed backlog), `idle` (start-up, memory,
-CPU, idle connections). Progress goes to stderr, tables to stdout.
+CPU, idle connections), `merge` (outputd-merge beside copying rows by hand). Progress goes to stderr, tables to stdout.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import growth, idle, latency, light, reads, saturated, smoke
+from benchmarks import growth, idle, latency, light, merge, reads, saturated, smoke
 from benchmarks.figures import Spread, overview
 from benchmarks.kinds import CHECKOUT
 from benchmarks.service import Wrong
@@ -34,6 +34,7 @@ PARTS: dict[str, Callable[[Session], str]] = {
     "reads": reads.run,
     "growth": growth.run,
     "idle": idle.run,
+    "merge": merge.run,
 }
 _USUAL = ("saturated", "light", "latency", "reads")
 

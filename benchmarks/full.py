@@ -1,4 +1,4 @@
-"""A directory of five full files, filled once a session."""
+"""Directories of full files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ _FULL = 0.8
 def full_directory(session: Session) -> Path:
     """Its path; filled by the service itself if this is the first to ask."""
     directory = session.home / "full"
-    if directory.exists():
-        return directory
+    return directory if directory.exists() else filled(session, directory, FILES)
+
+
+def filled(session: Session, directory: Path, files: int) -> Path:
+    """A fresh directory, once the service has filled so many files in it."""
     kind = usual()
     with session.service(directory) as service:
         said = 0
-        while len(service.files()) < FILES or service.files()[-1].stat().st_size < _FULL * session.size_mb * 2**20:
+        while len(service.files()) < files or service.files()[-1].stat().st_size < _FULL * session.size_mb * 2**20:
             service.post(kind, 16, 0.0, count=max(16, session.size_mb))
             if len(service.files()) > said:
                 said = len(service.files())
-                session.say(f"filling file {said} of {FILES}")
+                session.say(f"filling file {said} of {files}")
         service.check()
     return directory
