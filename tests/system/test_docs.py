@@ -19,6 +19,7 @@ from tools import reference
 
 ELSEWHERE = {
     "docs/how-to/merge.md": "tests/system/test_merging.py",
+    "docs/how-to/read.md": "tests/system/test_read.py",
     "docs/operations.md": "tests/system/test_operations.py",
     "docs/sql.md": "tests/system/test_sql.py",
 }
