@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from outputd.api.checks import ConnectionsCheck, DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
 from outputd.api.disk import Disk
+from outputd.api.exports import MOST_AT_ONCE, Exports
 from outputd.api.gauges import gauges
 from outputd.api.health import Health
 from outputd.api.metrics import Metrics
@@ -79,6 +80,7 @@ class Parts:
     """For what takes as long as a file is large."""
     parsing: Threads
     asking: Threads
+    exporting: Threads
     directory: DataDir
     stats: Stats
     admission: Admission
@@ -94,6 +96,7 @@ class Parts:
     copies: Copies
     summary: KeepingUp
     queries: Queries
+    exports: Exports
     access: Access
     pages: Pages | None
     """None when they are left out."""
@@ -120,6 +123,7 @@ class Parts:
         long = Threads(reactor, "outputd-long", _LONG)
         parsing = Threads(reactor, "outputd-parser", 1)
         asking = Threads(reactor, "outputd-query", _ASKERS)
+        exporting = Threads(reactor, "outputd-export", MOST_AT_ONCE)
         directory = DataDir(settings.directory)
         stats = Stats()
         admission = Admission(settings.max_pending_bytes, reactor.seconds, stats)
@@ -148,7 +152,10 @@ class Parts:
         )  # fmt: skip
         readings = Readings(brief, reactor.seconds)
         queries = Queries(lambda: store.files, directory.summary, summary.for_an_answer, asking, readings, reactor, now)
-        questions = Questions(queries)
+        exports = Exports(
+            store, lambda: {**inspection.found, **queries.unreadable}, exporting, brief, reactor,
+            lambda: directory.free_bytes() >= limits.spare_disk_bytes,
+        )  # fmt: skip
         disk = Disk(directory, brief, reactor, now)
         doors: dict[str, Doors[Any]] = {
             "results": Doors("the port for results", reactor.seconds),
@@ -160,7 +167,7 @@ class Parts:
                 store,
                 ledger,
                 disk,
-                lambda: {**inspection.found, **queries.unreadable},
+                lambda: exports.unreadable,
                 lambda: summary.failure,
                 now,
                 lambda: summary.counted_share,
@@ -177,23 +184,25 @@ class Parts:
             Routes(api.routes()), reactor, admission, MOST_BODY_BYTES, most_connections(settings.max_connections),
             access, doors["results"], settings.trusted_proxies,
         )  # fmt: skip
-        lane = Lane(reactor)  # a crowd there must not keep the health port waiting
         results_port = Port(
-            "port", settings.port, Handed("results", 0), _behind(certificates, results_site, reactor), lane
-        )
+            "port", settings.port, Handed("results", 0), _behind(certificates, results_site, reactor),
+            Lane(reactor),  # a crowd there must not keep the health port waiting
+        )  # fmt: skip
         pages = None
         if with_pages:
             surroundings = Surroundings(lambda: results_port.number, not access.is_open)
             pages = Pages(health.report, stats, lambda: store.files, surroundings, brief, reactor, now)
         health_site = Site(
-            Routes([*health.routes(), *questions.routes(), *([] if pages is None else pages.routes())]), reactor,
-            admission, _HEALTH_BODY_BYTES, HEALTH_CONNECTIONS, access, doors["health"],
+            Routes([
+                *health.routes(), *Questions(queries).routes(), *exports.routes(),
+                *([] if pages is None else pages.routes()),
+            ]), reactor, admission, _HEALTH_BODY_BYTES, HEALTH_CONNECTIONS, access, doors["health"],
         )  # fmt: skip
         health_port = Port(
             "health-port", settings.health_port, Handed("health", 1), _behind(certificates, health_site, reactor),
             reactor,
         )  # fmt: skip
-        metrics.show(gauges(store, ledger, feed, admission, results_site, readings))
+        metrics.show(gauges(store, ledger, feed, admission, results_site, readings, exports))
         rate = Rate(lambda: stats.results, reactor)
         notifier = Notifier(environ)
         pulse = Pulse(
@@ -203,9 +212,10 @@ class Parts:
         files = _reloadable(settings, access, (results_site, health_site), certificates, input_token)
         return cls(
             settings=settings, feedable=may_be_fed, stopping=stopping, brief=brief, long=long, parsing=parsing,
-            asking=asking, directory=directory, stats=stats, admission=admission, metrics=metrics, store=store,
-            ledger=ledger, upkeep=upkeep, rotation=rotation, feed=feed, manifests=manifests,
-            inspection=inspection, copies=copies, summary=summary, queries=queries, access=access, pages=pages,
+            asking=asking, exporting=exporting, directory=directory, stats=stats, admission=admission,
+            metrics=metrics, store=store, ledger=ledger, upkeep=upkeep, rotation=rotation, feed=feed,
+            manifests=manifests, inspection=inspection, copies=copies, summary=summary, queries=queries,
+            exports=exports, access=access, pages=pages,
             results_site=results_site, health_site=health_site, results_port=results_port, health_port=health_port,
             reload=Reload(files, brief), notifier=notifier, pulse=pulse,
         )  # fmt: skip
@@ -242,6 +252,7 @@ class Parts:
             Stop("the inspection", self.inspection.stop),
             Stop("the rotation", self.rotation.stop),
             *([] if self.feed is None else [Stop("the feed", self.feed.stopService)]),
+            Stop("the exports", self.exports.stop),
             Stop("the queries", self.queries.stop),
             Stop("the summary", lambda: self.summary.stop(self.long)),
             Stop("the upkeep of the hop ledger", self.upkeep.stop),
@@ -254,7 +265,7 @@ class Parts:
 
     def free(self) -> None:
         """End the threads and give the directory back: the last of a stop, and all that a start which failed needs."""
-        for threads in (self.brief, self.long, self.asking, self.parsing):
+        for threads in (self.brief, self.long, self.asking, self.exporting, self.parsing):
             threads.stop()
         self.directory.release()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from outputd.api.formats import MEDIA
+from outputd.queries.exports import Export
 from outputd.queries.question import Question
 from outputd.security.access import NODE, OPERATOR
 from outputd.web.routes import Endpoint
@@ -23,3 +24,8 @@ OPENAPI = Endpoint("GET", "/openapi.json", OPERATOR)
 def endpoint_of(question: Question[Any]) -> Endpoint:
     """Where a question is asked."""
     return Endpoint("GET", question.path, OPERATOR, tuple(MEDIA), is_dear=question.is_dear)
+
+
+def endpoint_of_export(export: Export) -> Endpoint:
+    """Where an export is asked for."""
+    return Endpoint("GET", export.path, OPERATOR, is_dear=True)

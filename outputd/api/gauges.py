@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from outputd.api.checks import HANGING_S
+from outputd.api.exports import Exports
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import HopFeed
 from outputd.ledger.ledger import Ledger
@@ -17,7 +18,8 @@ Gauges = Mapping[str, tuple[str, Callable[[], float]]]
 
 
 def gauges(
-    store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admission, site: Site, readings: Readings
+    store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admission, site: Site, readings: Readings,
+    exports: Exports,
 ) -> Gauges:  # fmt: skip
     """The gauges; `site` is that of the port for results."""
 
@@ -45,6 +47,7 @@ def gauges(
         "file_age_limit_seconds": ("Age at which the current file is rotated", lambda: store.limits.max_age_s),
         "answers_read": ("Long query answers that clients are reading", lambda: len(readings)),
         "answers_held_bytes": ("Memory and temporary disk held by long query answers", lambda: readings.held_bytes),
+        "exports": ("Exports that clients are reading", lambda: len(exports)),
         "files_limit": ("Result files that are kept", lambda: store.limits.keep_files),
         "storing": ("1 while results can be stored", lambda: float(is_storing())),
         "feed_enabled": ("0 if the hop feed is turned off", lambda: float(feed is not None)),

@@ -7,7 +7,19 @@ from functools import cache
 import msgspec
 
 from outputd import __version__
-from outputd.api.endpoints import DUMP, FILES, HEALTH, METRICS, OPENAPI, READY, RESULTS, ROTATE, STATS, endpoint_of
+from outputd.api.endpoints import (
+    DUMP,
+    FILES,
+    HEALTH,
+    METRICS,
+    OPENAPI,
+    READY,
+    RESULTS,
+    ROTATE,
+    STATS,
+    endpoint_of,
+    endpoint_of_export,
+)
 from outputd.api.operations import (
     HEADERS,
     JSON,
@@ -16,6 +28,7 @@ from outputd.api.operations import (
     answer,
     asking,
     bare,
+    exporting,
     file,
     operation,
     problem,
@@ -25,6 +38,7 @@ from outputd.api.operations import (
 )
 from outputd.api.schemas import schemas
 from outputd.queries import QUESTIONS
+from outputd.queries.exports import EXPORTS
 from outputd.results.model import MOST_RESULTS
 from outputd.web.routes import Endpoint
 from outputd.web.shapes import FILE_NAME, ref
@@ -177,7 +191,8 @@ def document() -> Part:
     """The document."""
     results = {RESULTS: _RESULTS, ROTATE: _ROTATE, DUMP: _DUMP, FILES: _FILES}
     asked = {endpoint_of(question): asking(question) for question in QUESTIONS}
-    health = {HEALTH: _HEALTH, READY: _READY, METRICS: _METRICS, STATS: _STATS, **asked, OPENAPI: _OPENAPI}
+    exports = {endpoint_of_export(export): exporting(export) for export in EXPORTS}
+    health = {HEALTH: _HEALTH, READY: _READY, METRICS: _METRICS, STATS: _STATS, **asked, **exports, OPENAPI: _OPENAPI}
     return {
         "openapi": "3.1.0",
         "info": {"title": "outputd", "version": __version__, "description": _DESCRIPTION},

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outputd.api.endpoints import endpoint_of
+from outputd.api.endpoints import endpoint_of, endpoint_of_export
 from outputd.api.formats import MEDIA
+from outputd.queries.exports import Export
 from outputd.queries.parameters import Parameter, parameters_of
 from outputd.queries.question import Question
 from outputd.web.routes import Endpoint
@@ -45,7 +46,8 @@ HEADERS = {
     "Content-Length": _header("Bytes of this answer.", {"type": "integer", "minimum": 0}),
     "Content-Range": _header("The part, and the size of the file.", _matching(r"^bytes (\d+-\d+|\*)/\d+$")),
     "Content-Disposition": _header(
-        "The name of the file.", _matching(r'^attachment; filename="results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db"$')
+        "The name of the file.",
+        _matching(r'^attachment; filename="results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.(db|ndjson|parquet)"$'),
     ),
     "Repr-Digest": _header("SHA-256 of the whole file (RFC 9530).", _matching(r"^sha-256=:[A-Za-z0-9+/]{43}=:$")),
 }
@@ -77,6 +79,10 @@ SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "Needed with `--tokens-file`."},
     "password": {"type": "http", "scheme": "basic", "description": "The token as password, for browsers."},
 }
+_EXPORTED = """\
+Of all files, in order of arrival, up to the newest result at the time of the request; each with its traceroute. Two
+exports are sent at a time. One that fails is cut off: it lacks its last chunk.
+"""
 _FILE = {"type": "string", "format": "binary", "contentMediaType": "application/vnd.sqlite3"}
 _FILE_HEADERS = ("Content-Length", "Content-Disposition", "Repr-Digest")
 
@@ -153,15 +159,35 @@ def asking(question: Question[Any]) -> Part:
     }
     if question.misses:
         answers["404"] = problem(question.misses)
-    parameters = [_parameter(question, parameter) for parameter in parameters_of(question)]
+    parameters = [_parameter(question.path, parameter) for parameter in parameters_of(question)]
     return reading(
         endpoint_of(question), question.name, question.summary, answers, parameters, description=question.description
     )
 
 
-def _parameter(question: Question[Any], parameter: Parameter) -> Part:
+def exporting(export: Export) -> Part:
+    """An export in one of its forms."""
+    schema = ref("ExportedResult") if export.suffix == "ndjson" else {"type": "string", "format": "binary"}
+    answers = {
+        "200": answer("The results.", schema, export.media, ("Content-Disposition", "Unreadable-Files")),
+        "400": problem("A parameter is invalid, or unknown."),
+        "503": problem("It cannot be sent now.", "Retry-After"),
+    }
+    if export.library:
+        answers["501"] = problem(f"{export.library} is not installed.")
+    return reading(
+        endpoint_of_export(export),
+        export.name,
+        f"All results as {export.title}",
+        answers,
+        [_parameter(export.path, parameter) for parameter in parameters_of(export)],
+        description=_EXPORTED,
+    )
+
+
+def _parameter(path: str, parameter: Parameter) -> Part:
     kind = parameter.kind
-    if f"<{parameter.name}>" in question.path:
+    if f"<{parameter.name}>" in path:
         return {
             "name": parameter.name, "in": "path", "required": True, "description": kind.meaning, "schema": kind.schema
         }  # fmt: skip

@@ -10,6 +10,7 @@ import msgspec
 
 from outputd.api.checks import DECLARED
 from outputd.queries import QUESTIONS
+from outputd.queries.exports import EXPORTED
 from outputd.results.agreement import MOST_ERRORS
 from outputd.results.model import MOST_RESULTS, PingResult
 from outputd.web.shapes import (
@@ -89,7 +90,7 @@ def schemas() -> dict[str, Schema]:
         for field, more in fields.items():
             sent[name]["properties"][field].update(more)
     sent["PingResult"]["examples"] = [_EXAMPLE]
-    schemas = {**sent, **_ANSWERS}
+    schemas = {**sent, **_ANSWERS, **EXPORTED}
     for question in QUESTIONS:
         schemas.update(question.schemas)
     return schemas

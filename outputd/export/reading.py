@@ -51,15 +51,18 @@ class _Place(NamedTuple):
 class Reading:
     """What is asked for of one file that is open; results that arrive after its first page are not in it.
 
-    Between two pages it has no transaction open, so that a slow reader holds back no checkpoint.
+    Between two pages it has no transaction open, so that a slow reader holds back no checkpoint; then another
+    connection may take the place of `db`.
     """
 
-    def __init__(self, db: sqlite3.Connection, info: FileInfo, asked: Asked, above_id: int = 0) -> None:
-        """`above_id`: only results with greater ids."""
-        self._db = db
+    def __init__(
+        self, db: sqlite3.Connection, info: FileInfo, asked: Asked, above_id: int = 0, last_id: int | None = None
+    ) -> None:
+        """Only results with ids above the first, up to the last one, which is that of the first page if it is None."""
+        self.db = db
         self._instance = info.instance
         self._asked = asked
-        self._last_id: int | None = None
+        self._last_id = last_id
         self._rows = _MOST_ROWS
         self.above_id = above_id
         """All results up to this id were read or passed over."""
@@ -74,7 +77,7 @@ class Reading:
 
         Raises sqlite3.Error; the same page can then be asked for again.
         """
-        with transaction(self._db, "BEGIN"):
+        with transaction(self.db, "BEGIN"):
             if self._last_id is None:
                 self._last_id = self._row("SELECT coalesce(max(id), 0) FROM ping_results")[0]
             span = self._span()
@@ -150,7 +153,7 @@ class Reading:
         return page
 
     def _row(self, statement: str, **parameters: Any) -> Any:
-        return self._db.execute(statement, {"above": self.above_id, **parameters}).fetchone()
+        return self.db.execute(statement, {"above": self.above_id, **parameters}).fetchone()
 
 
 def _json(value: object) -> str:

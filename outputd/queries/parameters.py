@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
 
-from outputd.queries.question import A, Question
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.web.shapes import ADDRESS, SENT_AT, Schema
 
+A_co = TypeVar("A_co", covariant=True)
 DEFAULT_ROWS = 1000
 MOST_ROWS = 100_000
 """Rows of an answer that is no list of results."""
@@ -23,6 +23,14 @@ _SPACE_FOR_PLUS = re.compile(r" (\d\d:\d\d)$")
 
 class BadQuestion(Exception):
     """A question cannot be understood; the text says what to write."""
+
+
+class Asks(Hashable, Protocol[A_co]):
+    """What is asked by a query string; `asked` is a dataclass whose fields are its parameters."""
+
+    @property
+    def asked(self) -> type[A_co]:
+        """What the texts are read as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,8 @@ def time(meaning: str) -> Kind:
 
 Limit = Annotated[int, limit(MOST_ROWS)]
 Target = Annotated[str, address("The target, in any spelling.", missing="ip must say which target")]
+AnyTarget = Annotated[str | None, address("Only results of this target, in any spelling.")]
+Failed = Annotated[bool | None, flag("true: only those without any reply; false: only those with one.")]
 Node = Annotated[str | None, text("Only what this node measured.")]
 Since = Annotated[str | None, time("Only what was measured at this time or later; an RFC 3339 time with a zone.")]
 Until = Annotated[str | None, time("Only what was measured before this time.")]
@@ -135,7 +145,7 @@ class Parameter:
 
 
 @cache
-def parameters_of(question: Question[Any]) -> tuple[Parameter, ...]:
+def parameters_of(question: Asks[Any]) -> tuple[Parameter, ...]:
     """The parameters of a question, in their order."""
     hints = get_type_hints(question.asked, include_extras=True)
     return tuple(
@@ -144,7 +154,7 @@ def parameters_of(question: Question[Any]) -> tuple[Parameter, ...]:
     )
 
 
-def read(question: Question[A], texts: Mapping[str, str]) -> A:
+def read(question: Asks[A_co], texts: Mapping[str, str]) -> A_co:
     """What is asked, by the texts that were sent. Raises BadQuestion. A text of another name is ignored."""
     values = {}
     for parameter in parameters_of(question):

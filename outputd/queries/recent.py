@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from outputd.queries.parameters import Node, Since, Until, address, flag, limit, whole, word
+from outputd.queries.parameters import AnyTarget, Failed, Node, Since, Until, limit, whole, word
 from outputd.queries.question import Question
 from outputd.queries.results import HOP, HOP_BYTES, MOST_HOPS, PACKET_LOSS, ROW, SIZE, TRACEROUTE, Row, printed
 from outputd.queries.session import Session
@@ -42,9 +42,9 @@ class Recent:
     """Which results are asked for."""
 
     limit: Annotated[int, limit(MOST_RECENT)] = DEFAULT_RECENT
-    ip: Annotated[str | None, address("Only results of this target, in any spelling.")] = None
+    ip: AnyTarget = None
     node: Node = None
-    failed: Annotated[bool | None, flag("true: only those without any reply; false: only those with one.")] = None
+    failed: Failed = None
     since: Since = None
     until: Until = None
     before: Annotated[int | None, whole("Only results with smaller ids: the next page.")] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -82,6 +82,8 @@ class Store:
         self._lost: list[Current] = []
         self.trouble = Trouble(now, reactor.seconds, self._say_that_it_fails, _say_that_it_works)
         self.stored_batches = 0
+        self.before_removal: Callable[[Path], Awaitable[None]] | None = None
+        """Is waited for before an old file is deleted: a reader may want to hold it."""
         self.replaced: dict[str, Failure] = {}
         """Names that files of someone else have taken since the start, with what happened."""
 
@@ -466,6 +468,8 @@ class Store:
             for info in self.excess:
                 if info.next_ids.batch - 1 > kept:
                     continue
+                if self.before_removal is not None:
+                    await self.before_removal(info.path)
                 try:
                     if await self._brief(self._remove_ours, info):
                         removed.append(info.path.name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from outputd.api import openapi
+from outputd.api import exports, openapi
+from outputd.export.walk import Lost, Walk
 from outputd.process.trouble import Kind
+from outputd.queries.exports import EXPORTS
 from outputd.queries.session import NotReady, Session, TooLong
 from outputd.results.agreement import MOST_BODY_BYTES
 from outputd.results.model import Origin
@@ -29,7 +33,7 @@ from outputd.store.directory import DataDir
 from tests.kit.document import Document
 from tests.kit.makers import a_result, a_trace, body_of, read_by
 from tests.kit.running import REACTOR, Running
-from tests.kit.wire import Reply, Wire, parsed
+from tests.kit.wire import Reply, Wire, parsed, unchunked
 
 DOCUMENT = Document(json.loads(openapi.text()))
 SERVERS = {"port": openapi.RESULTS_SERVER, "health-port": openapi.HEALTH_SERVER}
@@ -173,7 +177,9 @@ class ServiceTests(TestCase):
         wire = await connectProtocol(endpoint, Wire())
         wire.write(request)
         await wire.closed
-        return parsed(wire.data)
+        reply = parsed(wire.data)
+        is_chunked = reply.header("Transfer-Encoding") == "chunked"
+        return dataclasses.replace(reply, body=unchunked(reply.body)) if is_chunked and reply.body else reply
 
     def judge(self, status: int, method: str, path: str, reply: Reply) -> None:
         headers = {name.decode(): values[-1].decode() for name, values in reply.headers.getAllRawHeaders()}
@@ -205,8 +211,11 @@ class ServiceTests(TestCase):
         await self._files()
         await self._health()
         await self._questions()
+        await self._exports()
         await self._without_leave()
         documented = {answer for answer in DOCUMENT.answers if answer[2] != BUG}
+        if find_spec("pyarrow") is None:
+            documented = {answer for answer in documented if answer[1] != "/export.parquet"}
         self.assertEqual(set(), documented - self.seen)
 
     def tokens_file(self, tokens: Mapping[str, str]) -> Path:
@@ -359,3 +368,19 @@ class ServiceTests(TestCase):
             for question in questions:
                 await self.want(status, "GET", question)
             patch.restore()
+
+    async def _exports(self) -> None:
+        for export in EXPORTS:
+            if export.library:
+                without = self.patch(exports, "find_spec", lambda _: None)
+                await self.want(501, "GET", export.path)
+                without.restore()
+                if find_spec(export.library) is None:
+                    continue
+            reply = await self.want(200, "GET", f"{export.path}?ip=8.8.8.8")
+            self.assertTrue(reply.body)
+            for query in ("ip=x", "since=now", "failed=1", "limit=1"):
+                await self.want(400, "GET", f"{export.path}?{query}")
+            gone = self.patch(Walk, "begin", raising(Lost("a file is gone")))
+            await self.want(503, "GET", export.path)
+            gone.restore()

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure as Bug
 
 from outputd.api.checks import Check, ConnectionsCheck, DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
 from outputd.api.disk import Disk
+from outputd.api.exports import Exports
 from outputd.api.health import Health
 from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
@@ -115,6 +116,12 @@ class Bench:
     def questions(self) -> Questions:
         """The routes that ask them."""
         return Questions(self.queries())
+
+    def exports(
+        self, has_room: Callable[[], bool] = lambda: True, damaged: Callable[[], Mapping[str, Failure]] = dict
+    ) -> Exports:
+        """The routes that send all that is stored."""
+        return Exports(self.store, damaged, self.in_thread, self.in_thread, self.clock, has_room)
 
     def health(
         self, directory: DataDir | None = None, unreadable: Callable[[], Mapping[str, Failure]] = dict,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -91,6 +93,25 @@ def parsed(answer: bytes) -> Reply:
         name, _, value = line.partition(b":")
         headers.addRawHeader(name, value.strip())
     return Reply(status, headers, rest)
+
+
+def unchunked(body: bytes) -> bytes:
+    """A chunked body that is whole."""
+    return b"".join(_chunks(body))
+
+
+def _chunks(body: bytes) -> Iterator[bytes]:
+    while True:
+        match = re.match(rb"([0-9a-f]+)\r\n", body)
+        assert match is not None, body[:100]
+        size = int(match[1], 16)
+        chunk, body = body[match.end() : match.end() + size], body[match.end() + size :]
+        assert body.startswith(b"\r\n"), body[:100]
+        body = body[2:]
+        if not size:
+            assert not body
+            return
+        yield chunk
 
 
 def over_the_wire(site: Any, *requests: bytes, host: str = "192.0.2.9") -> tuple[Any, StringTransport]:

@@ -1,0 +1,226 @@
+"""The routes of --health-port that send all results that are asked for, at the reader's pace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from outputd.api.endpoints import endpoint_of_export
+from outputd.export.walk import Lost, Walk
+from outputd.process.log import Logger
+from outputd.process.threads import InThread
+from outputd.process.trouble import Failure
+from outputd.queries.exports import EXPORTS, Encoder, Export
+from outputd.queries.parameters import BadQuestion, parameters_of, read
+from outputd.results import timestamps
+from outputd.store.store import Store
+from outputd.web.answers import SAFE, Answer, problem
+from outputd.web.request import CappedRequest, answered, put_head
+from outputd.web.routes import Route
+from outputd.web.streaming import Streaming
+
+_log = Logger()
+MOST_AT_ONCE = 2
+_AGAIN_S = 60
+_PART_BYTES = 120 * 1024  # from 128 KiB on, the allocator would ask the kernel for the memory of each
+_REST = 8
+_MOST_REST_S = 2.0
+
+
+class Exports:
+    """Sends exports, two at a time. `damaged` files, by name, are left out; `has_room` is that of a Walk."""
+
+    def __init__(
+        self, store: Store, damaged: Callable[[], Mapping[str, Failure]], in_thread: InThread, brief: InThread,
+        clock: IReactorTime, has_room: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._damaged = damaged
+        self._in_thread = in_thread
+        self._brief = brief
+        self._clock = clock
+        self._has_room = has_room
+        store.before_removal = self._keep
+        self._under_way: set[_Sending] = set()
+        self._is_stopping = False
+        self._idle: Deferred[None] | None = None
+        self._met: dict[str, Failure] = {}
+
+    @property
+    def unreadable(self) -> dict[str, Failure]:
+        """Damaged result files, by name: also those that an export has met."""
+        there = self._names()
+        self._met = {name: failure for name, failure in self._met.items() if name in there}
+        return {**self._damaged(), **self._met}
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def routes(self) -> list[Route]:
+        """A route a form."""
+        return [self._route(export) for export in EXPORTS]
+
+    async def stop(self) -> None:
+        """End all exports; when it returns, no file is open for one."""
+        self._is_stopping = True
+        for sending in self._under_way:
+            sending.break_off("outputd is shutting down")
+        if self._under_way:
+            self._idle = Deferred()
+            await self._idle
+
+    async def _keep(self, path: Path) -> None:
+        """A file is about to be deleted: those who still have to read it hold it first, or are cut off."""
+        for sending in list(self._under_way):
+            if not await self._brief(sending.walk.keep, path):
+                sending.break_off(f"{path.name} is pruned, and cannot be kept until it is read")
+
+    def _route(self, export: Export) -> Route:
+        def handler(request: CappedRequest) -> None:
+            request.take_body()
+            answered(request, self._answer(request, export))
+
+        return endpoint_of_export(export).answered_by(handler)
+
+    async def _answer(self, request: CappedRequest, export: Export) -> Answer | None:
+        try:
+            asked = read(export, _sent(request, export))
+        except BadQuestion as error:
+            return problem(400, str(error))
+        if export.library and find_spec(export.library) is None:
+            return problem(501, f"this needs {export.library}: install it with pip install 'outputd[{export.suffix}]'")
+        if self._is_stopping or len(self._under_way) >= MOST_AT_ONCE:
+            why = "outputd is shutting down" if self._is_stopping else f"{MOST_AT_ONCE} exports are being read already"
+            return problem(503, why, retry_after_s=_AGAIN_S)
+        unreadable = self.unreadable
+        walk = Walk(
+            [info for info in self._store.files if info.path.name not in unreadable], asked, self._has_room
+        )  # fmt: skip
+        sending = _Sending(request, export, walk, self._in_thread, self._clock, lambda: self._store.stored_batches)
+        self._under_way.add(sending)
+        try:
+            return await self._send(request, export, sending, unreadable)
+        finally:
+            await self._brief(sending.walk.close)
+            self._under_way.discard(sending)
+            if self._idle is not None and not self._under_way and not self._idle.called:
+                self._idle.callback(None)
+
+    async def _send(
+        self, request: CappedRequest, export: Export, sending: _Sending, unreadable: Mapping[str, Failure]
+    ) -> Answer | None:
+        try:
+            await sending.begin()
+        except Lost as error:
+            self._note(error)
+            return problem(503, str(error), retry_after_s=_AGAIN_S)
+        if request.gone:
+            return None
+        unread = {*unreadable, *sending.walk.missing} & self._names()  # others were pruned meanwhile
+        put_head(request, 200, _headers(export, self._store.now(), unread), None)
+        if request.method == b"HEAD":
+            request.finish()
+            return None
+        try:
+            await Streaming(request, sending.part).run()
+        except Lost as error:
+            self._note(error)
+            sending.broken = str(error)
+        if sending.broken:
+            _log.warn("an export was cut off: {reason}", reason=sending.broken)
+        return None
+
+    def _note(self, error: Lost) -> None:
+        if error.damaged:
+            self._met[error.damaged] = Failure(str(error), self._store.now())
+
+    def _names(self) -> set[str]:
+        return {info.path.name for info in self._store.files}
+
+
+class _Sending:
+    """One export on its way."""
+
+    def __init__(
+        self, request: CappedRequest, export: Export, walk: Walk, in_thread: InThread, clock: IReactorTime,
+        stored: Callable[[], object],
+    ) -> None:  # fmt: skip
+        self.walk = walk
+        self._request = request
+        self._export = export
+        self._in_thread = in_thread
+        self._clock = clock
+        self._stored = stored
+        self._encoder: Encoder | None = None
+        self.broken = ""
+        """Why it ends before its end."""
+        self._ready = memoryview(b"")
+        self._is_over = False
+
+    async def begin(self) -> None:
+        """Settle what is sent. Raises Lost."""
+        self._encoder = await self._in_thread(_begin, self.walk, self._export)
+        self._look()
+
+    def break_off(self, reason: str) -> None:
+        """End it, never as if it were whole."""
+        self.broken = reason
+        if self._request.startedWriting:
+            self._request.cut_off()
+
+    async def part(self) -> bytes | None:
+        """The next bytes; None after the last. Raises Lost."""
+        assert self._encoder is not None, "begin comes first"
+        while not self._ready and not self._is_over and not self._request.gone:
+            before = self._stored()
+            self._is_over, made, cpu_s = await self._in_thread(_next, self.walk, self._encoder)
+            self._look()
+            self._ready = memoryview(made)
+            if self._stored() != before:  # POSTs need the interpreter more
+                await deferLater(self._clock, min(_MOST_REST_S, _REST * cpu_s))
+                self._look()
+        part, self._ready = bytes(self._ready[:_PART_BYTES]), self._ready[_PART_BYTES:]
+        return part or None
+
+    def _look(self) -> None:
+        if self.broken:
+            raise Lost(self.broken)
+
+
+def _begin(walk: Walk, export: Export) -> Encoder:
+    walk.begin()
+    return export.encoder()
+
+
+def _next(walk: Walk, encoder: Encoder) -> tuple[bool, bytes, float]:
+    """Whether that was the last page, what can be sent now, and the seconds of CPU that it took."""
+    begun_s = time.thread_time()
+    page = walk.page()
+    made = encoder.end() if page is None else encoder.add(page)
+    return page is None, made, time.thread_time() - begun_s
+
+
+def _sent(request: CappedRequest, export: Export) -> Mapping[str, str]:
+    """The parameters by name. Raises BadQuestion for one that is none: who misspells a bound would get everything."""
+    sent = {key.decode(errors="replace"): values[-1].decode(errors="replace") for key, values in request.args.items()}
+    known = [parameter.name for parameter in parameters_of(export)]
+    for name in sent:
+        if name not in known:
+            raise BadQuestion(f"there is no parameter {name}: there are {', '.join(known)}")
+    return sent
+
+
+def _headers(export: Export, now_s: float, unread: Collection[str]) -> Mapping[bytes, bytes]:
+    at = timestamps.at(now_s)[:19].replace(" ", "_").replace(":", "-")
+    headers = {
+        b"Content-Type": export.media.encode(),
+        b"Content-Disposition": f'attachment; filename="results_{at}.{export.suffix}"'.encode(),
+        **SAFE,
+    }
+    return {**headers, b"Unreadable-Files": ", ".join(sorted(unread)).encode()} if unread else headers

@@ -1,0 +1,91 @@
+"""An export of the running service: it is whole, or seen to be cut off, whatever becomes of the service."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from pathlib import Path
+
+from tests.system.harness import HOST, Outputd, SystemTest
+from tests.system.load import Source
+from tests.system.waiting import wait_until
+
+_SLOW_BYTES_A_S = 64 * 1024
+_RESULTS = 4000
+_MIB = 1 << 20
+
+
+class ExportTests(SystemTest):
+    def filled(self, *flags: str) -> Outputd:
+        """An instance with some MiB of results in two files."""
+        outputd = self.outputd(*flags).start()
+        source = Source(3)
+        for number in range(2):
+            if number:
+                outputd.rotate()
+            for _ in range(_RESULTS // 200 // 2):
+                self.assertEqual(200, outputd.post(source.post(200).body).status)
+        return outputd
+
+    def reading(self, outputd: Outputd) -> http.client.HTTPResponse:
+        """The beginning of an export, of which little is read ahead."""
+        connection = http.client.HTTPConnection(HOST, outputd.health_port, timeout=15)
+        self.addCleanup(connection.close)
+        connection.connect()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        connection.request("GET", "/export.ndjson")
+        response = connection.getresponse()
+        self.assertEqual(200, response.status)
+        self.assertTrue(response.readline())
+        return response
+
+    def test_all_results_come_with_their_traceroutes(self) -> None:
+        outputd = self.filled()
+        lines = [json.loads(line) for line in outputd.get("/export.ndjson").body.splitlines()]
+        self.assertEqual(list(range(1, _RESULTS + 1)), [line["id"] for line in lines])
+        self.assertEqual(1, len({line["instance"] for line in lines}))
+        self.assertStopped(outputd.stop())
+
+    def test_a_client_sees_that_the_service_was_killed(self) -> None:
+        outputd = self.filled()
+        response = self.reading(outputd)
+        outputd.kill()
+        with self.assertRaises((http.client.IncompleteRead, ConnectionResetError)):
+            response.read()
+
+    def test_a_stop_cuts_it_off_and_is_in_time(self) -> None:
+        """Rule 23."""
+        outputd = self.filled()
+        response = self.reading(outputd)
+        self.assertStopped(outputd.stop())
+        with self.assertRaises((http.client.IncompleteRead, ConnectionResetError)):
+            response.read()
+        self.assertIn("an export was cut off: outputd is shutting down", outputd.log)
+
+    def test_a_slow_reader_holds_up_nothing_and_takes_no_memory(self) -> None:
+        """Rules 9 and 11: POSTs go on, the WAL stays within its bound, and closed files are finished."""
+        outputd = self.filled("--max-size-mb=6")
+        before_bytes = outputd.rss_bytes
+        response = self.reading(outputd)
+        load = self.load(outputd, Source(4), 4)
+        ends_s = time.monotonic() + 4
+        while time.monotonic() < ends_s:
+            response.read(_SLOW_BYTES_A_S // 10)
+            time.sleep(0.1)  # the pace of a slow line
+        wait_until(lambda: self._wal_bytes() < 3 * _MIB, "a checkpoint has cut the WAL back")
+        outputd.rotate()
+        wait_until(lambda: len(self._there("results_*-wal")) == 1, "all closed files are finished")
+        load.stop()
+        self.assertUndisturbed(load)
+        self.assertIn("output_service_exports 1.0", outputd.get("/metrics").body.decode())
+        self.assertLess(outputd.rss_bytes - before_bytes, 60 * _MIB)
+        self.assertEqual(_RESULTS, json.loads(response.read().splitlines()[-1])["id"])
+        self.assertStopped(outputd.stop())
+
+    def _wal_bytes(self) -> int:
+        return max((path.stat().st_size for path in self._there("results_*-wal")), default=0)
+
+    def _there(self, pattern: str) -> list[Path]:
+        return list(self.directory.glob(pattern))
