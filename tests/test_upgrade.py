@@ -50,11 +50,11 @@ class Upgrade(TestCase):
         """Rules 1, 11, 12, 13 and 18."""
         left, before = self.left, self.left.whole.read_bytes()
         self.start()
-        await eventually(lambda: self.input_service.taken.keys() >= left.owed, 10)
+        await eventually(lambda: self.input_service.taken.keys() >= left.owed)
         new = await self.service.post(body_of(a_trace({"ttl": 1, "ip": "10.9.9.9"})))
         self.assertEqual({"status": "ok", "received": 1}, new.json)
-        await eventually(lambda: self.input_service.has("10.9.9.9"), 10)
-        await eventually(lambda: is_self_contained(left.half_closed), 10)
+        await eventually(lambda: self.input_service.has("10.9.9.9"))
+        await eventually(lambda: is_self_contained(left.half_closed))
         stats = (await self.service.ask("GET", "/stats", port="health-port")).json
         self.assertEqual(left.current.name, stats["current_db_file"])
         await self.service.stop()

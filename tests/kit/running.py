@@ -115,9 +115,12 @@ class Running:
         return rows_of(self.directory, query, *parameters)
 
 
-async def eventually(condition: Callable[[], object], seconds: float = 5.0) -> None:
+_DEADLINE_S = 60.0  # many times what it takes here: only a test that fails waits so long
+
+
+async def eventually(condition: Callable[[], object]) -> None:
     """Return when the condition holds; fail after the deadline."""
-    end = REACTOR.seconds() + seconds
+    end = REACTOR.seconds() + _DEADLINE_S
     while not condition():
         if REACTOR.seconds() > end:
             raise AssertionError("waited in vain")

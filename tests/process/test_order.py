@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import signal
@@ -18,7 +19,7 @@ from outputd.process.order import OutputService, Stop, Stopping
 from outputd.process.trouble import Unusable
 from outputd.sqlite.files import wal_of
 from tests.kit.makers import a_result, body_of
-from tests.kit.running import REACTOR, Running, eventually
+from tests.kit.running import Running, eventually
 
 TOP = Path(__file__).parents[2]
 HANGS = """
@@ -196,9 +197,8 @@ class WholeStop(TestCase):
         wires[1].write(b"POST /resu")
         wires[2].write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
         await wires[2].until(b"404")
-        begun = REACTOR.seconds()
+        self.service.parts = dataclasses.replace(self.service.parts, results_drain_s=3600.0)
         await self.service.service().stopService()
-        self.assertLess(REACTOR.seconds() - begun, 6)
         for wire in wires:
             await wire.closed
         await eventually(lambda: not self.service.site.channels)

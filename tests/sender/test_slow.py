@@ -200,7 +200,7 @@ class SlowLineTests(TestCase):
         sender = Sender(http, Target(url), REACTOR, inline, 4, 60, lambda _: None)
         ended: list[Any] = []
         Deferred.fromCoroutine(sender.send(delivery)).addBoth(ended.append)
-        await eventually(lambda: ended, 60.0)
+        await eventually(lambda: ended)
         delivery.close(sender.in_doubt, True)
         await line.close()
         await service.stop()

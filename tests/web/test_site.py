@@ -881,9 +881,7 @@ class TheLastAnswer(TestCase):
         wire.transport.pauseProducing()  # type: ignore[union-attr]  # a TCP connection
         wire.write(b"GET /dump HTTP/1.1\r\nHost: x\r\n\r\n")
         await eventually(lambda: self.service.site.in_flight)
-        begun = REACTOR.seconds()
         await self._stop()
-        self.assertLess(REACTOR.seconds() - begun, 3)
         wire.transport.resumeProducing()  # type: ignore[union-attr]  # as above
         await wire.closed
         await eventually(lambda: not self.service.site.channels)
