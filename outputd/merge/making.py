@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from outputd.merge.plan import Run, Span, Step
-from outputd.merge.source import NotMerged, attach
-from outputd.process.files import sync
+from outputd.merge.source import NotMerged
+from outputd.process.files import publish
 from outputd.sqlite.connections import transaction, writing
 from outputd.sqlite.files import make_empty
-from outputd.store.directory import NO_LINKS
 from outputd.store.file import SCHEMA
+from outputd.store.resting import attach
 
 _CACHE_KIB = 64 * 1024
 _MERGED = """
@@ -87,21 +86,7 @@ def make(out: Path, steps: Sequence[Step], tell: Callable[[int, Step], None]) ->
         with transaction(db):
             db.execute("PRAGMA analysis_limit=1000")
             db.execute("ANALYZE")
-    sync(aside)
-    _give_name(aside, out)
-    sync(out.absolute().parent)
-
-
-def _give_name(aside: Path, out: Path) -> None:
-    """Never over another file, where the file system has hard links."""
-    try:
-        os.link(aside, out)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        aside.rename(out)  # a memory stick
-    else:
-        aside.unlink()
+    publish(aside, out)
 
 
 def _begin(db: sqlite3.Connection, aside: Path) -> list[str]:

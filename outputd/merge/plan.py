@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
 
-from outputd.merge.source import BATCH_COLUMNS, Source, attach, reading
+from outputd.merge.source import BATCH_COLUMNS, Source
 from outputd.store.ids import furthest
+from outputd.store.resting import attach, reading
 
 _SAME = " AND ".join(f"a.{column} IS b.{column}" for column in BATCH_COLUMNS.split(", ")[1:])
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import os
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from outputd.sqlite.connections import connect, uri
-from outputd.sqlite.files import journal_of, size_of, wal_of
-from outputd.store.directory import LOCK
 from outputd.store.file import FileInfo, said_by
-from outputd.store.inventory import bears_our_mark
+from outputd.store.resting import NotAtRest, check_rests, reading
 
 BATCH_COLUMNS = "id, node, received_at, digest, key, first_id, last_id, accepted, rejected"
 
@@ -53,61 +46,16 @@ class Source:
 
 def look(path: Path) -> Source | None:
     """Check a file, and see what is in it; None when that is nothing. Raises NotMerged, NewerFile, OSError."""
-    _check_rests(path)
     try:
+        check_rests(path)
         with reading(path) as db:
             return _source(db, said_by(db, path))
+    except NotAtRest as error:
+        raise NotMerged(str(error)) from None
     except TypeError:  # None is no row
         raise NotMerged("it does not say what it is") from None
     except sqlite3.DatabaseError as error:
         raise NotMerged(f"it cannot be read: {error}") from None
-
-
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that neither changes a file at rest nor locks it, closed at the end."""
-    with contextlib.closing(connect(path, AT_REST)) as db:
-        yield db
-
-
-AT_REST = "ro&immutable=1"
-"""The mode of such a connection."""
-
-
-def attach(db: sqlite3.Connection, path: Path, name: str) -> None:
-    """Attach a file at rest to a connection."""
-    db.execute(f"ATTACH ? AS {name}", (uri(path, AT_REST),))
-
-
-def _check_rests(path: Path) -> None:
-    """Raise NotMerged unless it is a result file of ours that is whole without a WAL."""
-    path.stat()  # of one that is not there it says so
-    if not bears_our_mark(path):
-        raise NotMerged("it is no result file of outputd")
-    if wal_of(path).exists() and _is_in_use(path.parent):
-        raise NotMerged(
-            "a running outputd writes it, or has just closed it. Take the current file by: curl -fsS"
-            " http://localhost:8081/dump -o current.db"
-        )
-    if size_of(wal_of(path)) or size_of(journal_of(path)):
-        raise NotMerged(
-            "a part of it is in the -wal or -journal beside it. Start and stop outputd on its directory, or copy it by:"
-            " sqlite3 FILE '.backup copy.db'"
-        )
-
-
-def _is_in_use(directory: Path) -> bool:
-    try:
-        handle = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _source(db: sqlite3.Connection, info: FileInfo) -> Source | None:

@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 
 _HOW = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO in the place of a file would keep us waiting
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""How a file system says that it has no hard links."""
 
 
 def open_ours(path: Path, flags: int, mode: int = 0o666) -> int:
@@ -58,6 +60,23 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def publish(made: Path, path: Path) -> None:
+    """Bring a file that was made aside to disk, and give it its name. Raises OSError.
+
+    Never over another file, where the file system has hard links.
+    """
+    sync(made)
+    try:
+        os.link(made, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        made.rename(path)  # a memory stick
+    else:
+        made.unlink()
+    sync(path.absolute().parent)
 
 
 def is_still(handle: int, path: Path) -> bool:

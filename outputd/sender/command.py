@@ -22,6 +22,7 @@ from outputd.client.agent import http_client
 from outputd.client.bounds import Bounds
 from outputd.client.urls import as_treq_takes_it
 from outputd.process.loops import Every
+from outputd.process.screen import plain
 from outputd.process.threads import InThread, Threads
 from outputd.process.time import by_monotonic_time
 from outputd.process.trouble import Unusable
@@ -30,7 +31,7 @@ from outputd.security.trust import Policy
 from outputd.sender.journal import CannotResume, Journal, Refused, Totals
 from outputd.sender.outbox import Delivery, head_of
 from outputd.sender.pace import MOST_PATIENCE_S
-from outputd.sender.progress import Screen, plain
+from outputd.sender.progress import Screen
 from outputd.sender.sender import Sender, Target, Untrusted, duration
 from outputd.sender.source import Broken, Source, examine, is_of_the_system
 from outputd.sender.verdict import Stopped

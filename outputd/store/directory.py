@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import math
 import os
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from outputd.process.files import give_owner_of, open_ours, sync
+from outputd.process.files import NO_LINKS, give_owner_of, open_ours, sync
 from outputd.process.log import Logger, in_one_line
 from outputd.process.trouble import Unusable
 from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empty, set_aside, set_mode, wal_of
@@ -29,8 +28,6 @@ _RESULT_FILE = re.compile(r"results_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.db", re.ASCI
 _DIRECTORY_MODE = 0o750
 _MOST_SPANS = 1000  # a rotation an hour fills them in 41 days, and a storm of rotations is one
 _REMEMBERED_S = 86_400  # clocks are set back by less, and no storm of rotations is that far ahead of its own
-NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
-"""How a file system says that it has no hard links."""
 
 
 class DirectoryUnusable(Unusable):

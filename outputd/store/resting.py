@@ -1,0 +1,64 @@
+"""Result files at rest, wherever they were taken to: read as they are, neither changed nor locked. Blocking."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from outputd.sqlite.connections import connect, uri
+from outputd.sqlite.files import journal_of, size_of, wal_of
+from outputd.store.directory import LOCK
+from outputd.store.inventory import bears_our_mark
+
+_AT_REST = "ro&immutable=1"
+
+
+class NotAtRest(Exception):
+    """A file is none of ours, or somebody writes it; the text says what to do."""
+
+
+def check_rests(path: Path) -> None:
+    """Raise NotAtRest unless it is a result file of ours that is whole without a WAL. Raises OSError."""
+    path.stat()  # of one that is not there it says so
+    if not bears_our_mark(path):
+        raise NotAtRest("it is no result file of outputd")
+    if wal_of(path).exists() and _is_in_use(path.parent):
+        raise NotAtRest(
+            "a running outputd writes it, or has just closed it. Take the current file by: curl -fsS"
+            " http://localhost:8081/dump -o current.db"
+        )
+    if size_of(wal_of(path)) or size_of(journal_of(path)):
+        raise NotAtRest(
+            "a part of it is in the -wal or -journal beside it. Start and stop outputd on its directory, or copy it by:"
+            " sqlite3 FILE '.backup copy.db'"
+        )
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file at rest, closed at the end."""
+    with contextlib.closing(connect(path, _AT_REST)) as db:
+        yield db
+
+
+def attach(db: sqlite3.Connection, path: Path, name: str) -> None:
+    """Attach a file at rest to a connection."""
+    db.execute(f"ATTACH ? AS {name}", (uri(path, _AT_REST),))
+
+
+def _is_in_use(directory: Path) -> bool:
+    try:
+        handle = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
