@@ -61,6 +61,7 @@ setup(
     entry_points={
         "console_scripts": [
             "outputd = outputd.__main__:main",
+            "outputd-export = outputd.export.command:main",
             "outputd-merge = outputd.merge.command:main",
             "outputd-restore = outputd.store.command:main",
             "outputd-send = outputd.sender.command:main",

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import cast
 
+from outputd.export.command import parser as export_parser
 from outputd.merge.command import parser as merge_parser
 from outputd.security.command import parser as token_parser
 from outputd.sender.command import parser as send_parser
@@ -111,6 +112,16 @@ def merge() -> Command:
     )  # fmt: skip
 
 
+def export() -> Command:
+    """The command that makes Parquet or NDJSON of result files."""
+    parser = export_parser()
+    return Command(
+        "outputd-export", "export results from result files to Parquet or NDJSON",
+        "outputd-export [OPTION]... FILE... --to FILE",
+        parser.description or "", _flags(parser), takes_files=True, ending=parser.epilog or "",
+    )  # fmt: skip
+
+
 def token() -> Command:
     """The command that makes tokens."""
     parser, new = token_parser()
@@ -122,7 +133,7 @@ def token() -> Command:
 
 def all_commands() -> tuple[Command, ...]:
     """All that an installation puts into bin."""
-    return outputd(), send(), restore(), merge(), token()
+    return outputd(), send(), restore(), merge(), export(), token()
 
 
 def _flags(parser: argparse.ArgumentParser) -> tuple[Flag, ...]:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "outputd-send": "outputd.sender.command",
     "outputd-restore": "outputd.store.command",
     "outputd-merge": "outputd.merge.command",
+    "outputd-export": "outputd.export.command",
     "outputd-token": "outputd.security.command",
 }
 _LIST_PLUGINS = """\

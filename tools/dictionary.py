@@ -110,3 +110,37 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
         "finder": {"sender": _HOLDER, "found": "number of addresses"},
     },
 }
+EXPORTED: dict[str, tuple[str, bool, str, str]] = {
+    "id": ("int64", False, "id", "number of the result; unique over all files of one instance"),
+    "instance": ("string", True, "instance", "random name of the instance; null in files closed by 0.0.1"),
+    "batch_id": ("int64", False, "batch_id", "number of the POST; unique over all files of one instance"),
+    "node": ("string", False, "node", "name of the token, else `X-Ping-Node`, else the peer's address"),
+    "received_at": ("timestamp[us, tz=UTC]", False, "received_at", "when it arrived, by outputd's clock"),
+    "ip": ("string", False, "ip", "target: IPv4 or IPv6 in canonical text"),
+    "sent": ("int64", False, "sent", "packets sent"),
+    "received": ("int64", False, "received", "packets received; may exceed `sent` (duplicates); 0 means failed"),
+    "packet_loss": ("double", False, "packet_loss", "percent, as the node reported it, else computed"),
+    "avg_rtt_ns": ("int64", True, "avg_rtt", "mean round-trip time, nanoseconds. **Failed pings often carry 0**"),
+    "min_rtt_ns": ("int64", True, "min_rtt", "shortest round-trip time, nanoseconds"),
+    "max_rtt_ns": ("int64", True, "max_rtt", "longest round-trip time, nanoseconds"),
+    "stddev_rtt_ns": ("int64", True, "stddev_rtt", "standard deviation, nanoseconds"),
+    "timestamp": (
+        "timestamp[us, tz=UTC]", False, "timestamp",
+        "when it was measured, by the node's clock: years 1 to 9999. Parquet has whole microseconds, rounded down;"
+        " NDJSON has all digits",
+    ),
+    "timestamp_ns": ("int16", False, "", "nanoseconds to add to `timestamp`, 0 to 999"),
+    "error": ("string", True, "error", "error text of the node"),
+    "traceroute": ("struct", True, "traceroute", "null if the result has none"),
+    "traceroute.method": ("string", True, "traceroute.method", "`icmp`, `tcp`, `udp` or any other text"),
+    "traceroute.completed": ("bool", True, "traceroute.completed", "whether the node says the target was reached"),
+    "traceroute.error": ("string", True, "traceroute.error", "error text of the node"),
+    "traceroute.hops": ("list", False, "traceroute.hops", "in the order in which the node listed them"),
+    "traceroute.hops[].ttl": ("uint8", False, "traceroute.hops[].ttl", "time to live; several hops may share one"),
+    "traceroute.hops[].ip": ("string", True, "traceroute.hops[].ip", "address that replied, or text as it came"),
+    "traceroute.hops[].rtt_ns": ("int64", True, "traceroute.hops[].rtt", "round-trip time, nanoseconds"),
+    "traceroute.hops[].timeout": (
+        "bool", False, "traceroute.hops[].timeout", "whether nothing replied; `ip` does not count then",
+    ),
+}  # fmt: skip
+"""The columns of an export: type in Parquet, whether it may be null, name in NDJSON, meaning."""

@@ -16,7 +16,7 @@ from outputd.api.metrics import Metrics
 from outputd.intake.counters import Stats
 from outputd.web.doors import Doors
 from tools import commands, openapi
-from tools.dictionary import COLUMNS, TABLES
+from tools.dictionary import COLUMNS, EXPORTED, TABLES
 
 TOP = Path(__file__).resolve().parent.parent
 DOCS = TOP / "docs"
@@ -127,11 +127,22 @@ def _meaning(package: str, name: str, column: str) -> str:
         raise SystemExit(f"tools/dictionary.py does not say what {name}.{column} of {package} means") from None
 
 
+def columns_of_export() -> str:
+    """What is exported of a result."""
+    rows = [
+        [f"`{name}`", kind, "yes" if is_optional else "", f"`{json}`" if json else "", meaning]
+        for name, (kind, is_optional, json, meaning) in EXPORTED.items()
+    ]
+    return table(("Parquet", "type", "may be null", "NDJSON", "meaning"), rows)
+
+
 REGIONS: dict[str, Callable[[], str]] = {
     "options of outputd": service_options,
     "options of outputd-send": options_of(commands.send),
     "options of outputd-restore": options_of(commands.restore),
     "options of outputd-merge": options_of(commands.merge),
+    "options of outputd-export": options_of(commands.export),
+    "columns of an export": columns_of_export,
     "metrics": metrics,
     "checks": checks,
     "tables of a result file": schema_of("store"),

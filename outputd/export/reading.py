@@ -62,6 +62,7 @@ class Reading:
         self.db = db
         self._instance = info.instance
         self._asked = asked
+        self._first_id: int | None = None
         self._last_id = last_id
         self._rows = _MOST_ROWS
         self.above_id = above_id
@@ -72,14 +73,20 @@ class Reading:
         """The id at which it ends; 0 before the first page."""
         return self._last_id or 0
 
+    @property
+    def share(self) -> float:
+        """How much of the file was read or passed over, from 0 to 1."""
+        before = (self._first_id or 1) - 1
+        return max(0, self.above_id - before) / max(1, self.last_id - before)
+
     def page(self) -> Page | None:
         """The next results, perhaps none of those that were looked at; None when there are no more.
 
         Raises sqlite3.Error; the same page can then be asked for again.
         """
         with transaction(self.db, "BEGIN"):
-            if self._last_id is None:
-                self._last_id = self._row("SELECT coalesce(max(id), 0) FROM ping_results")[0]
+            if self._first_id is None:
+                self._begin()
             span = self._span()
             if span is None:
                 return None
@@ -88,6 +95,11 @@ class Reading:
             page = self._read(places, hops)
         self._advance(span, chosen, places)
         return page
+
+    def _begin(self) -> None:
+        self._first_id, newest = self._row(_IDS)
+        if self._last_id is None:
+            self._last_id = newest
 
     def _advance(self, span: _Span, chosen: Sequence[_Place], places: Sequence[_Place]) -> None:
         if len(places) < len(chosen):
@@ -100,7 +112,7 @@ class Reading:
     def _span(self) -> _Span | None:
         """What to look at next; None where nothing is left."""
         if self._asked.ip is not None:
-            (high,) = self._row(_SPAN_OF_TARGET, ip=self._asked.ip, last=self._last_id)
+            (high,) = self._row(_SPAN_OF_TARGET, ip=self._asked.ip, last=self.last_id)
             return None if high is None else _Span(self.above_id + 1, high)
         first, last, first_batch, last_batch = self._row(_SPAN)
         low = max(self.above_id + 1, first or 0)
@@ -189,6 +201,9 @@ def _octets(text: str) -> str:
     return f"coalesce(length(CAST({text} AS BLOB)), 0)"
 
 
+_IDS = """
+SELECT (SELECT coalesce(min(id), 0) FROM ping_results), (SELECT coalesce(max(id), 0) FROM ping_results)
+"""
 _SPAN = f"""
 SELECT min(first_id), max(last_id), min(id), max(id) FROM (
   SELECT id, first_id, last_id FROM batches WHERE id >= {batch_of("(:above + 1)", "main")} ORDER BY id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tests.kit.exported import WEIRD, stored
 from tests.kit.makers import a_result, a_trace, many_hops
 from tests.kit.old import left_by_0_0_1
 from tests.system.shared import replay
+from tools.dictionary import EXPORTED
 
 try:
     import pyarrow as pa
@@ -56,6 +57,20 @@ def lines_of(data: bytes) -> Iterable[dict[str, Any]]:
             yield row | {
                 "timestamp": printed(measured, row.pop("timestamp_ns")), "received_at": printed(received, 0),
             }  # fmt: skip
+
+
+def columns_of(fields: Iterable[Any], within: str = "") -> Iterator[tuple[str, tuple[str, bool]]]:
+    """Name, type, and whether it may be null, of each column and what is nested in it."""
+    for field in fields:
+        kind, name = field.type, f"{within}{field.name}"
+        if pa.types.is_list(kind):
+            yield name, ("list", field.nullable)
+            yield from columns_of(kind.value_type, f"{name}[].")
+        elif pa.types.is_struct(kind):
+            yield name, ("struct", field.nullable)
+            yield from columns_of(kind, f"{name}.")
+        else:
+            yield name, (str(kind), field.nullable)
 
 
 def printed(micros: int, nanos: int) -> str:
@@ -106,6 +121,12 @@ class ParquetTests(SynchronousTestCase):
     def test_the_file_says_the_version_of_its_columns(self) -> None:
         file = pq.ParquetFile(io.BytesIO(parquet_of(self.bench().store.current.info.path)))
         self.assertEqual(file.metadata.metadata[b"outputd.export"], VERSION.encode())
+
+    def test_the_reference_has_each_column_with_its_type(self) -> None:
+        self.assertEqual(
+            {name: (kind, is_optional) for name, (kind, is_optional, _, _) in EXPORTED.items()},
+            dict(columns_of(SCHEMA)),
+        )
 
     def test_a_row_group_is_bounded_in_rows_and_in_bytes(self) -> None:
         bench = self.bench()

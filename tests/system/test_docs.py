@@ -18,6 +18,7 @@ from tests.system.pinging import pretenders
 from tools import reference
 
 ELSEWHERE = {
+    "docs/how-to/export.md": "tests/system/test_exporting.py",
     "docs/how-to/merge.md": "tests/system/test_merging.py",
     "docs/how-to/read.md": "tests/system/test_read.py",
     "docs/operations.md": "tests/system/test_operations.py",
