@@ -15,7 +15,7 @@ from outputd.sqlite.files import make_empty
 from outputd.store.file import SCHEMA
 from outputd.store.resting import attach
 
-_CACHE_KIB = 64 * 1024
+_CACHE_KIB = 4 * 1024  # indexes are sorted in it; one larger than the processor's cache takes twice as long
 _MERGED = """
 -- Where rows come from: a row for each run of batches, with its ids here, and what the first one was in its instance.
 CREATE TABLE merged (
