@@ -85,9 +85,11 @@ def run(chosen: Options) -> int:
     except (NotMerged, NotPulled, Unusable) as error:
         return _cannot(NOT_MERGED, str(error))
     except (OSError, sqlite3.Error) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            return _interrupted()
         return _cannot(NOT_MERGED, _reason(error, chosen.out))
     except KeyboardInterrupt:
-        return _cannot(INTERRUPTED, "interrupted; the same command resumes")
+        return _interrupted()
 
 
 def _merge(out: Path, files: Sequence[Path]) -> int:
@@ -141,6 +143,10 @@ def _reason(error: Exception, out: Path) -> str:
             return f"{in_one_line(str(out))} exists already"
         return f"{in_one_line(str(error.filename or out))}: {error.strerror}"
     return f"{aside}: {error}"
+
+
+def _interrupted() -> int:
+    return _cannot(INTERRUPTED, "interrupted; the same command resumes")
 
 
 def _cannot(code: int, reason: str) -> int:

@@ -16,6 +16,8 @@ from outputd.store.file import SCHEMA
 from outputd.store.resting import attach
 
 _CACHE_KIB = 4 * 1024  # indexes are sorted in it; one larger than the processor's cache takes twice as long
+_INSTRUCTIONS = 1_000_000
+"""Of SQLite's virtual machine, between two looks whether Ctrl-C was pressed: some hundredths of a second."""
 _MERGED = """
 -- Where rows come from: a row for each run of batches, with its ids here, and what the first one was in its instance.
 CREATE TABLE merged (
@@ -61,12 +63,13 @@ def make(out: Path, steps: Sequence[Step], tell: Callable[[int, Step], None]) ->
 
     `tell` hears of each file that was taken, with its number.
 
-    Raises NotMerged, OSError, sqlite3.Error.
+    Raises NotMerged, OSError, sqlite3.Error: SQLITE_INTERRUPT, too, when Ctrl-C ends a statement.
     """
     aside = aside_of(out)
     with contextlib.suppress(FileExistsError):
         make_empty(aside)
     with writing(aside, busy_ms=0) as db:
+        db.set_progress_handler(_see_signals, _INSTRUCTIONS)
         db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA main.locking_mode=EXCLUSIVE")
@@ -87,6 +90,10 @@ def make(out: Path, steps: Sequence[Step], tell: Callable[[int, Step], None]) ->
             db.execute("PRAGMA analysis_limit=1000")
             db.execute("ANALYZE")
     publish(aside, out)
+
+
+def _see_signals() -> None:
+    """A KeyboardInterrupt is raised within this; SQLite then ends the statement."""
 
 
 def _begin(db: sqlite3.Connection, aside: Path) -> list[str]:

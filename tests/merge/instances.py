@@ -22,6 +22,7 @@ from outputd.sqlite.connections import reading
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace
 from tests.kit.old import left_by_0_0_1
+from tests.system.harness import CHECKOUT
 
 _TABLES = (
     "ping_results", "traceroute_results", "traceroute_hops", "batches", "rejected_results", "rtt_spread", "merged",
@@ -101,6 +102,11 @@ class Posting:
         return self.bench.store.current.info.path
 
 
+def command(point: str, number: int, *arguments: Path) -> list[str]:
+    """outputd-merge in a process that ends at a point, see `killed.py`."""
+    return [sys.executable, "-m", "tests.merge.killed", point, str(number), *map(str, arguments)]
+
+
 class MergeTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.place = Path(self.mktemp()).absolute()
@@ -118,11 +124,10 @@ class MergeTest(SynchronousTestCase):
         return int(str(end.code)), said.getvalue()
 
     def killed(self, point: str, number: int, *arguments: Path) -> subprocess.CompletedProcess[str]:
-        """The command in a process that ends at a point, see `killed.py`."""
+        """What became of it."""
         return subprocess.run(
-            [sys.executable, "-m", "tests.merge.killed", point, str(number), *map(str, arguments)],
-            cwd=Path(__file__).parents[2], text=True, capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
+            command(point, number, *arguments), cwd=CHECKOUT, text=True, capture_output=True, check=False, timeout=60
+        )
 
     def out(self) -> Path:
         return self.place / f"out-{next(self._outs)}.db"

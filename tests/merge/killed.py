@@ -2,19 +2,18 @@
 
 `python -m tests.merge.killed write 8192 OUT FILE...` ends within the first write that would go beyond this size: what
 fits is written, and the rest is not. `step 70` ends by SIGKILL at that step of the work in the merged file; `step 0`
-does all of it, and the last thing that it prints is the number of steps.
+does all of it, and the last thing that it prints is the number of steps. `endless 0` comes to a statement without end.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from outputd.merge import making
@@ -25,32 +24,44 @@ _INSTRUCTIONS_A_STEP = 50
 """Of SQLite's virtual machine."""
 
 
+def before_transactions(work: Callable[[sqlite3.Connection], object]) -> None:
+    """Put this before each transaction in the merged file."""
+    owner: Any = making
+    inner = owner.transaction
+
+    def transaction(db: sqlite3.Connection, *begin: str) -> AbstractContextManager[None]:
+        work(db)
+        wrapped: AbstractContextManager[None] = inner(db, *begin)
+        return wrapped
+
+    owner.transaction = transaction
+
+
 def at_step(number: int) -> Iterator[int]:
     """Die at this step, if there is one; the next value is how many there were."""
     steps = count()
-    owner: Any = making  # the point is put around its function from outside
-    inner = owner.writing
 
     def passed() -> None:
         if next(steps) == number - 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    @contextlib.contextmanager
-    def writing(path: Path, busy_ms: int) -> Iterator[sqlite3.Connection]:
-        with inner(path, busy_ms) as db:
-            db.set_progress_handler(passed, _INSTRUCTIONS_A_STEP)
-            yield db
-
-    owner.writing = writing
+    before_transactions(lambda db: db.set_progress_handler(passed, _INSTRUCTIONS_A_STEP))
     return steps
+
+
+def endlessly(db: sqlite3.Connection) -> None:
+    """Print a line, and never come to an end."""
+    print("endless", flush=True)
+    db.execute("WITH RECURSIVE c(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c").fetchone()
 
 
 if __name__ == "__main__":
     point, number = sys.argv[1], int(sys.argv[2])
+    steps = at_step(number) if point == "step" else count()
     if point == "write":
         within_write(number)
-        main(sys.argv[3:])
-    steps = at_step(number)
+    elif point == "endless":
+        before_transactions(endlessly)
     try:
         main(sys.argv[3:])
     finally:

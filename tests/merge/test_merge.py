@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
 from itertools import permutations
 from pathlib import Path
@@ -16,15 +17,16 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from outputd.merge.command import INVALID, MERGED, NOT_MERGED
+from outputd.merge.command import INTERRUPTED, INVALID, MERGED, NOT_MERGED
 from outputd.merge.making import aside_of
 from outputd.sqlite.connections import reading, transaction, writing
 from outputd.sqlite.files import wal_of
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace
 from tests.kit.old import left_by_0_0_1
-from tests.merge.instances import MergeTest, digest_of, whole
+from tests.merge.instances import MergeTest, command, digest_of, whole
 from tests.system.disk import CannotMount, Disk
+from tests.system.harness import CHECKOUT
 
 
 class Merging(MergeTest):
@@ -274,6 +276,22 @@ class Resuming(MergeTest):
         self.assertEqual(MERGED, code, said)
         self.assertEqual(digest_of(wanted), digest_of(out))
         self.assertEqual(whole(*files), whole(out))
+
+    def test_ctrl_c_ends_a_long_statement(self) -> None:
+        files, _ = self.of_three()
+        wanted, out = digest_of(self.merged(*files)), self.out()
+        child = subprocess.Popen(
+            command("endless", 0, out, *files), cwd=CHECKOUT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.addCleanup(child.communicate)
+        self.addCleanup(child.kill)
+        assert child.stdout is not None, "it is a pipe"
+        self.assertEqual("endless\n", child.stdout.readline())
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+        self.assertEqual(INTERRUPTED, child.returncode, said)
+        self.assertTrue(said.endswith("outputd-merge: interrupted; the same command resumes\n"), said)
+        self.assertEqual(wanted, digest_of(self.merged(*files, out=out)))
 
     def test_a_full_disk_is_one_line_and_when_there_is_room_it_goes_on(self) -> None:
         files, _ = self.of_three()
