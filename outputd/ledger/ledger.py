@@ -45,6 +45,9 @@ _MOST_VALUES = 500
 _MOST_UNWRITTEN = 100_000
 _KEYS_GATHER_S = 0.25
 """So long a key waits for others to be written with; addresses do not wait, since they are counted and fed."""
+_CROWD = 12
+_CROWD_GATHERS_S = 0.1
+"""But in a crowd, where the last turn had so many batches, they wait so long, too."""
 _RAN_EVERY_S = 60.0
 """So often it is kept how long the service has run, while nothing else is."""
 
@@ -67,6 +70,7 @@ class Ledger:
         everything = 2**63
         self._turns: Turns[Lesson, Learnt] = Turns(reactor, self._learn, lambda _: 0, everything, everything)
         self._untaught: list[Lesson] = []
+        self._gathers_s = 0.0
         self._unwritten_addresses = 0
         self._taken_in: float | None = None
         """How much of what it lacked it has read from the result files, 0 to 1; None while it reads none."""
@@ -255,7 +259,7 @@ class Ledger:
             self._unwritten_addresses += len(lesson.addresses)
             if lesson.key is not None:
                 self.keys.add(lesson.key)
-            wait_s = 0.0 if lesson.addresses else _KEYS_GATHER_S
+            wait_s = self._gathers_s if lesson.addresses else _KEYS_GATHER_S
             self._turns.add(lesson, wait_s).addErrback(_told_where_it_happened)
 
     @property
@@ -297,6 +301,7 @@ class Ledger:
 
     async def _learn(self, lessons: Sequence[Lesson]) -> Learnt:
         everything = [*self._untaught, *lessons]
+        self._gathers_s = _CROWD_GATHERS_S if len(lessons) >= _CROWD else 0.0
         try:
             learnt = await self.pool.run(self._write, everything)
         except Exception as error:

@@ -21,6 +21,7 @@ from outputd.summary.summary import Summary
 _log = Logger()
 _EVERY_S = 1.0
 _LOOKS_EVERY_S = 0.01
+_BUSY_LOOKS_EVERY_S = 0.1
 _IDLE_LOOKS = 3
 _STEP_ENDS_S = 3.0
 _LATE_S = 60.0
@@ -203,7 +204,7 @@ class KeepingUp:
         while idle_looks < _IDLE_LOOKS and not self._is_asked and not self._stopping:
             idle_looks = 0 if self._is_busy() else idle_looks + 1
             self._wanted.clear()
-            self._wanted.wait(_LOOKS_EVERY_S)
+            self._wanted.wait(_LOOKS_EVERY_S if idle_looks else _BUSY_LOOKS_EVERY_S)
 
     def _tell(self, turn: int) -> None:
         """Tell those who have waited since before this turn."""

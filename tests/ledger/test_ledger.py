@@ -160,6 +160,22 @@ class Discovery(LedgerTest):
         bench.post(a_trace(hop("10.0.0.1"), hop("8.8.4.4")))
         self.assertEqual(self.waiting(bench), ["8.8.4.4"])
 
+    def test_in_a_crowd_addresses_gather_for_a_moment_and_after_it_they_do_not(self) -> None:
+        """Rule 19: a turn for each commit of a crowd would cost as much as a third of the writer's."""
+
+        def come(*numbers: int) -> int:
+            for number in numbers:
+                self.bench.sending(a_trace(hop(f"10.0.0.{number}")))
+            for _ in range(3):
+                self.bench.clock.advance(0)
+            return self.bench.stats.hops_discovered
+
+        self.assertEqual(come(*range(12)), 12)
+        self.assertEqual(come(12), 12)
+        self.bench.clock.advance(0.1)
+        self.assertEqual(come(), 13)
+        self.assertEqual(come(13), 14)
+
 
 class AfterACrash(LedgerTest):
     """Rule 18: a hop of an answered result is in the ledger whatever crashes."""
