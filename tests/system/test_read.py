@@ -10,12 +10,13 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from tests.system.harness import SystemTest
+from tests.system.harness import CHECKOUT, SystemTest
 from tests.system.markdown import blocks, run
 
 PAGE = "docs/how-to/read.md"
@@ -28,6 +29,12 @@ for table in ({{}}):
     print("{_END}")
     csv.writer(sys.stdout).writerows(table)
 """
+_PANDAS = (
+    "loss.reset_index().itertuples(index=False), median_ms.reset_index().itertuples(index=False),"
+    " [['' if pd.isna(time) else str(time)] for time in results['{}']]"
+)
+_POLARS = "loss.rows(), median_ms.rows(), results.select(pl.col('{}').dt.to_string('%F %T%.f')).rows()"
+_DUCKDB = "loss.fetchall(), median_ms.fetchall(), {}.fetchall()"
 _DUCKDB_OFFLINE = """
 import duckdb, duckdb_extension_sqlite_scanner, pathlib
 (extension,) = pathlib.Path(duckdb_extension_sqlite_scanner.__file__).parent.rglob("*.duckdb_extension")
@@ -100,31 +107,33 @@ class Recipes(SystemTest):
         super().setUp()
         if shutil.which("curl") is None:
             raise SkipTest("the page's first command needs curl")
+        if find_spec("pyarrow") is None:
+            raise SkipTest("the page's first commands need pyarrow: pip install 'outputd[parquet]'")
         it = self.outputd().start()
         it.post(ITEMS)
         self.here = Path(self.mktemp()).absolute()
         self.here.mkdir()
+        export = self.here / "outputd-export"
+        export.write_text(f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m outputd.export.command "$@"\n')
+        export.chmod(0o755)
         for block in blocks(PAGE):
             if block.language == "bash" and not block.untested:
-                run(block.text.replace("localhost:8081", f"localhost:{it.port}"), self.here)
+                text = block.text.replace("localhost:8081", f"localhost:{it.port}")
+                run(text, self.here, {"PATH": f"{self.here}:{os.environ['PATH']}"})
         it.stop()
 
-    def code(self, heading: str, language: str) -> str:
-        """All of a section, up to the next one of its level."""
-        found, inside = [], False
-        for block in blocks(PAGE):
-            inside = block.heading == heading
-            if inside and block.language == language:
-                found.append(block.text)
+    def recipes(self, heading: str, language: str = "python") -> list[str]:
+        """The blocks of a section."""
+        found = [block.text for block in blocks(PAGE) if (block.heading, block.language) == (heading, language)]
         self.assertTrue(found, heading)
-        return "\n".join(found)
+        return found
 
-    def python(self, heading: str, tables: str, *modules: str, before: str = "") -> list[list[list[str]]]:
-        """The tables that a section has made."""
+    def python(self, recipes: Sequence[str], tables: str, *modules: str) -> list[list[list[str]]]:
+        """The tables that recipes have made."""
         for module in modules:
             if self.fails(READERS, f"import {module}"):
                 raise SkipTest(f"{READERS} has no {module}; OUTPUTD_READERS may name another Python")
-        return self.tables(READERS, before + self.code(heading, "python") + _CSV.format(tables))
+        return self.tables(READERS, "\n".join([*recipes, _CSV.format(tables)]))
 
     def fails(self, program: str, code: str) -> bool:
         return subprocess.run([program, "-"], input=code.encode(), capture_output=True, check=False).returncode != 0
@@ -136,42 +145,52 @@ class Recipes(SystemTest):
         self.assertEqual(0, done.returncode, done.stderr)
         return [list(csv.reader(part.split("\n")[1:-1])) for part in done.stdout.split(_END)[1:]]
 
-    def assertTold(self, tables: Sequence[Iterable[Sequence[str]]], times: Sequence[str]) -> None:
-        """That these are losses, medians and times; an empty time is one that the library cannot hold."""
+    def assertTold(
+        self, tables: Sequence[Iterable[Sequence[str]]], times: Sequence[str], counted: Sequence[str] = ()
+    ) -> None:
+        """That these are losses, medians and times; an empty time is one that the library cannot hold.
+
+        `counted` are those of the losses, if they are others.
+        """
         loss, medians, found = tables
         self.assertEqual(
-            _losses(times),
+            _losses(counted or times),
             {(ip, hour[:13], int(sent), int(lost), round(float(share), 6)) for ip, hour, sent, lost, share in loss},
         )
         self.assertEqual(_medians(), {(ip, int(ttl), hop, round(float(ms), 6)) for ip, ttl, hop, ms in medians})
         self.assertEqual(list(times), [_as_stored(time) for (time,) in found])
 
     def test_pandas(self) -> None:
-        tables = self.python(
-            "pandas",
-            "loss.reset_index().itertuples(index=False), median_ms.reset_index().itertuples(index=False),"
-            " [['' if pd.isna(time) else str(time)] for time in results['timestamp']]",
-            "pandas",
-        )
+        tables = self.python(self.recipes("pandas"), _PANDAS.format("timestamp"), "pandas")
         self.assertTold(tables, _IN_NS)
 
+    def test_pandas_and_parquet(self) -> None:
+        """Its times are microseconds, so that all are counted, and the sums have nanoseconds."""
+        load, times = self.recipes("pandas and Parquet")
+        recipes = [load, *self.recipes("pandas")[1:], times]
+        self.assertTold(self.python(recipes, _PANDAS.format("time"), "pandas", "pyarrow"), _IN_NS, TIMES)
+
     def test_polars(self) -> None:
-        tables = self.python(
-            "Polars", "loss.rows(), median_ms.rows(), [[str(time)] for time in results['timestamp']]", "polars"
-        )
-        self.assertTold(tables, _IN_US)
+        self.assertTold(self.python(self.recipes("Polars"), _POLARS.format("timestamp"), "polars"), _IN_US)
+
+    def test_polars_and_parquet(self) -> None:
+        load, times = self.recipes("Polars and Parquet")
+        recipes = [load, *self.recipes("Polars")[1:], times]
+        self.assertTold(self.python(recipes, _POLARS.format("time"), "polars"), _IN_NS, TIMES)
 
     def test_duckdb(self) -> None:
-        tables = self.python(
-            "DuckDB",
-            "loss.fetchall(), median_ms.fetchall(),"
-            " duckdb.sql('SELECT timestamp::VARCHAR FROM outputd.ping_results ORDER BY id').fetchall()",
-            "duckdb", "duckdb_extension_sqlite_scanner", before=_DUCKDB_OFFLINE,
-        )  # fmt: skip
+        times = "duckdb.sql('SELECT timestamp::VARCHAR FROM outputd.ping_results ORDER BY id')"
+        recipes = [_DUCKDB_OFFLINE, *self.recipes("DuckDB")]
+        tables = self.python(recipes, _DUCKDB.format(times), "duckdb", "duckdb_extension_sqlite_scanner")
         self.assertTold(tables, _IN_US)
+
+    def test_duckdb_and_parquet(self) -> None:
+        times = "duckdb.sql('SELECT time::VARCHAR FROM times')"
+        tables = self.python(self.recipes("DuckDB and Parquet"), _DUCKDB.format(times), "duckdb")
+        self.assertTold(tables, _IN_NS, TIMES)
 
     def test_r(self) -> None:
         rscript = shutil.which("Rscript")
         if rscript is None or self.fails(rscript, "library(RSQLite)"):
             raise SkipTest("R with RSQLite is not here; Debian has it as r-cran-rsqlite")
-        self.assertTold(self.tables(rscript, self.code("R", "r") + _R_CSV), TIMES)
+        self.assertTold(self.tables(rscript, "\n".join([*self.recipes("R", "r"), _R_CSV])), TIMES)
