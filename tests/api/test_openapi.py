@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from twisted.internet.defer import Deferred
@@ -32,6 +31,7 @@ from outputd.security.access import NODE, OPERATOR, ROLES, Holder, line_of, new_
 from outputd.store.directory import DataDir
 from tests.kit.document import Document
 from tests.kit.makers import a_result, a_trace, body_of, read_by
+from tests.kit.properties import given, settings
 from tests.kit.running import REACTOR, Running
 from tests.kit.wire import Reply, Wire, parsed, unchunked
 

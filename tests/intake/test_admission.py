@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.intake.admission import Admission
+from tests.kit.properties import given, settings
 
 MIB = 1 << 20
 

@@ -7,11 +7,11 @@ import time
 import tracemalloc
 import zlib
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.intake.gunzip import BadCoding, Gunzip
+from tests.kit.properties import given, settings
 
 MOST = 8 << 20
 

@@ -8,7 +8,6 @@ import unicodedata
 from pathlib import Path
 from typing import Any, cast
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.logger import Logger as TwistedLogger
 from twisted.logger import textFileLogObserver
@@ -16,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.process.log import Logger, in_one_line
+from tests.kit.properties import given, settings
 
 FORGED = "2026-01-07T22:30:45+0000 [outputd.rotation#info] pruned results_2026-01-01_00-00-00.db"
 LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[[a-z.]+#[a-z]+\] ")

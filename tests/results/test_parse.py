@@ -9,7 +9,6 @@ import sys
 import tracemalloc
 from typing import Any, ClassVar
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +17,7 @@ from outputd.results.model import MOST_RAW_BYTES, MOST_RESULTS, NotResults, Orig
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch
 from tests.kit.makers import a_result, a_trace, body_of, read_by
+from tests.kit.properties import given, settings
 
 NOW = "2026-01-08 00:00:00"
 HORIZON = "2026-01-09 00:00:00"

@@ -6,11 +6,11 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.results.timestamps import at, printed, seconds, stored
+from tests.kit.properties import given, settings
 
 
 class StoredForm(SynchronousTestCase):

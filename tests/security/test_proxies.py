@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.security.proxies import Proxies
+from tests.kit.properties import given
 
 PROXY = "10.0.0.1"
 OURS = Proxies.of("10.0.0.0/8, 2001:db8:aaaa::/48,127.0.0.1")

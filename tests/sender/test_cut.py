@@ -6,12 +6,12 @@ import json
 import os
 from typing import Any
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outputd.sender import cut as bodies_module
 from outputd.sender.cut import CUT_RESULTS, bodies
 from outputd.sender.source import MOST_BODY_BYTES, Broken, Source
+from tests.kit.properties import given, settings
 from tests.sender.test_command import FileTests
 
 

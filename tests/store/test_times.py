@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.store.times import a_day_after, bucket_of, minute_bound, second_of, seconds_between, within
+from tests.kit.properties import example, given, settings
 
 EDGES = [
     "0001-01-01 00:00:00", "0001-01-01 00:00:00.000000001", "1582-10-04 23:59:59.9999", "1900-02-28 23:59:59.9996",

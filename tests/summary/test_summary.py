@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -29,6 +28,7 @@ from outputd.summary.summary import SCHEMA, Summary
 from tests.kit.bench import Bench
 from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace
+from tests.kit.properties import example, given, settings
 from tests.system.harness import CHECKOUT
 
 TABLES = ("target", "node", "minute", "link", "passage")

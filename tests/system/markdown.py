@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.system.harness import CHECKOUT
 
-RUN_S = 60.0
+RUN_S = 300.0
 _BLOCK = re.compile(
     r"^(#{1,4}) (?P<heading>[^\n]+)$|^(<!-- not tested: (?P<untested>[^\n]+) -->\n)?"
     r"```(?P<language>\w*)\n(?P<text>.*?)^```$",

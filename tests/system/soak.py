@@ -250,7 +250,7 @@ class Soak:
             with self.traffic.pause():
                 return self._balance(paused=False)
         with suppress(AssertionError):
-            wait_until(lambda: self._difference() == 0, "the account is even", 5)
+            wait_until(lambda: self._difference() == 0, "the account is even")
             return None
         return self._complain(f"offered and accounted for differ by {self._difference():g} items")
 
@@ -269,11 +269,8 @@ class Soak:
             return outputd.get("/ready").status == 503
 
         try:
-            wait_until(is_refused, "a full disk is told by /ready", 30)
-            health = outputd.get("/health")
-            check = health.json["checks"]["disk"]
-            if (health.status, check["status"]) != (503, "fail") and outputd.get("/ready").status == 503:
-                self._complain(f"a full disk is not told by /health: {health.status} {check}")
+            wait_until(is_refused, "a full disk is told by /ready")
+            wait_until(lambda: is_refused() and self._tells_of_full_disk(), "a full disk is told by /health")
             time.sleep(self._chance.uniform(0.5, 2.0))
             killed = self._chance.random() < 0.5
             if killed:
@@ -286,6 +283,10 @@ class Soak:
         wait_until(lambda: outputd.get("/ready").status == 200, "it stores again", _SOON_S)
         if not killed:
             self.recoveries_s.append(time.monotonic() - begun)
+
+    def _tells_of_full_disk(self) -> bool:
+        health = self.outputd.get("/health")
+        return (health.status, health.json["checks"]["disk"]["status"]) == (503, "fail")
 
     # -- beside it -----------------------------------------------------------------------------------
 

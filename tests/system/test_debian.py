@@ -235,4 +235,4 @@ class PackageTests(SystemTest):
         told = said(*inside, "outputd-send", sample, "--state=/tmp", f"--url=http://127.0.0.1:{port}/results")
         self.assertIn("40 results stored of 10 bodies", told)
         process.send_signal(signal.SIGTERM)
-        self.assertEqual(0, process.wait(15))
+        self.assertEqual(0, process.wait(DEADLINE_S))

@@ -172,8 +172,7 @@ class Unwritable(DiskTest):
         """What was in it is written again from what is still open, and nothing answered after that is lost."""
         outputd = self.outputd().start()
         self.post_until(outputd, 200)
-        removed = self.directory.rename(self.directory.parent / "removed")  # at once: a file may be made meanwhile
-        shutil.rmtree(removed)
+        shutil.rmtree(self.directory.rename(self.directory.parent / "removed"))  # at once: a file may be made meanwhile
         answers = {self.post(outputd) for _ in range(5)}
         self.assertLessEqual(answers, {200, 503})
         self.assertIn(outputd.get("/health").status, (200, 503))

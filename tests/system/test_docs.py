@@ -151,7 +151,7 @@ class SiteTests(SystemTest):
         site = self.directory.parent / "site"
         done = subprocess.run(
             [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", site], cwd=CHECKOUT,
-            env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, timeout=120, check=False,
+            env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
         self.assertEqual((0, ""), (done.returncode, done.stdout + done.stderr))
         self.assertIn("POST /results", (site / "reference" / "openapi.html").read_text(encoding="utf-8"))

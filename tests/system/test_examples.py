@@ -83,7 +83,7 @@ class ExampleTests(SystemTest):
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         self.assertEqual(0, done.returncode, done.stderr)
@@ -110,7 +110,7 @@ class ExampleTests(SystemTest):
             raise SkipTest("go is not here; on Debian it is in the package golang-go")
         node = self.directory.parent / "node"
         build = {**os.environ, "GOFLAGS": "-buildvcs=false", "GOCACHE": str(self.directory.parent / "cache")}
-        subprocess.run(["go", "build", "-o", node, "."], cwd=EXAMPLES / "node-go", env=build, check=True, timeout=240)
+        subprocess.run(["go", "build", "-o", node, "."], cwd=EXAMPLES / "node-go", env=build, check=True, timeout=600)
         self.run_node(node, "-node=graz-1", "-url=URL")
 
     def test_the_sample_results_are_stored_whole(self) -> None:

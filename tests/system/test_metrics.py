@@ -62,7 +62,7 @@ class MetricsTests(SystemTest):
         rest = "\n".join(line for line in _text(outputd).splitlines() if line and not ours.match(line)) + "\n"
         self.assertGreater(rest.count("# TYPE"), 10)
         checked = subprocess.run(
-            [promtool, "check", "metrics"], input=rest, capture_output=True, text=True, timeout=60, check=False
+            [promtool, "check", "metrics"], input=rest, capture_output=True, text=True, timeout=600, check=False
         )
         self.assertEqual((0, "", ""), (checked.returncode, checked.stdout, checked.stderr))
 

@@ -10,7 +10,7 @@ from tests.kit.depth import long
 from tests.system.harness import CHECKOUT, HOST, Outputd, SystemTest
 
 _EXAMPLES = 25
-_DEADLINE_S = 150
+_DEADLINE_S = 600
 _RESULTS = "^/(results|rotate|dump|files)$"
 
 

@@ -60,7 +60,7 @@ class Secured(SystemTest):
                 sys.executable, "-m", "outputd.sender.command", str(file), f"--url=https://localhost:{outputd.port}/results",
                 f"--ca={self.place}/ca.pem", f"--token-file={self.written('token', token)}", "--give-up-after=1",
             ],
-            cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False,
+            cwd=CHECKOUT, capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
 
     def test_the_whole_way(self) -> None:

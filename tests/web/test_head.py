@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http
 
 from outputd.web.head import known_field, usual_head
+from tests.kit.properties import given, settings
 from tests.system.test_smuggling import forms
 from tests.web.test_wire import Conversation
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.web.negotiation import is_known, likings, takes_gzip
+from tests.kit.properties import given
 
 
 class Likings(SynchronousTestCase):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -20,6 +19,7 @@ from outputd.web.request import CappedRequest, send
 from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
 from outputd.web.streaming import Streaming
+from tests.kit.properties import given, settings
 from tests.kit.wire import Narrow, over_a_narrow_wire, over_the_wire
 
 GET = b"GET /answer HTTP/1.1\r\nHost: x\r\n\r\n"

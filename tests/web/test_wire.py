@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -20,6 +19,7 @@ from outputd.web.answers import Answer, as_json
 from outputd.web.request import CappedRequest, answered
 from outputd.web.routes import Route, Routes
 from outputd.web.site import Site
+from tests.kit.properties import given, settings
 from tests.kit.wire import over_the_wire
 
 MOST = 100
