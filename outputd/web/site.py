@@ -19,7 +19,8 @@ from outputd.web.routes import Miss, Routes
 
 _SWEEP_S = 1.0
 _LOOK_S = 5.0
-_FRESH_S = 1.0
+_FRESH_S = 5.0  # a busy machine may take so long from the first of a connection to the next
+_GRACE_S = 1.0
 _MOST_UNSENT_BYTES = 16 << 20
 _CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
 
@@ -105,7 +106,7 @@ class Site(server.Site):
         if self._is_busy():
             self._drained = Deferred()
             timers = (
-                self._clock.callLater(min(_FRESH_S, deadline_s / 2), self._end_idle, 0.0),
+                self._clock.callLater(min(_GRACE_S, deadline_s / 2), self._end_idle, 0.0),
                 self._clock.callLater(deadline_s, self._drained.callback, None),
             )
             await self._drained
