@@ -43,7 +43,6 @@ _MOST_DESCRIPTORS = 120
 _FLAGS = (f"--max-pending-mb={_PENDING_MIB}", "--max-size-mb=4", "--keep-files=12", "--max-connections=200")
 _KILLS = 3
 """How much oftener than any other event it is killed."""
-_SOON_S = 10.0
 _LEDGER_S = 150.0
 _ROWS = 15
 _WIDTH = 60
@@ -280,7 +279,7 @@ class Soak:
         begun = time.monotonic()
         if killed:
             self._start()
-        wait_until(lambda: outputd.get("/ready").status == 200, "it stores again", _SOON_S)
+        wait_until(lambda: outputd.get("/ready").status == 200, "it stores again")
         if not killed:
             self.recoveries_s.append(time.monotonic() - begun)
 

@@ -16,6 +16,7 @@ _MIB: Final = 1 << 20
 _MOST_BYTES: Final = 8 * _MIB
 _PROMISED_BYTES: Final = (64 + 150) * _MIB
 _CLIENTS: Final = 24
+_PATIENCE_S: Final = 600.0  # each of the worst takes seconds, and waits for others
 _RESULT: Final = b'{"ip":"192.0.2.1","sent":4,"received":4,"timestamp":"2026-01-07T22:30:00Z"'
 _EMOJI: Final = b"\xf0\x9f\x98\x80"
 _GZIP: Final = {"Content-Encoding": "gzip"}
@@ -62,14 +63,14 @@ class BodiesTest(SystemTest):
         """The answers to so many POSTs of these bodies from 24 clients."""
         with ThreadPoolExecutor(_CLIENTS) as clients:
             return Counter(clients.map(
-                lambda n: outputd.post_as(bodies[n % len(bodies)], coding, timeout=60).status, range(posts)
+                lambda n: outputd.post_as(bodies[n % len(bodies)], coding, timeout=_PATIENCE_S).status, range(posts)
             ))  # fmt: skip
 
     def assert_bounded(self, outputd: Outputd, kind: str, body: bytes) -> None:
         """Alone it is taken, in any coding; from 24 clients it is taken or 503, and memory is what was promised."""
         zipped = gzip.compress(body, 1)
         for data, coding in ((body, {}), (zipped, _GZIP)):
-            taken = outputd.post_as(data, coding, timeout=60).status
+            taken = outputd.post_as(data, coding, timeout=_PATIENCE_S).status
             self.assertIn(taken, (200, 422), kind)
             answers = self.by_many(outputd, [data], 4 * _CLIENTS, coding)
             self.assertLessEqual(answers.keys(), {taken, 503}, kind)
@@ -102,7 +103,7 @@ class Bodies(BodiesTest):
         """Rule 9: for the ledger, and for what is remembered of them."""
         outputd = self.outputd().start()
         bodies = [body for body, _ in zip(_new_addresses(), range(8), strict=False)]
-        self.assertEqual(200, outputd.post_as(next(_new_addresses()), {}, timeout=60).status)
+        self.assertEqual(200, outputd.post_as(next(_new_addresses()), {}, timeout=_PATIENCE_S).status)
         answers = self.by_many(outputd, bodies, 4 * _CLIENTS, {})
         self.assertLessEqual(answers.keys(), {200, 503})
         self.assertLess(outputd.peak_rss_bytes, _PROMISED_BYTES)
