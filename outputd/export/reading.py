@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,6 +36,9 @@ class _Span(NamedTuple):
     last_batch: int = 0
 
 
+_INTS, _INTS_OR_NONE, _TEXTS, _TEXTS_OR_NONE = list[int], list[int | None], list[str], list[str | None]
+_Columns = Sequence[tuple[str, Any]]
+"""SQL of columns, with the type of the list of each."""
 _HopSpan = tuple[int, int]
 """The id of the first hop, and the least one behind the last."""
 
@@ -87,12 +90,18 @@ class Reading:
         with transaction(self.db, "BEGIN"):
             if self._first_id is None:
                 self._begin()
-            span = self._span()
-            if span is None:
-                return None
-            chosen = self._choose(span)
-            places, hops = self._fit(chosen)
-            page = self._read(places, hops)
+            try:
+                return self._page()
+            except (TypeError, ValueError) as error:  # None is no row; a value is of another type than we store
+                raise _damaged(error) from error
+
+    def _page(self) -> Page | None:
+        span = self._span()
+        if span is None:
+            return None
+        chosen = self._choose(span)
+        places, hops = self._fit(chosen)
+        page = self._read(places, hops)
         self._advance(span, chosen, places)
         return page
 
@@ -156,10 +165,10 @@ class Reading:
             page.id, page.batch_id, page.node, page.received_at, page.ip, page.sent, page.received, losses,
             page.avg_rtt, page.timestamp, page.error, page.min_rtt, page.max_rtt, page.stddev_rtt, page.is_traced,
             page.method, page.completed, page.traceroute_error,
-        ) = map(msgspec.json.decode, self._row(_ROWS, places=_json(places)))  # fmt: skip
+        ) = _decoded(_RESULT, self._row(_ROWS, places=_json(places)))  # fmt: skip
         page.packet_loss = list(map(float, losses))
-        owners, page.hop_ttl, page.hop_ip, page.hop_rtt, page.hop_timeout = map(
-            msgspec.json.decode, self._row(_HOPS, spans=_json(hops))
+        owners, page.hop_ttl, page.hop_ip, page.hop_rtt, page.hop_timeout = _decoded(
+            _HOP, self._row(_HOPS, spans=_json(hops))
         )
         page.hop_ends = [bisect_right(owners, number) for number in page.id]
         return page
@@ -192,9 +201,21 @@ def _runs(places: Sequence[_Place]) -> list[list[int]]:
     return runs
 
 
-def _columns(*values: str) -> str:
+def _damaged(error: Exception) -> sqlite3.DatabaseError:
+    """What SQLite would raise if it kept to types."""
+    damaged = sqlite3.DatabaseError(f"a value that outputd never stores: {error}")
+    damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return damaged
+
+
+def _columns(columns: _Columns) -> str:
     """SQL of each column as one list in JSON."""
-    return ", ".join(f"CAST(json_group_array({value}) AS BLOB)" for value in values)
+    return ", ".join(f"CAST(json_group_array({value}) AS BLOB)" for value, _ in columns)
+
+
+def _decoded(columns: _Columns, texts: Sequence[bytes]) -> Iterator[Any]:
+    """The lists. Raises ValueError for a value of another type."""
+    return (msgspec.json.decode(text, type=kind) for (_, kind), text in zip(columns, texts, strict=True))
 
 
 def _octets(text: str) -> str:
@@ -235,13 +256,19 @@ _CHOOSE_OF_TARGET = _PLACES.format(
     order="p.id",
 )
 # quote() has all digits of a float, as JSON in SQLite has not.
-_VALUES = _columns(
-    "p.id", "b.id", "b.node", "b.received_at", "p.ip", "p.sent", "p.received", "quote(p.packet_loss)", "p.avg_rtt",
-    "p.timestamp", "p.error", "s.min_rtt", "s.max_rtt", "s.stddev_rtt", "t.id IS NOT NULL", "t.method", "t.completed",
-    "t.error",
+_RESULT: _Columns = (
+    ("p.id", _INTS), ("b.id", _INTS), ("b.node", _TEXTS), ("b.received_at", _TEXTS), ("p.ip", _TEXTS),
+    ("p.sent", _INTS), ("p.received", _INTS), ("quote(p.packet_loss)", _TEXTS), ("p.avg_rtt", _INTS_OR_NONE),
+    ("p.timestamp", _TEXTS), ("p.error", _TEXTS_OR_NONE), ("s.min_rtt", _INTS_OR_NONE), ("s.max_rtt", _INTS_OR_NONE),
+    ("s.stddev_rtt", _INTS_OR_NONE), ("t.id IS NOT NULL", _INTS), ("t.method", _TEXTS_OR_NONE),
+    ("t.completed", _INTS_OR_NONE), ("t.error", _TEXTS_OR_NONE),
+)  # fmt: skip
+_HOP: _Columns = (
+    ("h.traceroute_id", _INTS), ("h.ttl", _INTS), ("h.ip", _TEXTS_OR_NONE), ("h.rtt", _INTS_OR_NONE),
+    ("h.timeout", _INTS),
 )  # fmt: skip
 _ROWS = f"""
-SELECT {_VALUES}
+SELECT {_columns(_RESULT)}
 FROM json_each(:places) c CROSS JOIN ping_results p ON p.id = c.value ->> 0
 CROSS JOIN batches b ON b.id = c.value ->> 1
 LEFT JOIN traceroute_results t ON t.id = p.id LEFT JOIN rtt_spread s ON s.ping_result_id = p.id
@@ -254,6 +281,6 @@ SELECT CAST(json_group_array(json_array(begin, "end")) AS BLOB) FROM (
 """
 _OWNER = "SELECT traceroute_id FROM traceroute_hops WHERE id >= :hop ORDER BY id LIMIT 1"
 _HOPS = f"""
-SELECT {_columns("h.traceroute_id", "h.ttl", "h.ip", "h.rtt", "h.timeout")}
+SELECT {_columns(_HOP)}
 FROM json_each(:spans) c CROSS JOIN traceroute_hops h ON h.id >= c.value ->> 0 AND h.id < c.value ->> 1
 """

@@ -51,7 +51,7 @@ class Work:
             raise NotExported(f"{self._name}: it holds what outputd never stores: {in_one_line(str(error))}") from None
 
     def pages(self) -> Iterator[Page]:
-        """All that is asked for. Raises sqlite3.Error; ValueError where texts and numbers are none."""
+        """All that is asked for. Raises sqlite3.Error."""
         for sources in by_instance(self._sources):
             above_id = 0
             for source in sources:

@@ -13,7 +13,9 @@ from outputd.export import reading as module
 from outputd.export.asked import Asked
 from outputd.export.ndjson import NdjsonEncoder
 from outputd.export.reading import Reading
-from outputd.sqlite.connections import connect
+from outputd.process.trouble import Kind
+from outputd.sqlite.connections import connect, writing
+from outputd.sqlite.errors import DatabaseFailed, kind_of
 from outputd.store.file import describe
 from tests.kit.bench import Bench
 from tests.kit.exported import WEIRD, stored
@@ -124,6 +126,20 @@ class ReadingTests(SynchronousTestCase):
         self.bench.post(a_result(), a_result())
         self.bench.post(a_result())
         self.assertEqual([line["id"] for line in lines_of(self.path, above_id=1)], [2, 3])
+
+    def test_a_value_of_another_type_is_damage(self) -> None:
+        for statement in (
+            "UPDATE traceroute_hops SET rtt = 'soon'", "UPDATE ping_results SET ip = x'00'",
+            "UPDATE ping_results SET error = CAST(x'ff' AS TEXT)",
+        ):  # fmt: skip
+            bench = Bench(Path(self.mktemp()))
+            bench.post(a_trace(*many_hops(1)))
+            bench.stop()
+            path = bench.store.current.info.path
+            with writing(path) as db:
+                db.execute(statement)
+            error = self.assertRaises(DatabaseFailed, lines_of, path)
+            self.assertEqual(kind_of(error), Kind.FOREIGN if "x'00'" in statement else Kind.DAMAGED, statement)
 
     def test_a_file_of_0_0_1_has_all_but_an_instance(self) -> None:
         left = left_by_0_0_1(Path(self.mktemp()), 1_767_825_045.0)
