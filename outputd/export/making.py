@@ -102,7 +102,7 @@ def _write(
 ) -> Page | None:  # fmt: skip
     """Write one file; the page with which the next one begins."""
     with aside.open("xb") as file:
-        while page is not None and file.tell() < most_bytes:
+        while page is not None and (page.continues or file.tell() < most_bytes):
             file.write(encoder.add(page))
             page = next(rest, None)
         file.write(encoder.end())

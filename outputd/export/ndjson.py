@@ -51,6 +51,10 @@ class Record(Struct, gc=False):
     traceroute: Traceroute | None
 
 
+_END = b"]}}\n"
+"""What stands behind the hops of a line."""
+
+
 class NdjsonEncoder:
     """Results as lines of JSON."""
 
@@ -58,8 +62,12 @@ class NdjsonEncoder:
         self._encoder = msgspec.json.Encoder()
 
     def add(self, page: Page) -> bytes:
-        """The lines of these results."""
-        return self._encoder.encode_lines(_records(page))
+        """The lines of these results, of which the last one may go on in the next page."""
+        if page.continues:
+            hops = self._encoder.encode(_hops(page))[1:-1]
+            return b"," * bool(hops) + hops + (b"" if page.is_open else _END)
+        lines = self._encoder.encode_lines(_records(page))
+        return lines.removesuffix(_END) if page.is_open else lines
 
     def end(self) -> bytes:
         """Nothing: each line is whole."""
@@ -76,8 +84,12 @@ def _records(page: Page) -> list[Record]:
     )  # fmt: skip
 
 
+def _hops(page: Page) -> list[Hop]:
+    return list(map(Hop, page.hop_ttl, page.hop_ip, page.hop_rtt, map(bool, page.hop_timeout)))
+
+
 def _traceroutes(page: Page) -> Iterator[Traceroute | None]:
-    hops = list(map(Hop, page.hop_ttl, page.hop_ip, page.hop_rtt, map(bool, page.hop_timeout)))
+    hops = _hops(page)
     spans = pairwise((0, *page.hop_ends))
     for (begin, end), is_traced, method, completed, error in zip(
         spans, page.is_traced, page.method, page.completed, page.traceroute_error, strict=True

@@ -11,6 +11,10 @@ class Page:
     """Results in order of arrival; perhaps none, while there are more. Times are in the stored form, RTTs in ns."""
 
     instance: str | None
+    continues: bool = False
+    """It has no results, but further hops of that with which the page before ends."""
+    is_open: bool = False
+    """The next page has further hops of its last result."""
     id: list[int] = field(default_factory=list)
     batch_id: list[int] = field(default_factory=list)
     node: list[str] = field(default_factory=list)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # asked for once; its own one keeps 40 MiB more
+
+import pyarrow as pa  # it reads the variable
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -13,7 +16,7 @@ from outputd.export.page import Page
 
 VERSION = "1"
 """Of the columns; a later one has more of them, and changes none."""
-_MOST_GROUP_BYTES = 16 << 20
+_MOST_GROUP_BYTES = 8 << 20
 _MOST_GROUP_ROWS = 131_072
 """A row group is written behind the page with which it has one of these; until then it is in memory."""
 
@@ -66,11 +69,19 @@ class ParquetEncoder:
         self._sink = _Sink()
         self._writer = pq.ParquetWriter(self._sink, SCHEMA, compression="zstd", use_dictionary=_REPEATED)
         self._pages: list[pa.RecordBatch] = []
+        self._open: Page | None = None
+        self._hops: list[pa.Array] = []
 
     def add(self, page: Page) -> bytes:
         """The bytes that are ready with these results, often none."""
-        if page:
-            self._pages.append(_record_batch(page))
+        self._hops.append(_hops(page))
+        if page.is_open:
+            self._open = self._open or page
+            return b""
+        results, self._open = self._open or page, None
+        hops, self._hops = pa.concat_arrays(self._hops), []
+        if results:
+            self._pages.append(_record_batch(results, hops))
             if (
                 sum(page.nbytes for page in self._pages) >= _MOST_GROUP_BYTES
                 or sum(page.num_rows for page in self._pages) >= _MOST_GROUP_ROWS
@@ -114,14 +125,14 @@ class _Sink:
         return b"".join(parts)
 
 
-def _record_batch(page: Page) -> pa.RecordBatch:
+def _record_batch(page: Page, hops: pa.Array) -> pa.RecordBatch:
     timestamp, timestamp_ns = _times(page.timestamp)
     columns = {
         "id": page.id, "instance": [page.instance] * len(page), "batch_id": page.batch_id, "node": page.node,
         "received_at": _times(page.received_at)[0], "ip": page.ip, "sent": page.sent, "received": page.received,
         "packet_loss": page.packet_loss, "avg_rtt_ns": page.avg_rtt, "min_rtt_ns": page.min_rtt,
         "max_rtt_ns": page.max_rtt, "stddev_rtt_ns": page.stddev_rtt, "timestamp": timestamp,
-        "timestamp_ns": timestamp_ns, "error": page.error, "traceroute": _traceroutes(page),
+        "timestamp_ns": timestamp_ns, "error": page.error, "traceroute": _traceroutes(page, hops),
     }  # fmt: skip
     arrays = [
         values if isinstance(values, pa.Array) else pa.array(values, SCHEMA.field(name).type)
@@ -140,15 +151,19 @@ def _times(texts: Sequence[str]) -> tuple[pa.Array, pa.Array]:
     return pc.add(second, micros).cast(_TIME), nanos.cast(pa.int16())
 
 
-def _traceroutes(page: Page) -> pa.Array:
-    hops = pa.StructArray.from_arrays(
+def _hops(page: Page) -> pa.Array:
+    return pa.StructArray.from_arrays(
         [
             pa.array(page.hop_ttl, pa.uint8()), pa.array(page.hop_ip, pa.string()), pa.array(page.hop_rtt, pa.int64()),
             _flags(page.hop_timeout),
         ],
         fields=list(_HOP),
     )  # fmt: skip
-    offsets = pa.array([0, *page.hop_ends], pa.int32())
+
+
+def _traceroutes(page: Page, hops: pa.Array) -> pa.Array:
+    """Those of a page; all hops behind those of its other results are of the last one."""
+    offsets = pa.array([0, *page.hop_ends[:-1], len(hops)], pa.int32())
     return pa.StructArray.from_arrays(
         [
             pa.array(page.method, pa.string()), _flags(page.completed), pa.array(page.traceroute_error, pa.string()),

@@ -68,6 +68,7 @@ class Reading:
         self._first_id: int | None = None
         self._last_id = last_id
         self._rows = _MOST_ROWS
+        self._hops_left: _HopSpan | None = None
         self.above_id = above_id
         """All results up to this id were read or passed over."""
 
@@ -96,6 +97,10 @@ class Reading:
                 raise _damaged(error) from error
 
     def _page(self) -> Page | None:
+        if self._hops_left is not None:
+            page = Page(self._instance, continues=True)
+            self._read_hops(page, [self._hops_left])
+            return page
         span = self._span()
         if span is None:
             return None
@@ -167,11 +172,20 @@ class Reading:
             page.method, page.completed, page.traceroute_error,
         ) = _decoded(_RESULT, self._row(_ROWS, places=_json(places)))  # fmt: skip
         page.packet_loss = list(map(float, losses))
+        self._read_hops(page, hops)
+        return page
+
+    def _read_hops(self, page: Page, spans: list[_HopSpan]) -> None:
+        """The hops of its results; of a result that has more of them than a page, those that come next."""
+        left = None
+        if len(spans) == 1 and (parted := spans[0][0] + _MOST_HOPS) < spans[0][1]:
+            spans, left = [(spans[0][0], parted)], (parted, spans[0][1])
         owners, page.hop_ttl, page.hop_ip, page.hop_rtt, page.hop_timeout = _decoded(
-            _HOP, self._row(_HOPS, spans=_json(hops))
+            _HOP, self._row(_HOPS, spans=_json(spans))
         )
         page.hop_ends = [bisect_right(owners, number) for number in page.id]
-        return page
+        page.is_open = left is not None
+        self._hops_left = left
 
     def _row(self, statement: str, **parameters: Any) -> Any:
         return self.db.execute(statement, {"above": self.above_id, **parameters}).fetchone()

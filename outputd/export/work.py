@@ -61,8 +61,7 @@ class Work:
                     while (page := results.page()) is not None:
                         self.results += len(page)
                         self._show(source.size_bytes * results.share)
-                        if page:
-                            yield page
+                        yield page
                 above_id = max(above_id, results.last_id)
                 self._done_bytes += source.size_bytes
 

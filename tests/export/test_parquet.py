@@ -142,6 +142,15 @@ class ParquetTests(SynchronousTestCase):
             self.assertEqual(list(lines_of(data)), list(stored(path)))
             self.patch(module, name, before)
 
+    def test_a_result_of_many_pages_is_one_row(self) -> None:
+        bench = self.bench()
+        for count in (0, 5, 300, 1, 0, 2):
+            bench.post(*(a_trace(*many_hops(count)) for _ in range(2)), a_result())
+        path = bench.store.current.info.path
+        for most in (4, 150, 299):
+            self.patch(reading, "_MOST_HOPS", most)
+            self.assertEqual(list(lines_of(parquet_of(path))), list(stored(path)))
+
     def test_what_is_written_leaves_the_encoder_before_the_end(self) -> None:
         bench = self.bench()
         bench.post(a_result())

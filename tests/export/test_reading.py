@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.export import reading as module
 from outputd.export.asked import Asked
 from outputd.export.ndjson import NdjsonEncoder
+from outputd.export.page import Page
 from outputd.export.reading import Reading
 from outputd.process.trouble import Kind
 from outputd.sqlite.connections import connect, writing
@@ -24,18 +25,20 @@ from tests.kit.old import left_by_0_0_1
 
 
 def lines_of(path: Path, asked: Asked | None = None, above_id: int = 0) -> list[dict[str, Any]]:
-    """What an export of a file has, page by page."""
-    return [line for page in pages_of(path, asked or Asked(), above_id) for line in page]
+    """What an export of a file has."""
+    return read(path, asked or Asked(), above_id)[0]
 
 
-def pages_of(path: Path, asked: Asked, above_id: int = 0) -> list[list[dict[str, Any]]]:
-    encoder, found = NdjsonEncoder(), []
+def read(path: Path, asked: Asked, above_id: int = 0) -> tuple[list[dict[str, Any]], list[Page]]:
+    """The lines of an export, and the pages of which they are made."""
+    encoder, made, pages = NdjsonEncoder(), b"", []
     with closing(connect(path, "ro")) as db:
         reading = Reading(db, describe(path), asked, above_id)
         while (page := reading.page()) is not None:
             assert not db.in_transaction
-            found.append([json.loads(line) for line in encoder.add(page).splitlines()])
-    return [*found, [json.loads(line) for line in encoder.end().splitlines()]]
+            made += encoder.add(page)
+            pages.append(page)
+    return [json.loads(line) for line in (made + encoder.end()).splitlines()], pages
 
 
 class ReadingTests(SynchronousTestCase):
@@ -99,16 +102,17 @@ class ReadingTests(SynchronousTestCase):
         wanted = list(stored(self.path))
         for name, most in (("_MOST_HOPS", 4), ("_MOST_HOPS", 299), ("_MOST_TEXT_BYTES", 500), ("_MOST_ROWS", 2)):
             self.patch(module, name, most)
-            pages = pages_of(self.path, Asked())
-            self.assertEqual([line for page in pages for line in page], wanted)
+            lines, pages = read(self.path, Asked())
+            self.assertEqual(lines, wanted)
             self.assertLess(max(map(len, pages)), len(wanted), name)
+            self.assertLessEqual(name != "_MOST_HOPS" or max(len(page.hop_ttl) for page in pages), most)
 
     def test_a_filter_that_chooses_nothing_looks_at_so_many_results_a_page(self) -> None:
         self.bench.post(*(a_result() for _ in range(10)))
         self.bench.post(a_result(received=0))
         self.patch(module, "_MOST_LOOKED_AT", 4)
-        pages = pages_of(self.path, Asked(failed=True))
-        self.assertEqual([len(page) for page in pages], [0, 0, 1, 0])
+        _, pages = read(self.path, Asked(failed=True))
+        self.assertEqual([len(page) for page in pages], [0, 0, 1])
 
     def test_what_arrives_after_the_first_page_is_not_in_it(self) -> None:
         self.bench.post(a_result(), a_result())
