@@ -134,6 +134,7 @@ def _take(db: sqlite3.Connection, step: Step) -> None:
         with transaction(db):
             for run in step.runs:
                 _copy(db, run)
+            step.source.check()  # a service may have been started on it
             db.executemany("INSERT INTO merged VALUES (?,?,?,?,?,?,?,?,?,?,?)", _rows(step))
     finally:
         db.execute("DETACH part")

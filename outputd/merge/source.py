@@ -7,6 +7,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from outputd.process.log import in_one_line
+from outputd.sqlite.files import Identity, State, sight_of
 from outputd.store.file import FileInfo, said_by
 from outputd.store.resting import NotAtRest, check_rests, reading
 
@@ -31,11 +33,18 @@ class Source:
     results: int
     digest: str
     """SHA-256 of what it says of its batches."""
+    seen: tuple[Identity, State] | None
+    """Which file it is, when it was written last, and its size."""
 
     @property
     def is_named(self) -> bool:
         """Whether it says of which instance it is."""
         return self.info.instance is not None
+
+    def check(self) -> None:
+        """Raise NotMerged when the file is another than it was."""
+        if sight_of(self.info.path) != self.seen:
+            raise NotMerged(f"{in_one_line(str(self.info.path))}: it has changed meanwhile. Take a copy of it by /dump")
 
     def may_share_with(self, other: Source) -> bool:
         """Whether both may hold the same batch: two instances that have names never do."""
@@ -47,9 +56,10 @@ class Source:
 def look(path: Path) -> Source | None:
     """Check a file, and see what is in it; None when that is nothing. Raises NotMerged, NewerFile, OSError."""
     try:
+        seen = sight_of(path)
         check_rests(path)
         with reading(path) as db:
-            return _source(db, said_by(db, path))
+            return _source(db, said_by(db, path), seen)
     except NotAtRest as error:
         raise NotMerged(str(error)) from None
     except TypeError:  # None is no row
@@ -58,7 +68,7 @@ def look(path: Path) -> Source | None:
         raise NotMerged(f"it cannot be read: {error}") from None
 
 
-def _source(db: sqlite3.Connection, info: FileInfo) -> Source | None:
+def _source(db: sqlite3.Connection, info: FileInfo, seen: tuple[Identity, State] | None) -> Source | None:
     digest, first, last, count, accepted = hashlib.sha256(), None, None, 0, 0
     for row in db.execute(f"SELECT {BATCH_COLUMNS} FROM batches ORDER BY id"):
         digest.update(repr(row).encode())
@@ -70,4 +80,4 @@ def _source(db: sqlite3.Connection, info: FileInfo) -> Source | None:
         return None
     (first_id,) = db.execute("SELECT first_id FROM result_file").fetchone()
     instance = info.instance or f"{info.created_at} {first_id} {first[3].hex()}"
-    return Source(info, instance, range(first[0], last[0] + 1), count, results, digest.hexdigest())
+    return Source(info, instance, range(first[0], last[0] + 1), count, results, digest.hexdigest(), seen)

@@ -23,7 +23,7 @@ class NotAtRest(Exception):
 
 def check_rests(path: Path) -> None:
     """Raise NotAtRest unless it is a result file of ours that is whole without a WAL. Raises OSError."""
-    path.stat()  # of one that is not there it says so
+    path = path.resolve(strict=True)  # a WAL is beside the file, not beside a link to it
     if not bears_our_mark(path):
         raise NotAtRest("it is no result file of outputd")
     if wal_of(path).exists() and _is_in_use(path.parent):

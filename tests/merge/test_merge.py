@@ -18,7 +18,9 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from outputd.merge.command import INTERRUPTED, INVALID, MERGED, NOT_MERGED
-from outputd.merge.making import aside_of
+from outputd.merge.making import aside_of, make
+from outputd.merge.plan import plan
+from outputd.merge.source import NotMerged, look
 from outputd.sqlite.connections import reading, transaction, writing
 from outputd.sqlite.files import wal_of
 from tests.kit.bench import Bench
@@ -202,6 +204,29 @@ class Refusing(MergeTest):
         said = self.refused(path)
         self.assertIn(f"{path}: a running outputd writes it", said)
         self.assertIn("curl -fsS http://localhost:8081/dump -o current.db", said)
+
+    def test_such_a_file_by_a_link_from_elsewhere(self) -> None:
+        it = self.instance("one")
+        it.bench.directory.take()
+        self.addCleanup(it.bench.directory.release)
+        it.post(1)
+        (link := self.place / "link.db").symlink_to(it.bench.store.current.info.path)
+        self.assertIn(f"{link}: a running outputd writes it", self.refused(link))
+
+    def test_a_file_that_has_changed_since_it_was_looked_at(self) -> None:
+        """As by a service that is started on it."""
+        it = self.instance("one")
+        it.post(3)
+        path, out = it.stop(), self.out()
+        source = look(path)
+        assert source is not None, "it has batches"
+        steps = plan([source])
+        with writing(path) as db:
+            db.execute("UPDATE result_file SET probed_at = '2026-01-07 22:30:00'")
+        error = self.assertRaises(NotMerged, make, out, steps, lambda *_: None)
+        self.assertIn(f"{path}: it has changed meanwhile", str(error))
+        self.assertEqual(MERGED, self.merge(path, out=out)[0])
+        self.assertEqual(whole(path), whole(out))
 
     def test_a_file_of_which_a_part_is_in_its_wal(self) -> None:
         left = left_by_0_0_1(self.place / "old", time.time())
