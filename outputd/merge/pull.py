@@ -15,7 +15,8 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from outputd.process.files import sync
+from outputd.process.files import is_still, sync
+from outputd.process.log import in_one_line
 from outputd.sqlite.files import make_empty
 from outputd.store.directory import is_result_file
 
@@ -128,6 +129,8 @@ class _Instance:
             while part := self._read(response):
                 digest.update(part)
                 file.write(part)
+            if not is_still(file.fileno(), aside):
+                raise NotPulled(f"another outputd-merge is taking {name} into {in_one_line(str(place))}, too")
         said = response.getheader("Repr-Digest")
         wanted = f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
         if said != wanted or (listed is not None and listed.sha256 not in (None, digest.hexdigest())):

@@ -133,6 +133,7 @@ class Behaving(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
+        server.before_body()
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -145,7 +146,7 @@ class Badly(SynchronousTestCase):
     def setUp(self) -> None:
         self.into = Path(self.mktemp()).absolute()
         server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Behaving)
-        server.asked, server.answers = [], {}
+        server.asked, server.answers, server.before_body = [], {}, lambda: None
         self.server = server
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -184,6 +185,21 @@ class Badly(SynchronousTestCase):
         self.lists(self.NAME, None)
         self.answers(f"/dump?file={self.NAME}", b"closed", self.NAME, told=b"closed more", **{"Content-Length": "11"})
         self.assertIn("did not arrive whole", self.refused())
+
+    def test_of_two_that_pull_into_one_directory_one_gives_up(self) -> None:
+        """Else half of a file could get its name."""
+        aside = place_of(self.url, self.into) / "results_2026-01-07_23-00-00.db.tmp"
+
+        def other_begins() -> None:
+            wait_until(aside.exists, "the first has begun")
+            aside.unlink()
+            aside.write_bytes(b"cur")
+
+        self.server.before_body = other_begins
+        error = self.assertRaises(NotPulled, pull, self.url, self.into, Access(), lambda _: None)
+        self.assertIn("another outputd-merge is taking", str(error))
+        self.assertEqual([aside], list(aside.parent.iterdir()))
+        self.assertEqual(b"cur", aside.read_bytes())
 
     def test_a_name_never_leads_elsewhere(self) -> None:
         for name in ("../results_2026-01-07_22-30-45.db", "/etc/passwd", "current.db", ""):
