@@ -28,13 +28,17 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 
 
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_ALL_PORTS = range(10_000, 65_536)
 _TAKEN: list[socket.socket] = []
 """Names of ports that this process has taken: they are free again when it ends."""
 
 
 def free_port() -> int:
-    """A port that nobody has, below those that outgoing connections are given, and no other run of tests takes."""
-    while not take_port(port := random.randint(10_000, 32_000)):  # not seeded: several runs may go on at once
+    """A port that nobody has, outside of those that outgoing connections are given, and no other run of tests takes."""
+    low, high = map(int, _OUTGOING.read_text(encoding="ascii").split()) if _OUTGOING.exists() else (32_768, 60_999)
+    ports = next((some for some in (range(10_000, low), range(high + 1, 65_536)) if len(some) > 1000), _ALL_PORTS)
+    while not take_port(port := random.choice(ports)):  # not seeded: several runs may go on at once
         pass
     return port
 

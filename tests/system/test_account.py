@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
+import socket
 
 from twisted.trial.unittest import SkipTest
 
@@ -13,7 +13,7 @@ from tests.kit.depth import long
 from tests.system.account import Account, Told
 from tests.system.disk import CannotMount, Disk
 from tests.system.files import all_faults, column, merged
-from tests.system.harness import Outputd, SystemTest
+from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.load import MixedSource, Source
 from tests.system.soak import shared
 from tests.system.traffic import Traffic
@@ -60,16 +60,16 @@ class PublicAccount(SystemTest):
         account = Account()
         measured, _ = shared()
         traffic = Traffic(outputd.port, MixedSource(5, measured), account, 1000.0).start()
-        large = [Source(100 + number).post(500, bad=3) for number in range(8)]
-        with ThreadPoolExecutor(8) as pool:
-            wait_until(
-                lambda: 503 in list(pool.map(lambda post: outputd.post(post.body).status, large)),
-                "there is too much at a time",
-            )  # fmt: skip
+        large = Source(100).post(500, bad=3).body
+        with socket.create_connection((HOST, outputd.port)) as slow:  # it holds nearly all room until it hangs up
+            slow.sendall(b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b" " * 999_999)
+            wait_until(lambda: outputd.post(large).status == 503, "there is too much at a time")
         wait_until(lambda: traffic.answers[422] > 3 and traffic.answers[200] > 50, "all kinds of answers")
         traffic.finish()
         self.assertEqual([], traffic.broken)
         wait_until(lambda: _is_even(_of(outputd)), "the account is even")
+        nothing_held = b"\noutput_service_pending_bytes 0.0\n"
+        wait_until(lambda: nothing_held in outputd.get("/metrics").body, "who has hung up holds nothing any more")
         told = _of(outputd)
         self.assertGreater(min(told["stored"], told["rejected"]), 0)
         self.assertEqual(1000, outputd.post(Source(99).post(1000).body).json["received"])
