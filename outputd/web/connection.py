@@ -81,6 +81,7 @@ class Channel(http.HTTPChannel):
     _outlet: Outlet
     _producer: IPushProducer | None = None
     _leaving: CappedRequest | None = None
+    _ends_by_reset = False
     is_deaf = False
     network = ""
     was_answered = False
@@ -261,7 +262,12 @@ class Channel(http.HTTPChannel):
                 self.abort()
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Keep the head until the first of the body comes, or the end."""
+        """Keep the head until the first of the body comes, or the end.
+
+        Where only the end of the connection tells the end of the body, a kill of this process must not look like it.
+        """
+        if version == b"HTTP/1.0" and not headers.hasHeader(b"Content-Length"):
+            self._end_by_reset(True)
         lines = [b"%s %s %s" % (version, code, reason)]
         for name, values in headers.getAllRawHeaders():
             lines += [b"%s: %s" % (name, value) for value in values]
@@ -373,9 +379,18 @@ class Channel(http.HTTPChannel):
 
     def _close(self) -> None:
         """Close it; TLS would wait for the other side's farewell, and one that sleeps would hold up a stop."""
+        if self._ends_by_reset:
+            self._end_by_reset(False)
         cast(ITCPTransport, self.transport).loseConnection()
         if isinstance(self.transport, TLSMemoryBIOProtocol):
             cast(ITCPTransport, self.transport.transport).loseConnection()
+
+    def _end_by_reset(self, does: bool) -> None:
+        """Whether the other side gets a reset when the socket is closed, by whomever."""
+        self._ends_by_reset = does
+        handle = socket_of(self)
+        if handle is not None:
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", does, 0))
 
     def end(self) -> None:
         """End the connection now; an idle one with a FIN, from which its side knows that nothing of it was lost."""

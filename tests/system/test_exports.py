@@ -15,6 +15,7 @@ from tests.system.waiting import wait_until
 _SLOW_BYTES_A_S = 64 * 1024
 _RESULTS = 4000
 _MIB = 1 << 20
+_HEAD_LINES = 7
 
 
 class ExportTests(SystemTest):
@@ -54,6 +55,28 @@ class ExportTests(SystemTest):
         outputd.kill()
         with self.assertRaises((http.client.IncompleteRead, ConnectionResetError)):
             response.read()
+
+    def test_over_http_1_0_it_sees_that_too(self) -> None:
+        """Nothing but the end of the connection tells the end of the answer there."""
+        outputd = self.filled()
+        whole = self.by_http_1_0(outputd)
+        self.assertEqual(_RESULTS, len(b"".join(iter(lambda: whole.recv(1 << 20), b"")).splitlines()) - _HEAD_LINES)
+        half = self.by_http_1_0(outputd)
+        self.assertTrue(half.recv(1000))
+        outputd.kill()
+        with self.assertRaises(ConnectionResetError):
+            while half.recv(1 << 20):
+                pass
+
+    def by_http_1_0(self, outputd: Outputd) -> socket.socket:
+        """A connection that has asked for an export, of which little is read ahead."""
+        wire = socket.socket()
+        self.addCleanup(wire.close)
+        wire.settimeout(15)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        wire.connect((HOST, outputd.health_port))
+        wire.sendall(b"GET /export.ndjson HTTP/1.0\r\n\r\n")
+        return wire
 
     def test_a_stop_cuts_it_off_and_is_in_time(self) -> None:
         """Rule 23."""
