@@ -153,7 +153,7 @@ class Parts:
         readings = Readings(brief, reactor.seconds)
         queries = Queries(lambda: store.files, directory.summary, summary.for_an_answer, asking, readings, reactor, now)
         exports = Exports(
-            store, lambda: {**inspection.found, **queries.unreadable}, exporting, brief, reactor,
+            store, lambda: stats.results, lambda: {**inspection.found, **queries.unreadable}, exporting, brief, reactor,
             lambda: directory.free_bytes() >= limits.spare_disk_bytes,
         )  # fmt: skip
         disk = Disk(directory, brief, reactor, now)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from outputd.api.endpoints import endpoint_of_export
+from outputd.export.pace import Pace
 from outputd.export.walk import Lost, Walk
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
@@ -29,18 +31,20 @@ _log = Logger()
 MOST_AT_ONCE = 2
 _AGAIN_S = 60
 _PART_BYTES = 120 * 1024  # from 128 KiB on, the allocator would ask the kernel for the memory of each
-_REST = 8
-_MOST_REST_S = 2.0
 
 
 class Exports:
-    """Sends exports, two at a time. `damaged` files, by name, are left out; `has_room` is that of a Walk."""
+    """Sends exports, two at a time. `damaged` files, by name, are left out; `has_room` is that of a Walk.
+
+    `results` are those stored since the start.
+    """
 
     def __init__(
-        self, store: Store, damaged: Callable[[], Mapping[str, Failure]], in_thread: InThread, brief: InThread,
-        clock: IReactorTime, has_room: Callable[[], bool],
+        self, store: Store, results: Callable[[], int], damaged: Callable[[], Mapping[str, Failure]],
+        in_thread: InThread, brief: InThread, clock: IReactorTime, has_room: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._store = store
+        self._results = results
         self._damaged = damaged
         self._in_thread = in_thread
         self._brief = brief
@@ -102,7 +106,7 @@ class Exports:
         walk = Walk(
             [info for info in self._store.files if info.path.name not in unreadable], asked, self._has_room
         )  # fmt: skip
-        sending = _Sending(request, export, walk, self._in_thread, self._clock, lambda: self._store.stored_batches)
+        sending = _Sending(request, export, walk, self._in_thread, self._clock, self._results)
         self._under_way.add(sending)
         try:
             return await self._send(request, export, sending, unreadable)
@@ -149,14 +153,16 @@ class _Sending:
 
     def __init__(
         self, request: CappedRequest, export: Export, walk: Walk, in_thread: InThread, clock: IReactorTime,
-        stored: Callable[[], object],
+        results: Callable[[], int],
     ) -> None:  # fmt: skip
         self.walk = walk
         self._request = request
         self._export = export
         self._in_thread = in_thread
         self._clock = clock
-        self._stored = stored
+        self._results = results
+        self._pace = Pace(results(), time.process_time(), clock.seconds())
+        self._resting: Deferred[None] | None = None
         self._encoder: Encoder | None = None
         self.broken = ""
         """Why it ends before its end."""
@@ -171,6 +177,8 @@ class _Sending:
     def break_off(self, reason: str) -> None:
         """End it, never as if it were whole."""
         self.broken = reason
+        if self._resting is not None:
+            self._resting.cancel()
         if self._request.startedWriting:
             self._request.cut_off()
 
@@ -178,15 +186,19 @@ class _Sending:
         """The next bytes; None after the last. Raises Lost."""
         assert self._encoder is not None, "begin comes first"
         while not self._ready and not self._is_over and not self._request.gone:
-            before = self._stored()
             self._is_over, made, cpu_s = await self._in_thread(_next, self.walk, self._encoder)
             self._look()
             self._ready = memoryview(made)
-            if self._stored() != before:  # POSTs need the interpreter more
-                await deferLater(self._clock, min(_MOST_REST_S, _REST * cpu_s))
-                self._look()
+            if rest_s := self._pace.rest_s(cpu_s, self._results(), time.process_time(), self._clock.seconds()):
+                await self._rest(rest_s)
         part, self._ready = bytes(self._ready[:_PART_BYTES]), self._ready[_PART_BYTES:]
         return part or None
+
+    async def _rest(self, seconds: float) -> None:
+        self._resting = deferLater(self._clock, seconds)
+        with contextlib.suppress(CancelledError):
+            await self._resting
+        self._look()
 
     def _look(self) -> None:
         if self.broken:

@@ -121,7 +121,9 @@ class Bench:
         self, has_room: Callable[[], bool] = lambda: True, damaged: Callable[[], Mapping[str, Failure]] = dict
     ) -> Exports:
         """The routes that send all that is stored."""
-        return Exports(self.store, damaged, self.in_thread, self.in_thread, self.clock, has_room)
+        return Exports(
+            self.store, lambda: self.stats.results, damaged, self.in_thread, self.in_thread, self.clock, has_room
+        )
 
     def health(
         self, directory: DataDir | None = None, unreadable: Callable[[], Mapping[str, Failure]] = dict,
