@@ -280,7 +280,7 @@ class Serving(TestCase):
             self.skipTest("this machine has no IPv6")
         service = await self.served("--port=0")
         for host in ("127.0.0.1", "::1"):
-            with socket.create_connection((host, service.port()), timeout=5):
+            with socket.create_connection((host, service.port()), timeout=60):
                 pass
 
     async def test_a_unix_socket(self) -> None:

@@ -45,7 +45,7 @@ class LaneTests(TestCase):
         return number
 
     def connect(self, port: int, text: bytes) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.addCleanup(connection.close)
         connection.sendall(text)
         return connection

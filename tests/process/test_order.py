@@ -27,7 +27,7 @@ import sys, threading
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from outputd.process import order
-order.STOP_S = 0.3
+order.STOP_S = 1.0
 async def quick(): pass
 async def hangs(): await Deferred()
 async def blocks(): threading.Event().wait()
@@ -123,7 +123,7 @@ class Ending(SynchronousTestCase):
 
     def run_code(self, code: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, timeout=20, check=False
+            [sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, timeout=120, check=False
         )
 
     def test_what_hangs_is_named_and_the_process_ends_with_1(self) -> None:

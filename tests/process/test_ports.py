@@ -23,7 +23,7 @@ class Ports(TestCase):
         self.assertIsNone(port.number)
         port.open()
         assert port.number is not None
-        with socket.create_connection(("127.0.0.1", port.number), timeout=5):
+        with socket.create_connection(("127.0.0.1", port.number), timeout=60):
             pass
         await port.close()
         self.assertIsNone(port.number)

@@ -139,7 +139,7 @@ class Serving(TestCase):
         number = self.it.port(port)
 
         def work() -> tuple[int, Any]:
-            connection = http.client.HTTPSConnection("localhost", number, timeout=10, context=context or self.context())
+            connection = http.client.HTTPSConnection("localhost", number, timeout=60, context=context or self.context())
             with closing(connection):
                 headers = {} if token is None else {"Authorization": f"Bearer {token}"}
                 connection.request(method, path, body, headers)
@@ -184,7 +184,7 @@ class Serving(TestCase):
     async def test_who_is_connected_stays_connected_when_the_certificate_is_renewed(self) -> None:
         await self.begin()
         before, number = await self.shown(), self.it.port("health-port")
-        connection = http.client.HTTPSConnection("localhost", number, timeout=10, context=self.context())
+        connection = http.client.HTTPSConnection("localhost", number, timeout=60, context=self.context())
         self.addCleanup(connection.close)
 
         def ask() -> tuple[int, Any]:
@@ -305,7 +305,7 @@ class Serving(TestCase):
     async def connected(self, ca: trustme.CA, name: str) -> http.client.HTTPSConnection:
         """The connection of a node, on which it has posted."""
         context = self.context(ca.issue_cert(common_name=name))
-        connection = http.client.HTTPSConnection("localhost", self.it.port(), timeout=10, context=context)
+        connection = http.client.HTTPSConnection("localhost", self.it.port(), timeout=60, context=context)
         self.addCleanup(connection.close)
         self.assertEqual(200, await deferToThread(self.post_on, connection))
         return connection

@@ -28,7 +28,7 @@ from types import TracebackType
 from tests.system.files import all_faults, stored_targets
 from tests.system.harness import HOST, Outputd
 from tests.system.load import Post, Source
-from tests.system.waiting import wait_until
+from tests.system.waiting import DEADLINE_S, wait_until
 
 _BODIES_A_SIZE = 6
 _PROCESSES = 2
@@ -49,7 +49,7 @@ class Crowd:
     def __enter__(self) -> Crowd:
         for number in range(self._idle + self._slow):
             with suppress(OSError):
-                connection = socket.create_connection((HOST, self._port), timeout=5)
+                connection = socket.create_connection((HOST, self._port), timeout=DEADLINE_S)
                 self._sockets.append(connection)
                 if number >= self._idle:
                     connection.sendall(b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n[")

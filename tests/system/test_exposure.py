@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.load import Source
-from tests.system.waiting import wait_until
+from tests.system.waiting import DEADLINE_S, wait_until
 
 _FORGED = "2026-01-01T00:00:00+0000 [outputd.tap#info] all is well"
 _ODD = ("\n", "\r", "\r\n", "\x1b[2J", "\x00", "\x85", "\u2028", "\x7f")
@@ -89,7 +89,7 @@ class LogTests(SystemTest):
         self.assertEqual([], [line for line in lines if re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", line)])
 
     def _say(self, port: int, request: bytes) -> bytes:
-        with socket.create_connection((HOST, port), timeout=5) as connection:
+        with socket.create_connection((HOST, port), timeout=DEADLINE_S) as connection:
             connection.sendall(request)
             connection.settimeout(0.3)
             try:
@@ -143,7 +143,7 @@ class BannerTests(SystemTest):
         outputd = self.outputd().start()
         for port in (outputd.port, outputd.health_port):
             for request in (b"GET /health", b"GET /metrics", b"GET /nothing", b"POST /results", b"GET /dump", b"X"):
-                with socket.create_connection((HOST, port), timeout=5) as connection:
+                with socket.create_connection((HOST, port), timeout=DEADLINE_S) as connection:
                     connection.sendall(
                         request + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
                     )
@@ -154,7 +154,7 @@ class BannerTests(SystemTest):
 
 
 def _get(outputd: Outputd, path: str) -> tuple[int, bytes]:
-    with socket.create_connection((HOST, outputd.port), timeout=5) as connection:
+    with socket.create_connection((HOST, outputd.port), timeout=DEADLINE_S) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
     return int(answer.split()[1]), answer

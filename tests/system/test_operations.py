@@ -131,7 +131,7 @@ class OperationsTest(SystemTest):
         def is_refused() -> bool:
             return call(self.port, "POST", "/results", BARE).status == 503
 
-        wait_until(is_refused, "a POST refused", 60)
+        wait_until(is_refused, "a POST refused")
 
     # -- the page
 

@@ -94,7 +94,7 @@ class Names(PeersTest):
         load = self.load(outputd, Source(32), 2)
         wait_until(lambda: self.names.asked, "a name is asked for")
         threads = outputd.thread_names
-        wait_until(lambda: outputd.get("/health").json["checks"]["input_service"]["status"] == "warn", "a warning", 30)
+        wait_until(lambda: outputd.get("/health").json["checks"]["input_service"]["status"] == "warn", "a warning")
         self.assertUnnoticed(outputd)
         self.assertEqual(200, outputd.rotate().status)
         wait_until(lambda: self.names.asked > 2, "it is asked for again", _SOON_S)
