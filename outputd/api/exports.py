@@ -14,11 +14,12 @@ from twisted.internet.task import deferLater
 
 from outputd.api.endpoints import endpoint_of_export
 from outputd.export.pace import Pace
+from outputd.export.page import Encoder
 from outputd.export.walk import Lost, Walk
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
-from outputd.queries.exports import EXPORTS, Encoder, Export
+from outputd.queries.exports import EXPORTS, Export
 from outputd.queries.parameters import BadQuestion, parameters_of, read
 from outputd.results import timestamps
 from outputd.store.store import Store

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from outputd.export.asked import Asked
 from outputd.export.ndjson import NdjsonEncoder
-from outputd.export.page import Page
+from outputd.export.page import Encoder
 from outputd.queries.parameters import AnyTarget, Failed, Node, Since, Until, time
 from outputd.queries.results import PACKET_LOSS
 from outputd.web import shapes
@@ -26,16 +26,6 @@ class Wanted(Asked):
     ip: AnyTarget = None
     node: Node = None
     failed: Failed = None
-
-
-class Encoder(Protocol):
-    """Makes the bytes of one export, of its pages in their order."""
-
-    def add(self, page: Page) -> bytes:
-        """What is ready to be sent once there is this page, too; perhaps nothing."""
-
-    def end(self) -> bytes:
-        """The rest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
