@@ -12,19 +12,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from outputd.export import statements
 from outputd.export.asked import Asked
 from outputd.export.page import Page
 from outputd.sqlite.connections import transaction
 from outputd.store.file import FileInfo
-from outputd.store.fragments import batch_of, first_hop
 
 _MOST_ROWS = 2048
 _MOST_HOPS = 16_384
 _MOST_TEXT_BYTES = 2 << 20
-"""A page ends behind the result with which it exceeds one of these."""
+"""Of a page; the texts of its last result go beyond."""
 _MOST_LOOKED_AT = 65_536
 """Results that a page looks at, of which a filter may choose none."""
-_MOST_BATCHES = 2048
 
 
 class _Span(NamedTuple):
@@ -36,9 +35,6 @@ class _Span(NamedTuple):
     last_batch: int = 0
 
 
-_INTS, _INTS_OR_NONE, _TEXTS, _TEXTS_OR_NONE = list[int], list[int | None], list[str], list[str | None]
-_Columns = Sequence[tuple[str, Any]]
-"""SQL of columns, with the type of the list of each."""
 _HopSpan = tuple[int, int]
 """The id of the first hop, and the least one behind the last."""
 
@@ -111,7 +107,7 @@ class Reading:
         return page
 
     def _begin(self) -> None:
-        self._first_id, newest = self._row(_IDS)
+        self._first_id, newest = self._row(statements.IDS)
         if self._last_id is None:
             self._last_id = newest
 
@@ -126,9 +122,9 @@ class Reading:
     def _span(self) -> _Span | None:
         """What to look at next; None where nothing is left."""
         if self._asked.ip is not None:
-            (high,) = self._row(_SPAN_OF_TARGET, ip=self._asked.ip, last=self.last_id)
+            (high,) = self._row(statements.SPAN_OF_TARGET, ip=self._asked.ip, last=self.last_id, rows=_MOST_ROWS)
             return None if high is None else _Span(self.above_id + 1, high)
-        first, last, first_batch, last_batch = self._row(_SPAN)
+        first, last, first_batch, last_batch = self._row(statements.SPAN)
         low = max(self.above_id + 1, first or 0)
         if first is None or low > self.last_id:
             return None
@@ -136,7 +132,7 @@ class Reading:
 
     def _choose(self, span: _Span) -> list[_Place]:
         """The results that are asked for among the first of a span."""
-        statement = _CHOOSE if self._asked.ip is None else _CHOOSE_OF_TARGET
+        statement = statements.CHOOSE if self._asked.ip is None else statements.CHOOSE_OF_TARGET
         where = "".join(f" AND {condition}" for condition in self._asked.conditions)
         (text,) = self._row(
             statement.replace("{where}", where), **self._asked.parameters, **span._asdict(), rows=self._rows
@@ -151,14 +147,14 @@ class Reading:
         room = _MOST_HOPS
         for begin, end in spans:
             if end - begin > room:
-                (owner,) = self._row(_OWNER, hop=begin + room)
+                (owner,) = self._row(statements.OWNER, hop=begin + room)
                 places = [place for place in places if place.id < owner] or places[:1]
                 return places, self._hop_spans(_runs(places))
             room -= end - begin
         return places, spans
 
     def _hop_spans(self, runs: list[list[int]]) -> list[_HopSpan]:
-        (text,) = self._row(_HOP_SPANS, runs=_json(runs))
+        (text,) = self._row(statements.HOP_SPANS, runs=_json(runs))
         return msgspec.json.decode(text, type=list[_HopSpan])
 
     def _read(self, places: Sequence[_Place], hops: list[_HopSpan]) -> Page:
@@ -170,7 +166,7 @@ class Reading:
             page.id, page.batch_id, page.node, page.received_at, page.ip, page.sent, page.received, losses,
             page.avg_rtt, page.timestamp, page.error, page.min_rtt, page.max_rtt, page.stddev_rtt, page.is_traced,
             page.method, page.completed, page.traceroute_error,
-        ) = _decoded(_RESULT, self._row(_ROWS, places=_json(places)))  # fmt: skip
+        ) = _decoded(statements.RESULT, self._row(statements.ROWS, places=_json(places)))  # fmt: skip
         page.packet_loss = list(map(float, losses))
         self._read_hops(page, hops)
         return page
@@ -181,7 +177,7 @@ class Reading:
         if len(spans) == 1 and (parted := spans[0][0] + _MOST_HOPS) < spans[0][1]:
             spans, left = [(spans[0][0], parted)], (parted, spans[0][1])
         owners, page.hop_ttl, page.hop_ip, page.hop_rtt, page.hop_timeout = _decoded(
-            _HOP, self._row(_HOPS, spans=_json(spans))
+            statements.HOP, self._row(statements.HOPS, spans=_json(spans))
         )
         page.hop_ends = [bisect_right(owners, number) for number in page.id]
         page.is_open = left is not None
@@ -222,79 +218,6 @@ def _damaged(error: Exception) -> sqlite3.DatabaseError:
     return damaged
 
 
-def _columns(columns: _Columns) -> str:
-    """SQL of each column as one list in JSON."""
-    return ", ".join(f"CAST(json_group_array({value}) AS BLOB)" for value, _ in columns)
-
-
-def _decoded(columns: _Columns, texts: Sequence[bytes]) -> Iterator[Any]:
+def _decoded(columns: statements.Columns, texts: Sequence[bytes]) -> Iterator[Any]:
     """The lists. Raises ValueError for a value of another type."""
     return (msgspec.json.decode(text, type=kind) for (_, kind), text in zip(columns, texts, strict=True))
-
-
-def _octets(text: str) -> str:
-    return f"coalesce(length(CAST({text} AS BLOB)), 0)"
-
-
-_IDS = """
-SELECT (SELECT coalesce(min(id), 0) FROM ping_results), (SELECT coalesce(max(id), 0) FROM ping_results)
-"""
-_SPAN = f"""
-SELECT min(first_id), max(last_id), min(id), max(id) FROM (
-  SELECT id, first_id, last_id FROM batches WHERE id >= {batch_of("(:above + 1)", "main")} ORDER BY id
-  LIMIT {_MOST_BATCHES}
-)
-"""
-_SPAN_OF_TARGET = f"""
-SELECT max(id) FROM (
-  SELECT id FROM ping_results INDEXED BY ping_results_ip WHERE ip = :ip AND id > :above AND id <= :last ORDER BY id
-  LIMIT {_MOST_ROWS}
-)
-"""
-_PLACES = f"""
-SELECT CAST(json_group_array(json_array(id, batch_id, text_bytes)) AS BLOB) FROM (
-  SELECT p.id, b.id AS batch_id, {" + ".join(map(_octets, ("p.error", "t.error", "t.method")))} AS text_bytes
-  FROM {{source}} LEFT JOIN traceroute_results t ON t.id = p.id WHERE {{range}}{{where}} ORDER BY {{order}} LIMIT :rows
-)
-"""
-_CHOOSE = _PLACES.format(
-    source="batches b CROSS JOIN ping_results p ON p.id BETWEEN max(b.first_id, :low) AND min(b.last_id, :high)",
-    range="b.id BETWEEN :first_batch AND :last_batch",
-    where="{where}",
-    order="b.id, p.id",
-)
-_CHOOSE_OF_TARGET = _PLACES.format(
-    source=f"ping_results p INDEXED BY ping_results_ip CROSS JOIN batches b ON b.id = {batch_of('p.id', 'main')}",
-    range="p.id BETWEEN :low AND :high",
-    where="{where}",
-    order="p.id",
-)
-# quote() has all digits of a float, as JSON in SQLite has not.
-_RESULT: _Columns = (
-    ("p.id", _INTS), ("b.id", _INTS), ("b.node", _TEXTS), ("b.received_at", _TEXTS), ("p.ip", _TEXTS),
-    ("p.sent", _INTS), ("p.received", _INTS), ("quote(p.packet_loss)", _TEXTS), ("p.avg_rtt", _INTS_OR_NONE),
-    ("p.timestamp", _TEXTS), ("p.error", _TEXTS_OR_NONE), ("s.min_rtt", _INTS_OR_NONE), ("s.max_rtt", _INTS_OR_NONE),
-    ("s.stddev_rtt", _INTS_OR_NONE), ("t.id IS NOT NULL", _INTS), ("t.method", _TEXTS_OR_NONE),
-    ("t.completed", _INTS_OR_NONE), ("t.error", _TEXTS_OR_NONE),
-)  # fmt: skip
-_HOP: _Columns = (
-    ("h.traceroute_id", _INTS), ("h.ttl", _INTS), ("h.ip", _TEXTS_OR_NONE), ("h.rtt", _INTS_OR_NONE),
-    ("h.timeout", _INTS),
-)  # fmt: skip
-_ROWS = f"""
-SELECT {_columns(_RESULT)}
-FROM json_each(:places) c CROSS JOIN ping_results p ON p.id = c.value ->> 0
-CROSS JOIN batches b ON b.id = c.value ->> 1
-LEFT JOIN traceroute_results t ON t.id = p.id LEFT JOIN rtt_spread s ON s.ping_result_id = p.id
-"""
-_HOP_SPANS = f"""
-SELECT CAST(json_group_array(json_array(begin, "end")) AS BLOB) FROM (
-  SELECT {first_hop("(value ->> 0)", "main")} AS begin, {first_hop("(value ->> 1)", "main")} AS "end"
-  FROM json_each(:runs)
-) WHERE begin IS NOT NULL
-"""
-_OWNER = "SELECT traceroute_id FROM traceroute_hops WHERE id >= :hop ORDER BY id LIMIT 1"
-_HOPS = f"""
-SELECT {_columns(_HOP)}
-FROM json_each(:spans) c CROSS JOIN traceroute_hops h ON h.id >= c.value ->> 0 AND h.id < c.value ->> 1
-"""

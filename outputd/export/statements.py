@@ -1,0 +1,90 @@
+"""The SQL of a page of an export. Each statement gives one row; a list in it is JSON.
+
+`:above` is the id up to which all was read, `:low` and `:high` the ids to look at, `:rows` the most to choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from outputd.store.fragments import batch_of, first_hop
+
+_MOST_BATCHES = 2048
+"""A page looks at no more of them."""
+_INTS, _INTS_OR_NONE, _TEXTS, _TEXTS_OR_NONE = list[int], list[int | None], list[str], list[str | None]
+Columns = Sequence[tuple[str, Any]]
+"""SQL of columns, with the type of the list of each."""
+
+
+def _columns(columns: Columns) -> str:
+    """SQL of each column as one list in JSON."""
+    return ", ".join(f"CAST(json_group_array({value}) AS BLOB)" for value, _ in columns)
+
+
+def _octets(text: str) -> str:
+    return f"coalesce(length(CAST({text} AS BLOB)), 0)"
+
+
+IDS = """
+SELECT (SELECT coalesce(min(id), 0) FROM ping_results), (SELECT coalesce(max(id), 0) FROM ping_results)
+"""
+SPAN = f"""
+SELECT min(first_id), max(last_id), min(id), max(id) FROM (
+  SELECT id, first_id, last_id FROM batches WHERE id >= {batch_of("(:above + 1)", "main")} ORDER BY id
+  LIMIT {_MOST_BATCHES}
+)
+"""
+SPAN_OF_TARGET = """
+SELECT max(id) FROM (
+  SELECT id FROM ping_results INDEXED BY ping_results_ip WHERE ip = :ip AND id > :above AND id <= :last ORDER BY id
+  LIMIT :rows
+)
+"""
+_PLACES = f"""
+SELECT CAST(json_group_array(json_array(id, batch_id, text_bytes)) AS BLOB) FROM (
+  SELECT p.id, b.id AS batch_id, {" + ".join(map(_octets, ("p.error", "t.error", "t.method")))} AS text_bytes
+  FROM {{source}} LEFT JOIN traceroute_results t ON t.id = p.id WHERE {{range}}{{where}} ORDER BY {{order}} LIMIT :rows
+)
+"""
+CHOOSE = _PLACES.format(
+    source="batches b CROSS JOIN ping_results p ON p.id BETWEEN max(b.first_id, :low) AND min(b.last_id, :high)",
+    range="b.id BETWEEN :first_batch AND :last_batch",
+    where="{where}",
+    order="b.id, p.id",
+)
+CHOOSE_OF_TARGET = _PLACES.format(
+    source=f"ping_results p INDEXED BY ping_results_ip CROSS JOIN batches b ON b.id = {batch_of('p.id', 'main')}",
+    range="p.id BETWEEN :low AND :high",
+    where="{where}",
+    order="p.id",
+)
+# quote() has all digits of a float, as JSON in SQLite has not.
+RESULT: Columns = (
+    ("p.id", _INTS), ("b.id", _INTS), ("b.node", _TEXTS), ("b.received_at", _TEXTS), ("p.ip", _TEXTS),
+    ("p.sent", _INTS), ("p.received", _INTS), ("quote(p.packet_loss)", _TEXTS), ("p.avg_rtt", _INTS_OR_NONE),
+    ("p.timestamp", _TEXTS), ("p.error", _TEXTS_OR_NONE), ("s.min_rtt", _INTS_OR_NONE), ("s.max_rtt", _INTS_OR_NONE),
+    ("s.stddev_rtt", _INTS_OR_NONE), ("t.id IS NOT NULL", _INTS), ("t.method", _TEXTS_OR_NONE),
+    ("t.completed", _INTS_OR_NONE), ("t.error", _TEXTS_OR_NONE),
+)  # fmt: skip
+HOP: Columns = (
+    ("h.traceroute_id", _INTS), ("h.ttl", _INTS), ("h.ip", _TEXTS_OR_NONE), ("h.rtt", _INTS_OR_NONE),
+    ("h.timeout", _INTS),
+)  # fmt: skip
+ROWS = f"""
+SELECT {_columns(RESULT)}
+FROM json_each(:places) c CROSS JOIN ping_results p ON p.id = c.value ->> 0
+CROSS JOIN batches b ON b.id = c.value ->> 1
+LEFT JOIN traceroute_results t ON t.id = p.id LEFT JOIN rtt_spread s ON s.ping_result_id = p.id
+"""
+HOP_SPANS = f"""
+SELECT CAST(json_group_array(json_array(begin, "end")) AS BLOB) FROM (
+  SELECT {first_hop("(value ->> 0)", "main")} AS begin, {first_hop("(value ->> 1)", "main")} AS "end"
+  FROM json_each(:runs)
+) WHERE begin IS NOT NULL
+"""
+OWNER = "SELECT traceroute_id FROM traceroute_hops WHERE id >= :hop ORDER BY id LIMIT 1"
+HOPS = f"""
+SELECT {_columns(HOP)}
+FROM json_each(:spans) c CROSS JOIN traceroute_hops h ON h.id >= c.value ->> 0 AND h.id < c.value ->> 1
+"""
