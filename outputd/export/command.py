@@ -13,7 +13,7 @@ from pathlib import Path
 from outputd import __version__
 from outputd.export.asked import Asked
 from outputd.export.making import ENDINGS, Names, encoders_of, make
-from outputd.export.source import NotExported, look
+from outputd.export.source import NotExported, by_instance, look
 from outputd.export.work import Work
 from outputd.process.log import in_one_line
 from outputd.process.screen import Screen
@@ -128,7 +128,8 @@ def run(chosen: Options, ending: str) -> int:
         return _cannot(INVALID, f"{in_one_line(str(taken))} exists already")
     try:
         encoders = encoders_of(ending)
-        work = Work([look(path) for path in chosen.files], chosen.asked, Screen(sys.stderr), time.monotonic)
+        files = by_instance(look(path) for path in chosen.files)
+        work = Work(files, chosen.asked, Screen(sys.stderr), time.monotonic)
         with work:
             made = make(iter(names), work.pages(), encoders, (chosen.split_mb or math.inf) * _MIB)
     except NotExported as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from outputd.process.log import in_one_line
 from outputd.process.trouble import Unusable
+from outputd.sqlite.files import Identity, State, sight_of
 from outputd.store.file import FileInfo, said_by
 from outputd.store.resting import NotAtRest, check_rests, reading
 
@@ -24,22 +27,36 @@ class Source:
     info: FileInfo
     first_id: int
     """Of its first result; 0 without any."""
-    size_bytes: int
-    """How much work it is."""
+    last_batch: tuple[Any, ...] | None
+    """What it says of it, beginning with the id."""
+    seen: tuple[Identity, State] | None
+    """Which file it is, when it was written last, and its size."""
 
     @property
     def place(self) -> tuple[int, str]:
         """The same in all copies of a file, and in no other one."""
         return self.info.sequence, self.info.created_at
 
+    @property
+    def size_bytes(self) -> int:
+        """How much work it is."""
+        return 0 if self.seen is None else self.seen[1][1]
+
+    def check(self) -> None:
+        """Raise NotExported when the file is another than it was."""
+        if sight_of(self.info.path) != self.seen:
+            raise _refused(self.info.path, "it has changed meanwhile. Take a copy of it by /dump")
+
 
 def look(path: Path) -> Source:
     """Check a file, and see what it is. Raises NotExported."""
     try:
+        seen = sight_of(path)
         check_rests(path)
         with reading(path) as db:
             info = said_by(db, path)
             first_id, results, accepted = db.execute(_LOOK).fetchone()
+            last_batch = db.execute(f"{_BATCH} ORDER BY id DESC LIMIT 1").fetchone()
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from None
     except (TypeError, ValueError):  # None is no row; a text that is not UTF-8
@@ -50,26 +67,48 @@ def look(path: Path) -> Source:
         raise _refused(path, str(error)) from None
     if results > accepted:
         raise _refused(path, f"{results - accepted} of its results belong to no batch")
-    return Source(info, first_id, path.stat().st_size)
+    return Source(info, first_id, last_batch, seen)
 
 
 def by_instance(sources: Iterable[Source]) -> list[list[Source]]:
     """The files of each instance in order of arrival; the instance whose first file is the oldest comes first.
 
-    A file that names no instance belongs to that of which it has a copy of a file, else it stands alone.
+    A file that names no instance belongs to that of which it has a copy of a file, else it stands alone. Raises
+    NotExported where files of one instance have other results under the same ids, as when a directory was copied and
+    outputd ran on both.
     """
     found = list(sources)
     named = {source.place: source.info.instance for source in found if source.info.instance is not None}
     instances: dict[object, list[Source]] = {}
     for source in sorted(found, key=lambda source: (source.first_id, source.info.created_at)):
         instances.setdefault(source.info.instance or named.get(source.place, source.place), []).append(source)
+    for files in instances.values():
+        _check_history(files)
     return sorted(instances.values(), key=lambda files: min(source.info.created_at for source in files))
+
+
+def _check_history(files: Sequence[Source]) -> None:
+    """Arrivals and digests differ from where two histories part, so the last batch in both files tells them apart."""
+    holders = [source for source in files if source.last_batch is not None]
+    for furthest, source in zip(accumulate(holders, _further), holders[1:], strict=False):
+        last, longer = (furthest, source) if _further(furthest, source) is source else (source, furthest)
+        assert last.last_batch is not None, "it is a holder"
+        with reading(longer.info.path) as db:
+            same = db.execute(f"{_BATCH} WHERE id = ?", last.last_batch[:1]).fetchone()
+        if same not in (None, last.last_batch):
+            name = in_one_line(str(furthest.info.path))
+            raise _refused(source.info.path, f"it has other results than {name} under the same ids: export each alone")
+
+
+def _further(source: Source, other: Source) -> Source:
+    return max(source, other, key=lambda source: source.last_batch or ())
 
 
 def _refused(path: Path, reason: str) -> NotExported:
     return NotExported(f"{in_one_line(str(path))}: {in_one_line(reason)}")
 
 
+_BATCH = "SELECT id, node, received_at, digest, first_id, last_id FROM batches"
 _LOOK = """
 SELECT (SELECT coalesce(min(id), 0) FROM ping_results), (SELECT count(*) FROM ping_results),
   (SELECT coalesce(sum(accepted), 0) FROM batches)

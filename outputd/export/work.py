@@ -9,7 +9,7 @@ from types import TracebackType
 from outputd.export.asked import Asked
 from outputd.export.page import Page
 from outputd.export.reading import Reading
-from outputd.export.source import NotExported, Source, by_instance
+from outputd.export.source import NotExported, Source
 from outputd.process.log import in_one_line
 from outputd.process.screen import Screen
 from outputd.store.resting import reading
@@ -25,9 +25,11 @@ class Work:
     """
 
     def __init__(
-        self, sources: Sequence[Source], asked: Asked, screen: Screen, seconds: Callable[[], float]
-    ) -> None:  # fmt: skip
-        self._sources = sources
+        self, instances: Sequence[Sequence[Source]], asked: Asked, screen: Screen, seconds: Callable[[], float]
+    ) -> None:
+        """`instances` has the files of each in order of arrival."""
+        self._instances = instances
+        self._size_bytes = sum(source.size_bytes for sources in instances for source in sources)
         self._asked = asked
         self._screen = screen
         self._seconds = seconds
@@ -51,8 +53,8 @@ class Work:
             raise NotExported(f"{self._name}: it holds what outputd never stores: {in_one_line(str(error))}") from None
 
     def pages(self) -> Iterator[Page]:
-        """All that is asked for. Raises sqlite3.Error."""
-        for sources in by_instance(self._sources):
+        """All that is asked for. Raises NotExported, sqlite3.Error."""
+        for sources in self._instances:
             above_id = 0
             for source in sources:
                 self._name = in_one_line(str(source.info.path))
@@ -62,6 +64,7 @@ class Work:
                         self.results += len(page)
                         self._show(source.size_bytes * results.share)
                         yield page
+                source.check()  # a service may have been started on it
                 above_id = max(above_id, results.last_id)
                 self._done_bytes += source.size_bytes
 
@@ -70,5 +73,5 @@ class Work:
         if now - self._shown < self._every_s:
             return
         self._shown = now
-        whole = sum(source.size_bytes for source in self._sources)
-        self._screen.show(self._name, (self._done_bytes + bytes_of_file) / whole, f"{self.results:,} results")
+        share = (self._done_bytes + bytes_of_file) / self._size_bytes
+        self._screen.show(self._name, share, f"{self.results:,} results")

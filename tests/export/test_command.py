@@ -6,12 +6,15 @@ import contextlib
 import gzip
 import io
 import json
+import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +26,7 @@ from outputd.export import work as working
 from outputd.export.command import EXPORTED, INTERRUPTED, INVALID, NOT_EXPORTED, main
 from outputd.process.files import publish
 from outputd.sqlite.connections import writing
+from outputd.store.resting import reading as reading_at_rest
 from tests.kit.bench import Bench
 from tests.kit.exported import stored
 from tests.kit.makers import a_result, a_trace, many_hops
@@ -190,6 +194,33 @@ class Refusing(ExportTest):
         with writing(path) as db:
             db.execute("DELETE FROM batches WHERE id = 3")
         self.assertIn("2 of its results belong to no batch", self.refused(path))
+
+    def test_two_histories_of_one_instance(self) -> None:
+        """As of a directory that was copied, and of which both copies went on."""
+        path = self.file("one", posts=2)
+        shutil.copytree(path.parent, self.place / "twin")
+        files = []
+        for directory, posts in ((path.parent, 3), (self.place / "twin", 5)):
+            bench = Bench(directory)
+            bench.clock.advance(len(directory.name))
+            for number in range(posts):
+                bench.post(a_result(error=f"{directory.name} {number}"))
+            bench.stop()
+            files.append(bench.store.current.info.path)
+        for given in (files, files[::-1], [*files, *files]):
+            self.assertIn("under the same ids: export each alone", self.refused(*given))
+
+    def test_a_file_that_changes_meanwhile(self) -> None:
+        path = self.file()
+
+        @contextlib.contextmanager
+        def reading_late(file: Path) -> Iterator[sqlite3.Connection]:
+            with reading_at_rest(file) as db:
+                yield db
+            os.utime(file)
+
+        self.patch(working, "reading", reading_late)
+        self.assertIn(f"{path}: it has changed meanwhile", self.refused(path))
 
     def test_an_output_that_exists_or_parts_of_another_export(self) -> None:
         path = self.file()
