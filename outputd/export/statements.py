@@ -31,8 +31,8 @@ SELECT (SELECT coalesce(min(id), 0) FROM ping_results), (SELECT coalesce(max(id)
 """
 SPAN = f"""
 SELECT min(first_id), max(last_id), min(id), max(id) FROM (
-  SELECT id, first_id, last_id FROM batches WHERE id >= {batch_of("(:above + 1)", "main")} ORDER BY id
-  LIMIT {_MOST_BATCHES}
+  SELECT id, first_id, last_id FROM batches WHERE id >= {batch_of("(:above + 1)", "main")} AND first_id IS NOT NULL
+  ORDER BY id LIMIT {_MOST_BATCHES}
 )
 """
 SPAN_OF_TARGET = """

@@ -114,6 +114,20 @@ class ReadingTests(SynchronousTestCase):
         _, pages = read(self.path, Asked(failed=True))
         self.assertEqual([len(page) for page in pages], [0, 0, 1])
 
+    def test_results_behind_many_batches_without_any_are_read(self) -> None:
+        """As of a broken node, whose every POST is refused whole and recorded."""
+        for _ in range(2):
+            self.bench.post(a_result(), {"ip": "nowhere"})
+        self.bench.stop()
+        with writing(self.path) as db:
+            db.execute("UPDATE batches SET id = 5000 WHERE id = 2")
+            db.execute(
+                "WITH RECURSIVE refused(id) AS (SELECT 2 UNION ALL SELECT id + 1 FROM refused WHERE id < 4999)"
+                " INSERT INTO batches SELECT refused.id, node, received_at, digest, key, NULL, NULL, 0, 1"
+                " FROM refused, batches WHERE batches.id = 1"
+            )
+        self.assertEqual([line["id"] for line in lines_of(self.path)], [1, 2])
+
     def test_what_arrives_after_the_first_page_is_not_in_it(self) -> None:
         self.bench.post(a_result(), a_result())
         self.patch(module, "_MOST_ROWS", 1)
