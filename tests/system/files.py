@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.system.addresses import canonical, is_feedable
+from tests.system.waiting import DEADLINE_S
 
 TABLES = ("ping_results", "traceroute_results", "traceroute_hops", "batches", "rejected_results", "rtt_spread")
 
@@ -45,16 +46,16 @@ def is_self_contained(path: Path) -> bool:
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection, once what a kill has left half done is taken back, as any first reader does."""
     if Path(f"{path}-journal").exists():
-        with closing(sqlite3.connect(path)) as db:
+        with closing(sqlite3.connect(path, DEADLINE_S)) as db:
             db.execute("SELECT 1 FROM sqlite_schema").fetchone()
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", DEADLINE_S, uri=True)) as db:
         yield db
 
 
 @contextmanager
 def merged(directory: Path) -> Iterator[sqlite3.Connection]:
     """The rows of all result files in one database, as somebody who merges them gets it."""
-    with closing(sqlite3.connect("file::memory:", uri=True, isolation_level=None)) as db:
+    with closing(sqlite3.connect("file::memory:", DEADLINE_S, isolation_level=None, uri=True)) as db:
         for number, path in enumerate(result_files(directory)):
             db.execute("ATTACH ? AS file", (f"{path.as_uri()}?mode=ro",))
             for table in TABLES:
