@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,16 @@ def run(commands: str, cwd: Path, environment: Mapping[str, str] | None = None) 
     )  # fmt: skip
     assert done.returncode == 0, f"{commands}\nended with {done.returncode}:\n{done.stdout}"
     return done.stdout
+
+
+def installed(place: Path, **modules: str) -> dict[str, str]:
+    """An environment in which modules are the commands `outputd-NAME`, as in an installation; they are put there."""
+    place.mkdir(parents=True)
+    for name, module in modules.items():
+        command = place / f"outputd-{name}"
+        command.write_text(f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m {module} "$@"\n')
+        command.chmod(0o755)
+    return {"PATH": f"{place}:{os.environ['PATH']}"}
 
 
 def matches(expected: str, printed: str) -> bool:

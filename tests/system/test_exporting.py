@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 
 from twisted.trial.unittest import SkipTest
 
 from tests.kit.makers import a_result, a_trace, many_hops
-from tests.system.harness import CHECKOUT, Outputd, SystemTest
-from tests.system.markdown import blocks, matches, run
+from tests.system.harness import Outputd, SystemTest
+from tests.system.markdown import blocks, installed, matches, run
 
 try:
     import pyarrow.parquet as pq
@@ -27,11 +25,7 @@ class ExportingTest(SystemTest):
         if pq is None:
             raise SkipTest("the page's commands need pyarrow: pip install 'outputd[parquet]'")
         self.here = self.directory.parent / "here"
-        (self.here / "bin").mkdir(parents=True)
-        command = self.here / "bin" / "outputd-export"
-        command.write_text(f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m outputd.export.command "$@"\n')
-        command.chmod(0o755)
-        self.environment = {"PATH": f"{command.parent}:{os.environ['PATH']}"}
+        self.environment = installed(self.here / "bin", export="outputd.export.command")
 
     def test_the_page(self) -> None:
         it = self.watched(Outputd(self.directory, "--input-url=")).start()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
-import sys
 from contextlib import closing
 
 from twisted.trial.unittest import SkipTest
 
 from outputd.sqlite.files import wal_of
 from tests.kit.makers import a_result, a_trace
-from tests.system.harness import CHECKOUT, Outputd, SystemTest
-from tests.system.markdown import blocks, matches, run
+from tests.system.harness import Outputd, SystemTest
+from tests.system.markdown import blocks, installed, matches, run
 from tests.system.waiting import wait_until
 
 PAGE = "docs/how-to/merge.md"
@@ -25,12 +23,8 @@ class MergingTest(SystemTest):
         if missing := [program for program in ("curl", "jq", "sqlite3") if shutil.which(program) is None]:
             raise SkipTest(f"the page's commands need {', '.join(missing)}")
         self.here = self.directory.parent / "here"
-        (self.here / "bin").mkdir(parents=True)
+        self.environment = installed(self.here / "bin", merge="outputd.merge.command")
         self.directory.mkdir()
-        command = self.here / "bin" / "outputd-merge"
-        command.write_text(f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m outputd.merge.command "$@"\n')
-        command.chmod(0o755)
-        self.environment = {"PATH": f"{command.parent}:{os.environ['PATH']}"}
 
     def service(self, name: str, results: int) -> Outputd:
         it = self.watched(Outputd(self.directory / name, "--input-url=")).start()

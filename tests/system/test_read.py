@@ -16,8 +16,8 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from tests.system.harness import CHECKOUT, SystemTest
-from tests.system.markdown import blocks, run
+from tests.system.harness import SystemTest
+from tests.system.markdown import blocks, installed, run
 
 PAGE = "docs/how-to/read.md"
 READERS = os.environ.get("OUTPUTD_READERS") or sys.executable
@@ -112,14 +112,11 @@ class Recipes(SystemTest):
         it = self.outputd().start()
         it.post(ITEMS)
         self.here = Path(self.mktemp()).absolute()
-        self.here.mkdir()
-        export = self.here / "outputd-export"
-        export.write_text(f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m outputd.export.command "$@"\n')
-        export.chmod(0o755)
+        environment = installed(self.here / "bin", export="outputd.export.command")
         for block in blocks(PAGE):
             if block.language == "bash" and not block.untested:
                 text = block.text.replace("localhost:8081", f"localhost:{it.port}")
-                run(text, self.here, {"PATH": f"{self.here}:{os.environ['PATH']}"})
+                run(text, self.here, environment)
         it.stop()
 
     def recipes(self, heading: str, language: str = "python") -> list[str]:
