@@ -238,6 +238,7 @@ class Summary:
             return False
         mark, to, received_at = read
         with transaction(db, _BEGIN):
+            narrowed = _work_out(db)
             if not mark.batch_id:
                 _delete(db, info.sequence)
             stretch = _stretch(db, info, received_at)
@@ -247,7 +248,7 @@ class Summary:
             passages, unpassed = _bring_in(
                 db, "passage", PASSAGES_INTO, info.sequence, mark.passages, self._most_passages
             )
-            left_out = mark.left_out + unlinked + unpassed
+            left_out = mark.left_out + narrowed + unlinked + unpassed
             marked = (info.sequence, info.created_at, to, received_at, mark.hop_id, links, passages, left_out)
             db.execute("INSERT OR REPLACE INTO file VALUES (?,?,?,?,?,?,?,?)", marked)
         self._empty_wal(db)
@@ -279,11 +280,7 @@ class Summary:
         if end is None:
             return mark, to, received_at
         db.execute(REPLIES, {"hop_from": mark.hop_id, "hop_to": end})
-        db.execute(STRANGERS)
-        narrowed = narrow(db)
-        db.execute(LINKS)
-        db.execute(PASSAGES)
-        return mark._replace(hop_id=end - 1, left_out=mark.left_out + narrowed), to, received_at
+        return mark._replace(hop_id=end - 1), to, received_at
 
 
 class _Mark(NamedTuple):
@@ -298,6 +295,18 @@ class _Mark(NamedTuple):
 
 class _Unreadable(Exception):
     """A result file cannot be read; the text says why."""
+
+
+def _work_out(db: sqlite3.Connection) -> int:
+    """Make links and passages of the replies that were read; how many replies were too many for that.
+
+    The result file is let go before: what is read keeps its WAL from beginning anew, and one that grows has it rotated.
+    """
+    db.execute(STRANGERS)
+    narrowed = narrow(db)
+    db.execute(LINKS)
+    db.execute(PASSAGES)
+    return narrowed
 
 
 def _bring_in(

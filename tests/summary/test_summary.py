@@ -379,6 +379,16 @@ class Enduring(SummaryTest):
         self.bench.outcome(self.bench.store.finish_closed())
         self.assertFalse(Path(f"{self.bench.store.files[0].path}-wal").exists())
 
+    def test_a_result_file_is_open_while_it_is_read_and_no_longer(self) -> None:
+        """Rule 11: a snapshot keeps the WAL from beginning anew, and links take longer to work out than to read."""
+        self.fill(1)
+        said: list[str] = []
+        self.summary.opened().set_trace_callback(said.append)
+        self.catch_up()
+        closed = said.index("DETACH f")
+        self.assertTrue(any("found_link" in statement for statement in said[closed:]))
+        self.assertEqual([statement for statement in said[:closed] if "INTO temp.found_" in statement], [])
+
 
 _VICTIM = """
 import sys
