@@ -19,7 +19,7 @@ from outputd.export.walk import Lost, Walk
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
-from outputd.queries.exports import EXPORTS, Export
+from outputd.queries.exports import EXPORTS, Encoding, Export
 from outputd.queries.parameters import BadQuestion, parameters_of, read
 from outputd.results import timestamps
 from outputd.store.store import Store
@@ -112,7 +112,7 @@ class Exports:
         try:
             return await self._send(request, export, sending, unreadable)
         finally:
-            await self._brief(sending.walk.close)
+            await self._brief(sending.close)
             self._under_way.discard(sending)
             if self._idle is not None and not self._under_way and not self._idle.called:
                 self._idle.callback(None)
@@ -164,7 +164,7 @@ class _Sending:
         self._results = results
         self._pace = Pace(results(), time.process_time(), clock.seconds())
         self._resting: Deferred[None] | None = None
-        self._encoder: Encoder | None = None
+        self._encoder: Encoding | None = None
         self.broken = ""
         """Why it ends before its end."""
         self._ready = memoryview(b"")
@@ -172,8 +172,16 @@ class _Sending:
 
     async def begin(self) -> None:
         """Settle what is sent. Raises Lost."""
-        self._encoder = await self._in_thread(_begin, self.walk, self._export)
+        await self._in_thread(self.walk.begin)
+        if self._request.method != b"HEAD":
+            self._encoder = await self._in_thread(self._export.encoder)
         self._look()
+
+    def close(self) -> None:
+        """Hold nothing any more. Blocking."""
+        self.walk.close()
+        if self._encoder is not None:
+            self._encoder.close()
 
     def break_off(self, reason: str) -> None:
         """End it, never as if it were whole."""
@@ -204,11 +212,6 @@ class _Sending:
     def _look(self) -> None:
         if self.broken:
             raise Lost(self.broken)
-
-
-def _begin(walk: Walk, export: Export) -> Encoder:
-    walk.begin()
-    return export.encoder()
 
 
 def _next(walk: Walk, encoder: Encoder) -> tuple[bool, bytes, float]:

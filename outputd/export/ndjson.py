@@ -73,6 +73,9 @@ class NdjsonEncoder:
         """Nothing: each line is whole."""
         return b""
 
+    def close(self) -> None:
+        """It holds nothing."""
+
 
 def _records(page: Page) -> list[Record]:
     return list(

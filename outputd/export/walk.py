@@ -28,7 +28,7 @@ MOST_KEPT = 64
 
 
 class Lost(Exception):
-    """The rest of an export cannot be read; the text says why."""
+    """The rest of an export cannot be had; the text says why."""
 
     damaged = ""
     """The name of the file in which there is damage, if that is the cause."""

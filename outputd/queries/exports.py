@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
+from outputd.export.apart import Apart
 from outputd.export.asked import Asked
 from outputd.export.ndjson import NdjsonEncoder
 from outputd.export.page import Encoder
@@ -28,6 +29,13 @@ class Wanted(Asked):
     failed: Failed = None
 
 
+class Encoding(Encoder, Protocol):
+    """An encoder that may hold more than memory. Blocking. Raises Lost."""
+
+    def close(self) -> None:
+        """Whether it has ended or not, nothing more is wanted of it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Export:
     """A form of an export; `name` is that of its operation, as of a Question, `title` is for people."""
@@ -36,8 +44,8 @@ class Export:
     title: str
     suffix: str
     media: str
-    encoder: Callable[[], Encoder]
-    """Raises ImportError where a library is missing. It may take a second."""
+    encoder: Callable[[], Encoding]
+    """Begins one, in a thread."""
     library: str = ""
     """What has to be there for it."""
     asked: type[Wanted] = Wanted
@@ -48,15 +56,9 @@ class Export:
         return f"/export.{self.suffix}"
 
 
-def _parquet() -> Encoder:
-    from outputd.export.parquet import ParquetEncoder  # noqa: PLC0415  # pyarrow takes a second, and is an extra
-
-    return ParquetEncoder()
-
-
 EXPORTS = (
     Export("ExportNdjson", "NDJSON", "ndjson", "application/x-ndjson", NdjsonEncoder),
-    Export("ExportParquet", "Parquet", "parquet", "application/vnd.apache.parquet", _parquet, "pyarrow"),
+    Export("ExportParquet", "Parquet", "parquet", "application/vnd.apache.parquet", Apart, "pyarrow"),
 )
 """All of them."""
 

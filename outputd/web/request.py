@@ -291,8 +291,8 @@ class CappedRequest(server.Request):
         self.setHeader(b"Connection", b"close")
 
     def cut_off(self) -> None:
-        """End the connection now, in the middle of the answer."""
-        if not self.gone:
+        """End the connection now, in the middle of the answer; after its end it is too late."""
+        if not (self.gone or self.finished):
             self.channel.abort()
 
     @property

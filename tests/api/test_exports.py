@@ -204,7 +204,7 @@ class ExportsTest(SynchronousTestCase):
         self.serve()
         transport = self.begun()
         before = len(works)
-        self.assertLessEqual(before, 2)  # the begin, and a page
+        self.assertLessEqual(before, 3)  # the begin, the encoder, and a page
         transport.read(1000)
         self.assertEqual(before, len(works))
         self.assertEqual(100, len(self.rest_of(transport)))
@@ -361,6 +361,25 @@ class ExportsTest(SynchronousTestCase):
         self.assertBrokenOff(transport)
         self.assertEqual([None], stopped)
         self.assertEqual(503, self.get().status)
+
+    def test_a_stop_waits_for_one_that_was_sent_and_holds_its_files_still(self) -> None:
+        self.fill()
+        closing: Deferred[None] = Deferred()
+
+        async def slow_to_close(work: Any, *args: Any, **kwargs: Any) -> Any:
+            if work.__name__ == "close":
+                await closing
+            return work(*args, **kwargs)
+
+        self.bench.in_thread = slow_to_close
+        self.serve()
+        _, transport = over_a_narrow_wire(self.site, 100 << 20, ASK)
+        self.assertEqual(b"0\r\n\r\n", transport.sent[-5:])
+        stopped: list[None] = []
+        Deferred.fromCoroutine(self.exports.stop()).addBoth(stopped.append)
+        self.assertEqual([], stopped)
+        closing.callback(None)
+        self.assertEqual([None], stopped)
 
 
 def lines_of(body: bytes) -> list[dict[str, Any]]:

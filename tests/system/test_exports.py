@@ -6,7 +6,10 @@ import http.client
 import json
 import socket
 import time
+from importlib.util import find_spec
 from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
 
 from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.load import Source
@@ -47,6 +50,19 @@ class ExportTests(SystemTest):
         lines = [json.loads(line) for line in outputd.get("/export.ndjson").body.splitlines()]
         self.assertEqual(list(range(1, _RESULTS + 1)), [line["id"] for line in lines])
         self.assertEqual(1, len({line["instance"] for line in lines}))
+        self.assertStopped(outputd.stop())
+
+    def test_parquet_is_made_beside_the_service_and_leaves_nothing_there(self) -> None:
+        """Rule 9: Arrow alone takes 100 MiB."""
+        if find_spec("pyarrow") is None:
+            raise SkipTest("pyarrow is not installed")
+        outputd = self.filled()
+        before_bytes = outputd.rss_bytes
+        body = outputd.get("/export.parquet").body
+        self.assertEqual((b"PAR1", b"PAR1"), (body[:4], body[-4:]))
+        self.assertLess(outputd.peak_rss_bytes - before_bytes, 40 * _MIB)
+        children = Path(f"/proc/{outputd.pid}/task/{outputd.pid}/children")
+        self.assertEqual("", children.read_text(encoding="ascii"))
         self.assertStopped(outputd.stop())
 
     def test_a_client_sees_that_the_service_was_killed(self) -> None:

@@ -1,0 +1,89 @@
+"""An encoder in a process of its own: its memory ends with it, and the interpreter of the service stays free.
+
+Arrow takes 100 MiB, half of what the whole service may take, and most of that is never given back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from typing import IO
+
+import msgspec
+
+from outputd.export.page import Page
+from outputd.export.walk import Lost
+
+_LENGTH_BYTES = 8
+_NICENESS = 10
+
+
+class Apart:
+    """A ParquetEncoder in a child, which ends with `close`, or with this process. Blocking. Raises Lost."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+                start_new_session=True,  # whoever ends the service by a key does not end it before
+            )  # fmt: skip
+        except OSError as error:
+            raise Lost(f"no process can be started: {error}") from error
+
+    def add(self, page: Page) -> bytes:
+        """What is ready to be sent once there is this page, too."""
+        return self._ask(msgspec.msgpack.encode(page))
+
+    def end(self) -> bytes:
+        """The rest."""
+        return self._ask(b"")
+
+    def close(self) -> None:
+        """End the child."""
+        self._child.kill()
+        with contextlib.suppress(OSError), self._child:  # what it has not read any more
+            pass
+
+    def _ask(self, message: bytes) -> bytes:
+        child = self._child
+        assert child.stdin is not None and child.stdout is not None, "both are pipes"
+        try:
+            _send(child.stdin, message)
+            return _receive(child.stdout)
+        except (EOFError, OSError):
+            raise Lost("the process that makes Parquet of it has ended") from None
+
+
+def _send(pipe: IO[bytes], message: bytes) -> None:
+    pipe.write(len(message).to_bytes(_LENGTH_BYTES))
+    pipe.write(message)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> bytes:
+    """The next message. Raises EOFError."""
+    head = pipe.read(_LENGTH_BYTES)
+    message = pipe.read(int.from_bytes(head))
+    if len(head) < _LENGTH_BYTES or len(message) < int.from_bytes(head):
+        raise EOFError
+    return message
+
+
+def main() -> None:
+    """Be the child."""
+    from outputd.export.parquet import ParquetEncoder  # noqa: PLC0415  # here alone
+
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
+        os.nice(_NICENESS)
+    encoder, decoder = ParquetEncoder(), msgspec.msgpack.Decoder(Page)
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the service has ended
+        while message := _receive(sys.stdin.buffer):
+            _send(sys.stdout.buffer, encoder.add(decoder.decode(message)))
+        _send(sys.stdout.buffer, encoder.end())
+
+
+if __name__ == "__main__":
+    main()
