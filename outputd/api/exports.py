@@ -55,6 +55,7 @@ class Exports:
         self._under_way: set[_Sending] = set()
         self._is_stopping = False
         self._idle: Deferred[None] | None = None
+        self._leaving: set[str] = set()
         self._met: dict[str, Failure] = {}
 
     @property
@@ -81,7 +82,8 @@ class Exports:
             await self._idle
 
     async def _keep(self, path: Path) -> None:
-        """A file is about to be deleted: those who still have to read it hold it first, or are cut off."""
+        """A file is about to be deleted: who still has to read it holds it first, or is cut off. It is read no more."""
+        self._leaving = {*self._leaving & self._names(), path.name}
         for sending in list(self._under_way):
             if not await self._brief(sending.walk.keep, path):
                 sending.break_off(f"{path.name} is pruned, and cannot be kept until it is read")
@@ -104,9 +106,9 @@ class Exports:
             why = "outputd is shutting down" if self._is_stopping else f"{MOST_AT_ONCE} exports are being read already"
             return problem(503, why, retry_after_s=_AGAIN_S)
         unreadable = self.unreadable
-        walk = Walk(
-            [info for info in self._store.files if info.path.name not in unreadable], asked, self._has_room
-        )  # fmt: skip
+        left_out = {*unreadable, *self._leaving}
+        files = [info for info in self._store.files if info.path.name not in left_out]
+        walk = Walk(files, asked, self._has_room)
         sending = _Sending(request, export, walk, self._in_thread, self._clock, self._results)
         self._under_way.add(sending)
         try:
@@ -122,7 +124,7 @@ class Exports:
     ) -> Answer | None:
         try:
             await sending.begin()
-        except Lost as error:
+        except (Lost, OSError) as error:
             self._note(error)
             return problem(503, str(error), retry_after_s=_AGAIN_S)
         if request.gone:
@@ -141,8 +143,8 @@ class Exports:
             _log.warn("an export was cut off: {reason}", reason=sending.broken)
         return None
 
-    def _note(self, error: Lost) -> None:
-        if error.damaged:
+    def _note(self, error: Lost | OSError) -> None:
+        if isinstance(error, Lost) and error.damaged:
             self._met[error.damaged] = Failure(str(error), self._store.now())
 
     def _names(self) -> set[str]:

@@ -56,7 +56,7 @@ class Walk:
         self._is_closed = False
 
     def begin(self) -> None:
-        """Settle what is read: the files that are there, up to the newest result. Raises Lost."""
+        """Settle what is read: the files that are there, up to the newest result. Raises Lost, OSError."""
         for info in list(self._files):
             self._known[info.path] = identity_of(info.path)
             if self._known[info.path] is None and info.path not in self._kept and info is not self._files[-1]:
@@ -136,7 +136,7 @@ class Walk:
                     if path not in self._kept:
                         raise
             return work(self._kept[path])
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             lost = Lost(f"{path.name} cannot be read: {error}")
             lost.damaged = path.name if kind_of(error) is Kind.DAMAGED else ""
             raise lost from error

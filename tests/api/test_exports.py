@@ -262,6 +262,24 @@ class ExportsTest(SynchronousTestCase):
         left = [path for file in files for path in file.parent.glob(f"{file.name}*")]
         self.assertEqual([], left)
 
+    def test_what_is_being_pruned_is_not_begun_any_more(self) -> None:
+        """Nobody would hold it for one that comes after the question who needs it."""
+        path = self.fill()
+        self.rotate()
+        self.fill(5)
+        found: list[list[int]] = []
+        hold = self.bench.store.before_removal
+        assert hold is not None
+
+        async def asked_meanwhile(leaving: Path) -> None:
+            await hold(leaving)
+            found.append([line["id"] for line in self.lines()])
+
+        self.bench.store.before_removal = asked_meanwhile
+        self.rotate()
+        self.assertFalse(path.exists())
+        self.assertEqual([list(range(31, 36))], found)
+
     def test_what_was_read_is_not_kept(self) -> None:
         first = self.fill()
         self.rotate()

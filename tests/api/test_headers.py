@@ -20,7 +20,7 @@ _VALUES = (b"\xff", b"\xc3\xa9", b"\x80\x81,\xfe;q=\xff", b"", b",", b"bytes=\xf
 _BODY = body_of(a_result())
 _QUESTIONS = (
     b"GET /targets", b"GET /recent.csv", b"GET /static/style.css", b"GET /openapi.json", b"GET /health", b"GET /",
-    b"GET /events",
+    b"GET /events", b"GET /export.ndjson",
 )  # fmt: skip
 
 
