@@ -27,7 +27,8 @@ class Apart:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+                # -P: what lies in the directory in which the service runs is none of our modules
+                [sys.executable, "-P", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
                 start_new_session=True,  # whoever ends the service by a key does not end it before
             )  # fmt: skip
         except OSError as error:

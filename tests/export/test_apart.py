@@ -56,6 +56,18 @@ class ApartTests(SynchronousTestCase):
         self.assertEqual(2 * len(page), tables[0].num_rows)
         self.assertTrue(tables[0].equals(tables[1], check_metadata=True))
 
+    def test_it_takes_no_module_from_the_directory_in_which_the_service_runs(self) -> None:
+        there = Path(self.mktemp())
+        there.mkdir()
+        there.joinpath("pyarrow.py").write_text("raise SystemExit", encoding="utf-8")
+        page = self.page()
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(there)
+        encoder = Apart()
+        self.addCleanup(encoder.close)
+        encoder.add(page)
+        self.assertEqual(b"PAR1", encoder.end()[-4:])
+
     def test_once_it_is_closed_there_is_no_process(self) -> None:
         self.encoder.close()
         self.assertRaises(ProcessLookupError, os.kill, self.pid, 0)
