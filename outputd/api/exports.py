@@ -138,7 +138,7 @@ class Exports:
             await Streaming(request, sending.part).run()
         except Lost as error:
             self._note(error)
-            sending.broken = str(error)
+            sending.broken = sending.broken or str(error)
         if sending.broken:
             _log.warn("an export was cut off: {reason}", reason=sending.broken)
         return None

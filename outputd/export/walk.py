@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from outputd.export.asked import Asked
 from outputd.export.page import Page
 from outputd.export.reading import Reading
 from outputd.process.trouble import Kind
-from outputd.sqlite.connections import reading
+from outputd.sqlite import connections
 from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import Identity, identity_of
 from outputd.store.file import FileInfo, keep_wal
@@ -49,7 +50,6 @@ class Walk:
         self._has_room = has_room
         self._known: dict[Path, Identity | None] = {}
         self._last_id = 0
-        self._above_id = 0
         self._reading: Reading | None = None
         self._kept: dict[Path, sqlite3.Connection] = {}
         self._keeping = threading.Lock()
@@ -71,10 +71,9 @@ class Walk:
         if self._kept and not self._is_roomy():
             raise Lost("the disk is nearly full, and pruned files have to go")
         while self._files:
-            page = self._in(self._files[0], self._page)
+            page, reading = self._in(self._files[0], self._page)
             if page is not None:
-                assert self._reading is not None, "it has just read"
-                self._above_id = self._reading.above_id
+                self._reading = reading
                 return page
             self._leave()
         return None
@@ -106,15 +105,18 @@ class Walk:
         except OSError:  # the directory itself is gone
             return False
 
-    def _page(self, db: sqlite3.Connection) -> Page | None:
-        if self._reading is None or self._reading.above_id != self._above_id:
+    def _page(self, db: sqlite3.Connection) -> tuple[Page | None, Reading]:
+        """The next page of a file, and how its reading goes on; until that is taken, the page can be read again."""
+        if self._reading is not None:
+            reading = copy(self._reading)
+            reading.db = db
+        else:
             last_id = self._last_id if len(self._files) == 1 else None  # only the newest may have grown
-            self._reading = Reading(db, self._files[0], self._asked, self._above_id, last_id)
-        self._reading.db = db
-        return self._reading.page()
+            reading = Reading(db, self._files[0], self._asked, last_id=last_id)
+        return reading.page(), reading
 
     def _leave(self) -> None:
-        self._reading, self._above_id = None, 0
+        self._reading = None
         with self._keeping:
             db = self._kept.pop(self._files.popleft().path, None)
         if db is not None:
@@ -126,7 +128,7 @@ class Walk:
         try:
             if path not in self._kept:
                 try:
-                    with reading(path) as db:
+                    with connections.reading(path) as db:
                         found = work(db)
                     if path not in self._kept:  # else its WAL may have been deleted before it was read
                         if identity_of(path) != self._known[path]:
