@@ -40,9 +40,9 @@ class Turns(Generic[Item, Result]):
     `work` does a turn; its outcome is every item's. A turn begins at the end of the reactor's tick, so that all that
     came in with one wake-up share it, and at once when another has ended; later only if everything that waits can.
 
-    What weighs less than `light` is not begun at once but at the end of the tick, too: those who are answered meanwhile
-    may come again and share it. Two small turns cost more than one, and a thread that does one of them beside the
-    reactor's makes both wait for the GIL.
+    What weighs less than `light` is not begun at once but after the reactor's next look at the sockets: those who have
+    been answered may come again and share the turn. Two small turns cost more than one, and a thread that does one of
+    them beside the reactor's makes both wait for the GIL.
     """
 
     def __init__(
@@ -157,7 +157,8 @@ class Turns(Generic[Item, Result]):
         self._untold += ((outcome, done) for done in group)  # told in the order of the turns
         still, self._when_still = self._when_still, []
         if self._left_s or sum(self._weigh(item) for item, _ in self._waiting) < self._light:
-            self._wake()
+            if self._waiting:
+                self._reactor.callLater(0, self._wake)  # what is due at once comes before the next look
         else:
             self._turn()  # before the answers, so that the writer writes meanwhile
         for waiter in still:

@@ -145,6 +145,16 @@ class GroupCommit(TurnsTest):
         self.disk.end()
         self.assertEqual(self.disk.turns, [[1], [2, 3], [4, 6]])
 
+    def test_they_come_again_with_the_reactor_s_next_look_at_the_sockets(self) -> None:
+        """And not before: what is due at once is called before it looks."""
+        turns = Turns(self.clock, self.disk.work, lambda item: item, 100, 4, light=10)
+        turns.add(1).addCallback(lambda _: len([self.clock.callLater(0, turns.add, 3)]))
+        self.clock.advance(0)
+        turns.add(2)
+        self.disk.end()
+        self.clock.advance(0)
+        self.assertEqual(self.disk.turns, [[1], [2, 3]])
+
     def test_a_failure_is_its_turns_alone(self) -> None:
         first = [self.turns.add(1), self.turns.add(2)]
         self.clock.advance(0)
