@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 
 from outputd.api.endpoints import endpoint_of_export
 from outputd.export.pace import Pace
-from outputd.export.page import Encoder
+from outputd.export.page import NEVER_STORED, Encoder
 from outputd.export.walk import Lost, Walk
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
@@ -220,7 +220,10 @@ def _next(walk: Walk, encoder: Encoder) -> tuple[bool, bytes, float]:
     """Whether that was the last page, what can be sent now, and the seconds of CPU that it took."""
     begun_s = time.thread_time()
     page = walk.page()
-    made = encoder.end() if page is None else encoder.add(page)
+    try:
+        made = encoder.end() if page is None else encoder.add(page)
+    except NEVER_STORED as error:
+        raise walk.spoilt() from error
     return page is None, made, time.thread_time() - begun_s
 
 

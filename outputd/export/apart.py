@@ -13,11 +13,13 @@ from typing import IO
 
 import msgspec
 
-from outputd.export.page import Page
+from outputd.export.page import NEVER_STORED, Page
 from outputd.export.walk import Lost
 
 _LENGTH_BYTES = 8
 _NICENESS = 10
+_REFUSED = 3
+"""Exit code of a child that was given what outputd never stores."""
 
 
 class Apart:
@@ -35,7 +37,7 @@ class Apart:
             raise Lost(f"no process can be started: {error}") from error
 
     def add(self, page: Page) -> bytes:
-        """What is ready to be sent once there is this page, too."""
+        """What is ready to be sent once there is this page, too. Raises NEVER_STORED."""
         return self._ask(msgspec.msgpack.encode(page))
 
     def end(self) -> bytes:
@@ -55,6 +57,8 @@ class Apart:
             _send(child.stdin, message)
             return _receive(child.stdout)
         except (EOFError, OSError):
+            if child.wait() == _REFUSED:
+                raise ValueError("it cannot be made Parquet") from None
             raise Lost("the process that makes Parquet of it has ended") from None
 
 
@@ -82,7 +86,11 @@ def main() -> None:
     encoder, decoder = ParquetEncoder(), msgspec.msgpack.Decoder(Page)
     with contextlib.suppress(EOFError, BrokenPipeError):  # the service has ended
         while message := _receive(sys.stdin.buffer):
-            _send(sys.stdout.buffer, encoder.add(decoder.decode(message)))
+            try:
+                made = encoder.add(decoder.decode(message))
+            except NEVER_STORED:
+                sys.exit(_REFUSED)
+            _send(sys.stdout.buffer, made)
         _send(sys.stdout.buffer, encoder.end())
 
 

@@ -45,11 +45,15 @@ class Page:
         return len(self.id)
 
 
+NEVER_STORED = (ValueError, OverflowError)
+"""What an encoder raises for a value that outputd never stores, as one in a damaged file."""
+
+
 class Encoder(Protocol):
     """Makes one file of the results of all pages, in the order in which they are added."""
 
     def add(self, page: Page) -> bytes:
-        """The bytes that are ready with these results, perhaps none."""
+        """The bytes that are ready with these results, perhaps none. Raises NEVER_STORED."""
 
     def end(self) -> bytes:
         """The rest of the file."""

@@ -78,6 +78,13 @@ class Walk:
             self._leave()
         return None
 
+    def spoilt(self) -> Lost:
+        """What to raise when the page that was read last holds what outputd never stores."""
+        name = self._files[0].path.name
+        lost = Lost(f"{name} holds what outputd never stores")
+        lost.damaged = name
+        return lost
+
     def keep(self, path: Path) -> bool:
         """Hold a file that is about to be deleted until it is read; False when that cannot be."""
         with self._keeping:

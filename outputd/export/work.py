@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from outputd.export.asked import Asked
-from outputd.export.page import Page
+from outputd.export.page import NEVER_STORED, Page
 from outputd.export.reading import Reading
 from outputd.export.source import NotExported, Source
 from outputd.process.log import in_one_line
@@ -49,7 +49,7 @@ class Work:
         self._screen.end()
         if isinstance(error, sqlite3.Error):
             raise NotExported(f"{self._name}: it cannot be read: {error}") from None
-        if isinstance(error, ValueError):
+        if isinstance(error, NEVER_STORED):
             raise NotExported(f"{self._name}: it holds what outputd never stores: {in_one_line(str(error))}") from None
 
     def pages(self) -> Iterator[Page]:

@@ -20,11 +20,13 @@ from outputd.export import reading, walk
 from outputd.intake.admission import Admission
 from outputd.process.trouble import Failure
 from outputd.security.access import Access
+from outputd.sqlite.connections import writing
 from outputd.web.routes import Routes
 from outputd.web.site import Site
 from tests.kit.bench import Bench
 from tests.kit.damage import spoil_leaf
 from tests.kit.exported import stored
+from tests.kit.logs import said
 from tests.kit.makers import a_result, a_trace, many_hops
 from tests.kit.wire import Narrow, Reply, get, over_a_narrow_wire, unchunked
 
@@ -351,6 +353,21 @@ class ExportsTest(SynchronousTestCase):
         reply = self.get()
         self.assertEqual(path.name, reply.header("Unreadable-Files"))
         self.assertEqual(list(range(101, 106)), [line["id"] for line in lines_of(reply.body)])
+
+    def test_a_time_that_is_none_breaks_off_parquet_with_a_line_in_the_log(self) -> None:
+        if find_spec("pyarrow") is None:
+            raise SkipTest("pyarrow is not installed")
+        path = self.fill()
+        self.rotate()
+        self.fill(5)
+        self.assertTrue(self.bench.outcome(self.bench.store.finish(path)))
+        with writing(path) as db:
+            db.execute("UPDATE ping_results SET timestamp = 'soon' WHERE id = 17")
+        with said() as lines:
+            self.channel, transport = over_a_narrow_wire(self.site, 1 << 20, ASK.replace(b"ndjson", b"parquet"))
+            self.assertBrokenOff(transport)
+        self.assertEqual([f"an export was cut off: {path.name} holds what outputd never stores"], lines)
+        self.assertEqual([path.name], list(self.exports.unreadable))
 
     def test_what_is_known_to_be_damaged_is_named_and_passed_over(self) -> None:
         path = self.fill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -76,3 +77,18 @@ class ApartTests(SynchronousTestCase):
         os.kill(self.pid, signal.SIGKILL)
         self.assertRaises(Lost, self.encoder.add, self.page())
         self.assertRaises(Lost, self.encoder.end)
+
+    def test_what_is_never_stored_is_told_and_the_child_says_nothing(self) -> None:
+        page, heard = self.page(), Path(self.mktemp())
+        kept = os.dup(2)
+        self.addCleanup(os.close, kept)
+        for spoil in ({"timestamp": ["soon"] * len(page)}, {"hop_ttl": [-1] * len(page.hop_ttl)}):
+            with heard.open("wb") as file:
+                os.dup2(file.fileno(), 2)
+                try:
+                    encoder = Apart()
+                    self.addCleanup(encoder.close)
+                finally:
+                    os.dup2(kept, 2)
+            self.assertRaises(ValueError, encoder.add, replace(page, **spoil))
+            self.assertEqual(b"", heard.read_bytes())
