@@ -149,17 +149,21 @@ class Ledger:
     def open(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> None:
         """Make the file if need be and take in what the result files hold above the mark. Blocking, for the start.
 
+        What `heard` has found on disk still is: a full disk, where no more can be written, lets files go by that.
         Raises NewerFile, OSError and sqlite3.Error.
         """
+        kept = self.kept
         try:
             learnt = self._take_in(files, feedable, refeed)
         except sqlite3.DatabaseError as error:
             if kind_of(error) is not Kind.DAMAGED:  # that says nothing of what it holds
                 raise
             set_aside(self._path, str(error))
+            kept = 0
             learnt = self._take_in(files, feedable, refeed)
         self._tell(learnt)
         self._attach()
+        self.kept = min(kept, self._mark)
 
     async def reopen(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], in_thread: InThread) -> None:
         """Make the file anew from the result files, after it was deleted by someone else.

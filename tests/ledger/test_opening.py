@@ -15,6 +15,8 @@ from outputd.store.store import Store
 from tests.kit.bench import Bench
 from tests.kit.logs import said
 from tests.kit.makers import a_result
+from tests.kit.pools import FULL as NO_ROOM
+from tests.kit.pools import sqlite_error
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -69,6 +71,25 @@ class Opening(SynchronousTestCase):
         self.bench.directory.ledger.unlink()
         self.start(2, FULL)
         self.assertEqual(len(self.bench.store.files), 3)
+
+    def test_a_disk_that_fills_up_right_after_it_gets_its_room_back_too(self) -> None:
+        """Rule 11: what the ledger had on disk at the start is enough, though nothing more can be written."""
+        self.start(2)
+        self.bench.pools.failing["ledger"] = sqlite_error(*NO_ROOM)
+        self.bench.outcome(self.bench.rotation.ask())
+        self.assertEqual(len(self.bench.store.files), 2)
+        self.bench.pools.failing.clear()
+
+    def test_but_not_by_a_ledger_that_the_start_has_made(self) -> None:
+        """Rule 18: nobody has brought to disk what it holds."""
+        for damage in (Path.unlink, lambda path: path.write_bytes(b"no database" * 1000)):
+            damage(self.bench.directory.ledger)
+            self.start(2)
+            self.bench.pools.failing["ledger"] = sqlite_error(*NO_ROOM)
+            self.bench.outcome(self.bench.rotation.ask())
+            self.assertEqual((len(self.bench.store.files), self.bench.ledger.kept), (3, 0))
+            self.bench.pools.failing.clear()
+            self.bench.stop()
 
     def test_the_summary_gives_its_room_back(self) -> None:
         """Rule 13: it is made anew from the result files."""
