@@ -81,6 +81,7 @@ def make(
     None has its name before all are whole, and none is left when this raises. Raises OSError, and what `pages` raises.
     """
     made: dict[Path, Path] = {}
+    published: list[Path] = []
     rest = iter(pages)
     page = next(rest, None)
     try:
@@ -91,10 +92,15 @@ def make(
             page = _write(aside, page, rest, encoders(), most_bytes)
         for aside, path in made.items():
             publish(aside, path)
+            published.append(path)
+    except BaseException:
+        for path in published:
+            path.unlink(missing_ok=True)
+        raise
     finally:
         for aside in made:
             aside.unlink(missing_ok=True)
-    return list(made.values())
+    return published
 
 
 def _write(

@@ -24,7 +24,7 @@ class NotAtRest(Exception):
 def check_rests(path: Path) -> None:
     """Raise NotAtRest unless it is a result file of ours that is whole without a WAL. Raises OSError."""
     path = path.resolve(strict=True)  # a WAL is beside the file, not beside a link to it
-    if not bears_our_mark(path):
+    if not path.is_file() or not bears_our_mark(path):  # a pipe would keep us waiting
         raise NotAtRest("it is no result file of outputd")
     if wal_of(path).exists() and _is_in_use(path.parent):
         raise NotAtRest(

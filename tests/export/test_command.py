@@ -177,6 +177,8 @@ class Refusing(ExportTest):
         path = self.file(posts=40)
         (other := self.place / "other.db").write_bytes(b"x" * 5000)
         self.assertIn(f"{other}: it is no result file of outputd", self.refused(path, other))
+        os.mkfifo(pipe := self.place / "pipe.db")
+        self.assertIn(f"{pipe}: it is no result file of outputd", self.refused(path, pipe))
         self.assertIn("No such file", self.refused(path, self.place / "none.db"))
         data, chance = path.read_bytes(), random.Random(7)
         for at in range(4096, len(data), 4096):
@@ -241,6 +243,22 @@ class Refusing(ExportTest):
         code, _, said = self.export(path)
         self.assertEqual((NOT_EXPORTED, f"outputd-export: {self.out} exists already\n"), (code, said))
         self.assertEqual("another's", self.out.read_text())
+
+    def test_a_part_that_comes_into_being_meanwhile(self) -> None:
+        """Those that have their names by then go, too."""
+        path = self.file(posts=8)
+        self.patch(reading, "_MOST_ROWS", 4)
+        self.patch(command, "_MIB", 1500)
+        second = self.place / "out-00002.ndjson"
+
+        def publish_late(made: Path, out: Path) -> None:
+            if out == second:
+                out.write_text("another's")
+            publish(made, out)
+
+        self.patch(making, "publish", publish_late)
+        self.assertEqual(NOT_EXPORTED, self.export(path, "--split-mb", 1)[0])
+        self.assertEqual([second], list(self.place.glob("*out*")))
 
     def test_invalid_arguments(self) -> None:
         path = self.file(posts=0)
