@@ -245,6 +245,19 @@ class Storing(StoreTest):
         self.assertEqual(len(set(self.ids())), 2)
         self.assertEqual(len(set(self.ids("traceroute_hops"))), 4)
 
+    def test_a_crowd_with_bodies_of_many_results_shares_a_commit_too(self) -> None:
+        """Two commits would write most pages of the indexes twice."""
+        body = [a_trace(*many_hops(12))] * 100
+        gate = self.bench.pools.gates["store"] = Deferred()
+        first = self.bench.store.record(self.bench.batch(*body))
+        first.addCallback(lambda _: len([self.bench.clock.callLater(0, self.bench.record, *body)]))
+        self.bench.clock.advance(0)
+        self.bench.record(*body)
+        del self.bench.pools.gates["store"]
+        gate.callback(None)
+        self.bench.clock.advance(0)
+        self.assertEqual([posts for _, posts in self.bench.commits], [1, 2])
+
     def test_the_size_is_right_after_each_commit(self) -> None:
         """Rules 11 and 20."""
         self.bench.keep(*[a_result(error="x" * 1000)] * 1000)
