@@ -9,7 +9,7 @@ from pathlib import Path
 
 from outputd.merge.plan import Run, Span, Step
 from outputd.merge.source import NotMerged
-from outputd.process.files import publish
+from outputd.process.files import check_ours, publish
 from outputd.sqlite.connections import transaction, writing
 from outputd.sqlite.files import make_empty
 from outputd.store.file import SCHEMA
@@ -68,6 +68,7 @@ def make(out: Path, steps: Sequence[Step], tell: Callable[[int, Step], None]) ->
     aside = aside_of(out)
     with contextlib.suppress(FileExistsError):
         make_empty(aside)
+    check_ours(aside)
     with writing(aside, busy_ms=0) as db:
         db.set_progress_handler(_see_signals, _INSTRUCTIONS)
         db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")

@@ -82,18 +82,21 @@ def place_of(url: str, into: Path) -> Path:
 def _connection(url: str, access: Access) -> http.client.HTTPConnection:
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or parts.scheme not in ("http", "https") or parts.path.strip("/") or parts.query:
-        raise NotPulled("it must be the http:// or https:// URL of a port for results, without a path")
+        plain = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_SILENCE_S)
+        plain.host.encode("idna")  # as a name is before it is looked up
+    except (ValueError, http.client.InvalidURL):
+        plain = None
+    if plain is None or not plain.host or parts.scheme not in ("http", "https") or parts.path.strip("/") or parts.query:
+        raise NotPulled(
+            f"{in_one_line(url)}: it must be the http:// or https:// URL of a port for results, without a path"
+        )
     if parts.scheme == "http":
-        return http.client.HTTPConnection(host, port, timeout=_SILENCE_S)
+        return plain
     try:
         context = ssl.create_default_context(cafile=access.ca)
     except OSError as error:
         raise NotPulled(f"{access.ca}: {error.strerror or error}") from None
-    return http.client.HTTPSConnection(host, port, timeout=_SILENCE_S, context=context)
+    return http.client.HTTPSConnection(plain.host, parts.port, timeout=_SILENCE_S, context=context)
 
 
 class _Instance:

@@ -276,6 +276,16 @@ class Refusing(MergeTest):
             self.assertEqual((NOT_MERGED, begun), (code, aside_of(out).read_bytes()), said)
             self.assertFalse(out.exists())
 
+    def test_what_lies_in_its_place_and_leads_elsewhere(self) -> None:
+        it = self.instance("one")
+        it.post(1)
+        path, out = it.stop(), self.out()
+        (elsewhere := self.place / "elsewhere").touch()
+        aside_of(out).symlink_to(elsewhere)
+        code, said = self.merge(path, out=out)
+        self.assertEqual((NOT_MERGED, b""), (code, elsewhere.read_bytes()))
+        self.assertIn(f"{aside_of(out)}: it is a link", said)
+
     def test_one_that_another_command_is_making(self) -> None:
         it = self.instance("one")
         it.post(1)

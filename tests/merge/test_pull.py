@@ -240,8 +240,11 @@ class Badly(SynchronousTestCase):
             "http://",
             "http://localhost:99999",
             "http://localhost/results",
+            "http://local host:8081",
+            "http://..:8081",
+            "http://[::1",
         ):
             self.assertIn(
-                "it must be the http", str(self.assertRaises(NotPulled, pull, url, self.into, Access(), print))
+                f"{url}: it must be the http", str(self.assertRaises(NotPulled, pull, url, self.into, Access(), print))
             )
         self.assertEqual(INVALID, merge(self.into / "out.db")[0])
