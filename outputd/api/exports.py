@@ -228,12 +228,22 @@ def _next(walk: Walk, encoder: Encoder) -> tuple[bool, bytes, float]:
 
 
 def _sent(request: CappedRequest, export: Export) -> Mapping[str, str]:
-    """The parameters by name. Raises BadQuestion for one that is none: who misspells a bound would get everything."""
-    sent = {key.decode(errors="replace"): values[-1].decode(errors="replace") for key, values in request.args.items()}
+    """The parameters by name. Raises BadQuestion for one that is none: who misspells a bound would get everything.
+
+    Of two that have one name neither would be what was meant, and one without `=` would be left out.
+    """
+    for part in request.uri.partition(b"?")[2].replace(b";", b"&").split(b"&"):
+        if part and b"=" not in part:
+            raise BadQuestion(f"{part.decode(errors='replace')} must have a value")
+    sent = {}
     known = [parameter.name for parameter in parameters_of(export)]
-    for name in sent:
+    for key, values in request.args.items():
+        name = key.decode(errors="replace")
         if name not in known:
             raise BadQuestion(f"there is no parameter {name}: there are {', '.join(known)}")
+        if len(values) > 1:
+            raise BadQuestion(f"{name} must be there once")
+        sent[name] = values[0].decode(errors="replace")
     return sent
 
 

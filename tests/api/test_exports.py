@@ -155,6 +155,7 @@ class ExportsTest(SynchronousTestCase):
         for query, told in (
             ("since=now", "since must be an RFC 3339 time"), ("ip=x", "ip must be an IPv4 or IPv6 address"),
             ("failed=1", "failed must be true or false"), ("untill=2026-01-01T00:00:00Z", "no parameter untill"),
+            ("ip=192.0.2.1&ip=192.0.2.2", "ip must be there once"), ("since", "since must have a value"),
         ):  # fmt: skip
             reply = self.get(f"?{query}")
             self.assertEqual(400, reply.status)
