@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 _LOOK_S = 0.5
-_CROWD_PER_S = 1000
+_CROWD_PER_S = 200
 _TIMES = 16
 _LEAST_CPUS = 0.1
 _MOST_S = 5.0
 
 
 class Pace:
-    """How long to rest behind each page: beside 1000 results a second, until the process has worked 16 times as long.
+    """How long to rest behind each page: beside 200 results a second, until the process has worked 16 times as long.
 
     Beside fewer it is less, and nothing where none come. It goes by the CPU that the process gets: on a machine that
     others use, too, the same page costs results more. The results are those since the start of the service.

@@ -19,7 +19,7 @@ class PaceTests(SynchronousTestCase):
         self.assertEqual(0.8, pace.rest_s(0.1, 30_000, 3.5, 3.0))  # two
 
     def test_beside_few_it_rests_less(self) -> None:
-        self.assertAlmostEqual(0.16, Pace(0, 0.0, 0.0).rest_s(0.1, 100, 1.0, 1.0))
+        self.assertAlmostEqual(0.16, Pace(0, 0.0, 0.0).rest_s(0.1, 20, 1.0, 1.0))
 
     def test_a_crowd_that_has_gone_is_forgotten(self) -> None:
         pace = Pace(0, 0.0, 0.0)
