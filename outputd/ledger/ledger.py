@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from outputd.ledger.keys import MOST_KEYS, Keys, UsedKey
 from outputd.ledger.lessons import Learnt, Lesson, keys_of, lesson_of
 from outputd.ledger.shares import Shares
-from outputd.process.files import check_ours
+from outputd.process.files import check_ours, sync
 from outputd.process.log import Logger
 from outputd.process.threads import InThread, P, T
 from outputd.process.trouble import Failure, Kind, Trouble
@@ -30,7 +30,7 @@ from outputd.results import timestamps
 from outputd.results.addresses import packed, unpacked
 from outputd.sqlite.connections import BUSY_MS, transaction, write_ahead, writing
 from outputd.sqlite.errors import Damaged, kind_of
-from outputd.sqlite.files import COMPANIONS, identity_of, make_empty, set_aside
+from outputd.sqlite.files import COMPANIONS, identity_of, make_empty, set_aside, wal_of
 from outputd.sqlite.pools import OpenPool, Pool
 from outputd.sqlite.schema import Schema
 from outputd.sqlite.table import Table
@@ -132,19 +132,30 @@ class Ledger:
         self.kept = mark = 0
         check_ours(self._path)
         if self._path.exists():
+            is_on_disk = self._sync()
             try:
                 with writing(self._path) as db:
                     if alone:
                         db.execute("PRAGMA locking_mode=EXCLUSIVE")
                     SCHEMA.version_of(db)  # before a newer file is touched, or any other file for its sake
                     mark = int(db.execute("SELECT batch_id FROM mark").fetchone()[0])
-                    with contextlib.suppress(sqlite3.Error):
-                        self._bring_to_disk(db)
-                        self.kept = mark
+                    self.kept = mark if is_on_disk else 0
             except sqlite3.DatabaseError as error:
                 if kind_of(error) not in (Kind.DAMAGED, Kind.FOREIGN):
                     raise
         return mark
+
+    def _sync(self) -> bool:
+        """Bring to disk what lies in the file and its WAL, which nobody here has open; whether that could be done.
+
+        A checkpoint would do as well, but for a full disk, where there is no room for one.
+        """
+        try:
+            for path in filter(Path.exists, (self._path, wal_of(self._path), self._path.parent)):
+                sync(path)
+        except OSError:
+            return False
+        return True
 
     def open(self, files: Sequence[FileInfo], feedable: Callable[[str], bool], refeed: bool) -> None:
         """Make the file if need be and take in what the result files hold above the mark. Blocking, for the start.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
+import sqlite3
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +16,7 @@ from outputd.sqlite.errors import DatabaseFailed
 from outputd.store.store import Store
 from tests.kit.bench import Bench
 from tests.kit.logs import said
-from tests.kit.makers import a_result
+from tests.kit.makers import a_result, a_trace, many_hops
 from tests.kit.pools import FULL as NO_ROOM
 from tests.kit.pools import sqlite_error
 
@@ -79,6 +81,16 @@ class Opening(SynchronousTestCase):
         self.bench.outcome(self.bench.rotation.ask())
         self.assertEqual(len(self.bench.store.files), 2)
         self.bench.pools.failing.clear()
+
+    def test_also_by_what_is_in_the_ledger_s_wal_alone(self) -> None:
+        """Rule 11: a full disk has no room for a checkpoint."""
+        bench = self.bench.start()
+        with contextlib.closing(sqlite3.connect(bench.directory.ledger, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM mark").fetchone()  # as good as no room: it holds the checkpoint up
+            bench.post(a_trace(*many_hops(1)))
+            self.assertEqual((bench.ledger.heard(), bench.ledger.kept), (3, 3))
+        bench.stop()
 
     def test_but_not_by_a_ledger_that_the_start_has_made(self) -> None:
         """Rule 18: nobody has brought to disk what it holds."""
