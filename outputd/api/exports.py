@@ -190,6 +190,8 @@ class _Sending:
         self.broken = reason
         if self._resting is not None:
             self._resting.cancel()
+        if self._encoder is not None:
+            self._encoder.stop()
         if self._request.startedWriting:
             self._request.cut_off()
 

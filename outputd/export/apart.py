@@ -44,6 +44,10 @@ class Apart:
         """The rest."""
         return self._ask(b"")
 
+    def stop(self) -> None:
+        """Kill the child: it may hang, or be given no time by this machine. Not blocking, and from any thread."""
+        self._child.kill()
+
     def close(self) -> None:
         """End the child."""
         self._child.kill()

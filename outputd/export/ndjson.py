@@ -73,6 +73,9 @@ class NdjsonEncoder:
         """Nothing: each line is whole."""
         return b""
 
+    def stop(self) -> None:
+        """Nobody waits for it."""
+
     def close(self) -> None:
         """It holds nothing."""
 

@@ -32,6 +32,9 @@ class Wanted(Asked):
 class Encoding(Encoder, Protocol):
     """An encoder that may hold more than memory. Blocking. Raises Lost."""
 
+    def stop(self) -> None:
+        """Have whoever waits for it wait no more, whatever it does. Not blocking, and from any thread."""
+
     def close(self) -> None:
         """Whether it has ended or not, nothing more is wanted of it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,6 +73,13 @@ class ApartTests(SynchronousTestCase):
     def test_once_it_is_closed_there_is_no_process(self) -> None:
         self.encoder.close()
         self.assertRaises(ProcessLookupError, os.kill, self.pid, 0)
+
+    def test_who_waits_for_a_child_that_hangs_is_let_go(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as thread:
+            asked = thread.submit(self.encoder.end)
+            self.encoder.stop()
+            self.assertRaises(Lost, asked.result)
 
     def test_a_child_that_ends_by_itself_is_told(self) -> None:
         os.kill(self.pid, signal.SIGKILL)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import time
 from importlib.util import find_spec
@@ -45,6 +47,11 @@ class ExportTests(SystemTest):
         self.assertTrue(response.readline())
         return response
 
+    def children(self, outputd: Outputd) -> list[int]:
+        """The processes that any of its threads has started and that are there still."""
+        threads = Path(f"/proc/{outputd.pid}/task").glob("*/children")
+        return [int(pid) for path in threads for pid in path.read_text(encoding="ascii").split()]
+
     def test_all_results_come_with_their_traceroutes(self) -> None:
         outputd = self.filled()
         lines = [json.loads(line) for line in outputd.get("/export.ndjson").body.splitlines()]
@@ -61,8 +68,7 @@ class ExportTests(SystemTest):
         body = outputd.get("/export.parquet").body
         self.assertEqual((b"PAR1", b"PAR1"), (body[:4], body[-4:]))
         self.assertLess(outputd.peak_rss_bytes - before_bytes, 40 * _MIB)
-        children = Path(f"/proc/{outputd.pid}/task/{outputd.pid}/children")
-        self.assertEqual("", children.read_text(encoding="ascii"))
+        wait_until(lambda: not self.children(outputd), "the end of the process that made it")
         self.assertStopped(outputd.stop())
 
     def test_a_client_sees_that_the_service_was_killed(self) -> None:
@@ -102,6 +108,23 @@ class ExportTests(SystemTest):
         with self.assertRaises((http.client.IncompleteRead, ConnectionResetError)):
             response.read()
         self.assertIn("an export was cut off: outputd is shutting down", outputd.log)
+
+    def test_a_child_that_hangs_does_not_keep_it_from_stopping(self) -> None:
+        """Rule 23."""
+        if find_spec("pyarrow") is None:
+            raise SkipTest("pyarrow is not installed")
+        outputd = self.filled()
+        connection = http.client.HTTPConnection(HOST, outputd.health_port, timeout=15)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/export.parquet")
+        response = connection.getresponse()
+        (child,) = self.children(outputd)
+        os.kill(child, signal.SIGSTOP)  # it imports pyarrow still
+        self.assertStopped(outputd.stop())
+        with self.assertRaises((http.client.IncompleteRead, ConnectionResetError)):
+            response.read()
+        self.assertIn("an export was cut off: outputd is shutting down", outputd.log)
+        self.assertRaises(ProcessLookupError, os.kill, child, 0)
 
     def test_a_slow_reader_holds_up_nothing_and_takes_no_memory(self) -> None:
         """Rules 9 and 11: POSTs go on, the WAL stays within its bound, and closed files are finished."""
