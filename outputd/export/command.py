@@ -13,7 +13,7 @@ from pathlib import Path
 from outputd import __version__
 from outputd.export.asked import Asked
 from outputd.export.making import ENDINGS, Names, encoders_of, make
-from outputd.export.source import NotExported, by_instance, look
+from outputd.export.source import NotExported, in_order, look
 from outputd.export.work import Work
 from outputd.process.log import in_one_line
 from outputd.process.screen import Screen
@@ -28,7 +28,8 @@ _MIB = 1 << 20
 _DESCRIPTION = """\
 Exports results from result files to one file: a row per result, with its traceroute, node, batch and instance, in
 order of arrival. The name of the file decides what it is: OUT.parquet, OUT.ndjson or OUT.ndjson.gz. Files of several
-instances follow one another. Result files are never changed, and OUT appears when it is complete."""
+instances follow one another. A database made by outputd-merge is exported alone, in order of its ids. Files are never
+changed, and OUT appears when it is complete."""
 
 
 class Options(argparse.Namespace):
@@ -65,7 +66,13 @@ def parser() -> argparse.ArgumentParser:
         prog="outputd-export", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="exit codes: 0 exported; 1 not exported; 2 invalid arguments; 130 interrupted",
     )  # fmt: skip
-    made.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a closed result file, or a copy by /dump")
+    made.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        type=Path,
+        help="a closed result file, a copy by /dump, or a merged database",
+    )
     made.add_argument(
         "--to", metavar="FILE", type=Path, required=True,
         help="the file to make, which must not exist: .parquet, .ndjson or .ndjson.gz",
@@ -128,7 +135,7 @@ def run(chosen: Options, ending: str) -> int:
         return _cannot(INVALID, f"{in_one_line(str(taken))} exists already")
     try:
         encoders = encoders_of(ending)
-        files = by_instance(look(path) for path in chosen.files)
+        files = in_order(look(path) for path in chosen.files)
         work = Work(files, chosen.asked, Screen(sys.stderr), time.monotonic)
         with work:
             made = make(iter(names), work.pages(), encoders, (chosen.split_mb or math.inf) * _MIB)

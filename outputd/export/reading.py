@@ -15,6 +15,7 @@ import msgspec
 from outputd.export import statements
 from outputd.export.asked import Asked
 from outputd.export.page import Page
+from outputd.export.stretch import Stretch, stretches_of
 from outputd.sqlite.connections import transaction
 from outputd.store.file import FileInfo
 
@@ -55,13 +56,17 @@ class Reading:
     """
 
     def __init__(
-        self, db: sqlite3.Connection, info: FileInfo, asked: Asked, above_id: int = 0, last_id: int | None = None
+        self, db: sqlite3.Connection, info: FileInfo | None, asked: Asked, above_id: int = 0, last_id: int | None = None
     ) -> None:
-        """Only results with ids above the first, up to the last one, which is that of the first page if it is None."""
+        """Only results with ids above the first, up to the last one, which is that of the first page if it is None.
+
+        `info` is what the file says of itself; None for a merged one.
+        """
         self.db = db
-        self._instance = info.instance
+        self._info = info
         self._asked = asked
-        self._first_id: int | None = None
+        self._stretches: Sequence[Stretch] | None = None
+        self._reached = 0
         self._last_id = last_id
         self._rows = _MOST_ROWS
         self._hops_left: _HopSpan | None = None
@@ -76,7 +81,7 @@ class Reading:
     @property
     def share(self) -> float:
         """How much of the file was read or passed over, from 0 to 1."""
-        before = (self._first_id or 1) - 1
+        before = self._stretches[0].first_id - 1 if self._stretches else 0
         return max(0, self.above_id - before) / max(1, self.last_id - before)
 
     def page(self) -> Page | None:
@@ -85,21 +90,21 @@ class Reading:
         Raises sqlite3.Error; the same page can then be asked for again.
         """
         with transaction(self.db, "BEGIN"):
-            if self._first_id is None:
-                self._begin()
             try:
+                if self._stretches is None:
+                    self._begin()
                 return self._page()
             except (TypeError, ValueError) as error:  # None is no row; a value is of another type than we store
                 raise _damaged(error) from error
 
     def _page(self) -> Page | None:
         if self._hops_left is not None:
-            page = Page(self._instance, continues=True)
+            page = Page(self._stretch.instance, continues=True)
             self._read_hops(page, [self._hops_left])
             return page
-        span = self._span()
-        if span is None:
-            return None
+        while (span := self._span()) is None:
+            if not self._goes_on():
+                return None
         chosen = self._choose(span)
         places, hops = self._fit(chosen)
         page = self._read(places, hops)
@@ -107,9 +112,23 @@ class Reading:
         return page
 
     def _begin(self) -> None:
-        self._first_id, newest = self._row(statements.IDS)
+        self._stretches = stretches_of(self.db, self._info)
         if self._last_id is None:
-            self._last_id = newest
+            self._last_id = self._stretches[-1].last_id if self._stretches else 0
+
+    @property
+    def _stretch(self) -> Stretch:
+        assert self._stretches, "it has begun, and there are results"
+        return self._stretches[self._reached]
+
+    def _goes_on(self) -> bool:
+        """Whether there is a next stretch, which is then reached."""
+        assert self._stretches is not None, "it has begun"
+        if self._reached + 1 >= len(self._stretches):
+            return False
+        self.above_id = max(self.above_id, self._stretch.last_id)
+        self._reached += 1
+        return True
 
     def _advance(self, span: _Span, chosen: Sequence[_Place], places: Sequence[_Place]) -> None:
         if len(places) < len(chosen):
@@ -120,15 +139,18 @@ class Reading:
             self._rows = min(_MOST_ROWS, 2 * self._rows)
 
     def _span(self) -> _Span | None:
-        """What to look at next; None where nothing is left."""
+        """What to look at next in this stretch; None where nothing is left."""
+        if not self._stretches:
+            return None
+        last_id = min(self.last_id, self._stretch.last_id)
         if self._asked.ip is not None:
-            (high,) = self._row(statements.SPAN_OF_TARGET, ip=self._asked.ip, last=self.last_id, rows=_MOST_ROWS)
+            (high,) = self._row(statements.SPAN_OF_TARGET, ip=self._asked.ip, last=last_id, rows=_MOST_ROWS)
             return None if high is None else _Span(self.above_id + 1, high)
         first, last, first_batch, last_batch = self._row(statements.SPAN)
         low = max(self.above_id + 1, first or 0)
-        if first is None or low > self.last_id:
+        if first is None or low > last_id:
             return None
-        return _Span(low, min(last, low + _MOST_LOOKED_AT - 1, self.last_id), first_batch, last_batch)
+        return _Span(low, min(last, low + _MOST_LOOKED_AT - 1, last_id), first_batch, last_batch)
 
     def _choose(self, span: _Span) -> list[_Place]:
         """The results that are asked for among the first of a span."""
@@ -159,7 +181,7 @@ class Reading:
 
     def _read(self, places: Sequence[_Place], hops: list[_HopSpan]) -> Page:
         """What is stored of these results."""
-        page = Page(self._instance)
+        page = Page(self._stretch.instance)
         if not places:
             return page
         (
@@ -184,7 +206,7 @@ class Reading:
         self._hops_left = left
 
     def _row(self, statement: str, **parameters: Any) -> Any:
-        return self.db.execute(statement, {"above": self.above_id, **parameters}).fetchone()
+        return self.db.execute(statement, {**self._stretch._asdict(), "above": self.above_id, **parameters}).fetchone()
 
 
 def _json(value: object) -> str:

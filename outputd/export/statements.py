@@ -1,6 +1,7 @@
 """The SQL of a page of an export. Each statement gives one row; a list in it is JSON.
 
-`:above` is the id up to which all was read, `:low` and `:high` the ids to look at, `:rows` the most to choose.
+`:above` is the id up to which all was read, `:low` and `:high` the ids to look at, `:rows` the most to choose. What is
+looked up by bisection is sought among the batches and hops of a Stretch, whose fields are parameters, too.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from outputd.store.fragments import batch_of, first_hop
+from outputd.store.fragments import first_above
 
 _MOST_BATCHES = 2048
 """A page looks at no more of them."""
@@ -26,12 +27,18 @@ def _octets(text: str) -> str:
     return f"coalesce(length(CAST({text} AS BLOB)), 0)"
 
 
-IDS = """
-SELECT (SELECT coalesce(min(id), 0) FROM ping_results), (SELECT coalesce(max(id), 0) FROM ping_results)
-"""
+def _batch_of(result: str) -> str:
+    return first_above(f"({result} - 1)", "main.batches", "last_id", ":first_batch_id", ":last_batch_id")
+
+
+def _first_hop(result: str) -> str:
+    return first_above(f"({result} - 1)", "main.traceroute_hops", "traceroute_id", ":first_hop_id", ":last_hop_id")
+
+
 SPAN = f"""
 SELECT min(first_id), max(last_id), min(id), max(id) FROM (
-  SELECT id, first_id, last_id FROM batches WHERE id >= {batch_of("(:above + 1)", "main")} AND first_id IS NOT NULL
+  SELECT id, first_id, last_id FROM batches
+  WHERE id >= {_batch_of("(:above + 1)")} AND id <= :last_batch_id AND first_id IS NOT NULL
   ORDER BY id LIMIT {_MOST_BATCHES}
 )
 """
@@ -54,7 +61,7 @@ CHOOSE = _PLACES.format(
     order="b.id, p.id",
 )
 CHOOSE_OF_TARGET = _PLACES.format(
-    source=f"ping_results p INDEXED BY ping_results_ip CROSS JOIN batches b ON b.id = {batch_of('p.id', 'main')}",
+    source=f"ping_results p INDEXED BY ping_results_ip CROSS JOIN batches b ON b.id = {_batch_of('p.id')}",
     range="p.id BETWEEN :low AND :high",
     where="{where}",
     order="p.id",
@@ -79,7 +86,7 @@ LEFT JOIN traceroute_results t ON t.id = p.id LEFT JOIN rtt_spread s ON s.ping_r
 """
 HOP_SPANS = f"""
 SELECT CAST(json_group_array(json_array(begin, "end")) AS BLOB) FROM (
-  SELECT {first_hop("(value ->> 0)", "main")} AS begin, {first_hop("(value ->> 1)", "main")} AS "end"
+  SELECT {_first_hop("(value ->> 0)")} AS begin, {_first_hop("(value ->> 1)")} AS "end"
   FROM json_each(:runs)
 ) WHERE begin IS NOT NULL
 """

@@ -27,7 +27,7 @@ class Work:
     def __init__(
         self, instances: Sequence[Sequence[Source]], asked: Asked, screen: Screen, seconds: Callable[[], float]
     ) -> None:
-        """`instances` has the files of each in order of arrival."""
+        """`instances` has the files of each in order of arrival, or one merged database of many."""
         self._instances = instances
         self._size_bytes = sum(source.size_bytes for sources in instances for source in sources)
         self._asked = asked
@@ -57,8 +57,8 @@ class Work:
         for sources in self._instances:
             above_id = 0
             for source in sources:
-                self._name = in_one_line(str(source.info.path))
-                with reading(source.info.path) as db:
+                self._name = in_one_line(str(source.path))
+                with reading(source.path) as db:
                     results = Reading(db, source.info, self._asked, above_id)
                     while (page := results.page()) is not None:
                         self.results += len(page)

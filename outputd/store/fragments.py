@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from outputd.store.times import a_day_after
 
 
-def first_above(result: str, table: str, column: str, low: str | None = None) -> str:
+def first_above(result: str, table: str, column: str, low: str | None = None, last: str | None = None) -> str:
     """SQL for the least id of a table whose rows from there on have a `column` above `result`, by bisection in C.
 
     `table` has its schema, `column` rises with the id (or is NULL), `low` is an id at or below the one that is sought.
-    An id beyond the last one says that there is none, NULL that the table is empty.
+    No row above `last` is looked at. An id beyond the last one says that there is none, NULL that the table is empty.
     """
     middle = "((low + high) / 2)"
-    owner = f"(SELECT {column} FROM {table} WHERE id >= {middle} AND {column} IS NOT NULL ORDER BY id LIMIT 1)"
+    bound = f" AND id <= {last}" if last else ""
+    owner = f"(SELECT {column} FROM {table} WHERE id >= {middle}{bound} AND {column} IS NOT NULL ORDER BY id LIMIT 1)"
     is_below = f"coalesce({owner} <= {result}, 0)"
     return (
         f"(WITH RECURSIVE span(low, high) AS (SELECT {low or f'(SELECT min(id) FROM {table})'},"
-        f" (SELECT max(id) + 1 FROM {table}) UNION ALL"
+        f" {f'{last} + 1' if last else f'(SELECT max(id) + 1 FROM {table})'} UNION ALL"
         f" SELECT iif({is_below}, {middle} + 1, low), iif({is_below}, high, {middle}) FROM span WHERE low < high)"
         " SELECT low FROM span WHERE low >= high)"
     )

@@ -15,6 +15,7 @@ from outputd.store.directory import LOCK
 from outputd.store.inventory import bears_our_mark
 
 _AT_REST = "ro&immutable=1"
+_HALF_MADE = "it is not complete: run outputd-merge again, with the same files"
 
 
 class NotAtRest(Exception):
@@ -36,6 +37,28 @@ def check_rests(path: Path) -> None:
             "a part of it is in the -wal or -journal beside it. Start and stop outputd on its directory, or copy it by:"
             " sqlite3 FILE '.backup copy.db'"
         )
+
+
+def is_merged(path: Path) -> bool:
+    """Whether a file is a database that outputd-merge made. Raises NotAtRest when it is not complete.
+
+    Raises OSError, ValueError and sqlite3.Error, too.
+    """
+    path = path.resolve(strict=True)
+    if not path.is_file() or bears_our_mark(path):
+        return False
+    if size_of(journal_of(path)):
+        raise NotAtRest(_HALF_MADE)
+    try:
+        with reading(path) as db:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            return False
+        raise
+    if "merged" in tables and "sqlite_stat1" not in tables:  # its statistics are made last
+        raise NotAtRest(_HALF_MADE)
+    return "merged" in tables
 
 
 @contextlib.contextmanager
