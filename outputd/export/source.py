@@ -70,7 +70,7 @@ def look(path: Path) -> Source:
             last_batch = db.execute(f"{_BATCH} ORDER BY id DESC LIMIT 1").fetchone()
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from None
-    except (TypeError, ValueError):  # None is no row; a text that is not UTF-8
+    except (TypeError, ValueError):  # None is no row, and a text no number
         raise _refused(path, "it does not say what it is") from None
     except sqlite3.DatabaseError as error:
         raise _refused(path, f"it cannot be read: {error}") from None

@@ -62,7 +62,7 @@ def look(path: Path) -> Source | None:
             return _source(db, said_by(db, path), seen)
     except NotAtRest as error:
         raise NotMerged(str(error)) from None
-    except (TypeError, ValueError):  # None is no row; a text that is not UTF-8
+    except (TypeError, ValueError):  # None is no row, and a text no number
         raise NotMerged("it does not say what it is") from None
     except sqlite3.DatabaseError as error:
         raise NotMerged(f"it cannot be read: {error}") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from outputd.process.trouble import Kind
-from outputd.sqlite.connections import uri
+from outputd.sqlite.connections import Connection, uri
 from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import delete_database, identity_of
 from outputd.store.file import FileInfo
@@ -40,7 +40,9 @@ class Session:
         """Whether a part of the answer is with the client: who reads it can no longer be told of a damaged file."""
         self._summary = summary
         self._ended: Exception | None = None
-        self._db = sqlite3.connect(":memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=5)
+        self._db = sqlite3.connect(
+            ":memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=5, factory=Connection
+        )
         self._db.execute("PRAGMA temp_store=FILE")
         self._db.execute("PRAGMA automatic_index=OFF")  # one over all hops of a file takes longer than any question
         self._db.execute(f"PRAGMA temp.cache_size=-{_CACHE_KIB}")

@@ -8,7 +8,7 @@ import sqlite3
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from outputd.sqlite.files import is_replaced
 
@@ -34,11 +34,36 @@ def uri(path: Path, mode: str) -> str:
     return f"file:{urllib.parse.quote(os.fsencode(path.absolute()))}?mode={mode}"
 
 
+class Connection(sqlite3.Connection):
+    """One that raises SQLite's errors for a damaged file, also where the message cannot be decoded."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """As sqlite3 has it."""
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeDecodeError:
+            raise _malformed() from None
+
+    def executescript(self, sql: str, /) -> sqlite3.Cursor:
+        """As sqlite3 has it."""
+        try:
+            return super().executescript(sql)
+        except UnicodeDecodeError:
+            raise _malformed() from None
+
+
+def _malformed() -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("malformed database schema")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
 def connect(path: Path, mode: str = "rw", busy_ms: int = BUSY_MS) -> sqlite3.Connection:
     """A connection to a file that is there, for one thread at a time; a statement outside a transaction is one."""
     return sqlite3.connect(
-        uri(path, mode), uri=True, isolation_level=None, check_same_thread=False, timeout=busy_ms / 1000
-    )
+        uri(path, mode), uri=True, isolation_level=None, check_same_thread=False, timeout=busy_ms / 1000,
+        factory=Connection,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from twisted.enterprise import adbapi
 from twisted.internet.threads import deferToThreadPool
 
 from outputd.process.threads import Job, P, T
-from outputd.sqlite.connections import uri
+from outputd.sqlite.connections import Connection, uri
 
 Prepare = Callable[[sqlite3.Connection], object]
 _CACHED_STATEMENTS = 256
@@ -39,8 +39,8 @@ class AdbapiPool:
         self._closed = False
         self._pool = adbapi.ConnectionPool(
             "sqlite3", uri(path, "rw"), uri=True, check_same_thread=False, isolation_level=None,
-            cached_statements=_CACHED_STATEMENTS, cp_min=1, cp_max=1, cp_openfun=prepare, cp_reactor=reactor,
-            cp_noisy=False,
+            factory=Connection, cached_statements=_CACHED_STATEMENTS, cp_min=1, cp_max=1, cp_openfun=prepare,
+            cp_reactor=reactor, cp_noisy=False,
         )  # fmt: skip
 
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

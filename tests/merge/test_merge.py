@@ -243,7 +243,7 @@ class Refusing(MergeTest):
         (damaged := self.place / "damaged.db").write_bytes(path.read_bytes()[:9000] + bytes(5000))
         self.assertIn(f"{damaged}: it cannot be read", self.refused(damaged))
         damaged.write_bytes(path.read_bytes().replace(b"CREATE TABLE result_file", b"CREATE TABL\xff result_file"))
-        self.assertIn(f"{damaged}: it does not say what it is", self.refused(path, damaged))
+        self.assertIn(f"{damaged}: it cannot be read", self.refused(path, damaged))
         self.assertIn("no results in these files", self.refused(self.instance("empty").stop()))
 
     def test_results_without_a_batch_are_not_left_out_without_a_word(self) -> None:

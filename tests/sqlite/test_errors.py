@@ -54,6 +54,18 @@ class Kinds(SynchronousTestCase):
         for number in (errno.EACCES, errno.EIO, errno.EROFS):
             self.assertEqual(Kind.OTHER, kind_of(OSError(number, os.strerror(number), str(self.path))))
 
+    def test_a_schema_whose_damage_is_no_text(self) -> None:
+        """sqlite3 cannot decode what SQLite says of it, and would raise no error of SQLite."""
+        path = self.a_database()
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE some", b"CREATE TABL\xff some"))
+        self.assertEqual(Kind.DAMAGED, self.kind(lambda: _read(path)))
+
+        def script() -> None:
+            with reading(path) as db:
+                db.executescript("SELECT * FROM some")
+
+        self.assertEqual(Kind.DAMAGED, self.kind(script))
+
     def test_a_disk_that_has_no_room_for_a_file(self) -> None:
         def write() -> None:
             with Path("/dev/full").open("wb", buffering=0) as file:

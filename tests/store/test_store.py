@@ -583,6 +583,17 @@ class Instance(StoreTest):
         self.bench.start()
         self.assertEqual([first.instance] * 2, self.named())
 
+    def test_it_is_found_in_an_older_file_when_the_schema_of_the_newest_is_no_text(self) -> None:
+        self.rotated()
+        first, newest = self.bench.store.files
+        self.bench.stop()
+        newest.path.write_bytes(
+            newest.path.read_bytes().replace(b"CREATE TABLE result_file", b"CREATE TABL\xff result_file")
+        )
+        self.bench.start()
+        self.assertEqual([first.instance] * 2, self.named())
+        self.assertEqual([f"{newest.path.name}.damaged"], list(self.bench.directory.damaged()))
+
     def test_without_any_file_it_is_another_instance(self) -> None:
         before = self.named()
         self.bench.stop()
