@@ -34,7 +34,7 @@ _SYSTEMCTL = """\
 # Stands in for systemd: starts and stops the service as the unit does, with the settings of its file.
 set -eu
 cd {here}
-lives() {{ [ -e pid ] && grep -q . "/proc/$(cat pid)/cmdline" 2>/dev/null; }}
+lives() {{ [ -e pid ] && grep -q '^State:.[^ZX]' "/proc/$(cat pid)/status" 2>/dev/null; }}  # no zombie
 stop() {{ ! lives || kill -TERM "$(cat pid)"; while lives; do sleep 0.05; done; }}
 start() {{
     set -a; . ./default; set +a
