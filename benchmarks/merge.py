@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks.cost import Cost, cost_of
 from benchmarks.figures import Spread, in_turn, ratios, table
 from benchmarks.full import filled
 from benchmarks.kinds import CHECKOUT
-from benchmarks.service import Wrong, apart
+from benchmarks.service import Wrong
 from benchmarks.session import Session
 
 _FILES = 2
@@ -33,14 +31,6 @@ _COPIES = {
 _LAST = "CREATE INDEX hops_of ON traceroute_hops(traceroute_id); ANALYZE"
 """As docs/sql.md ends its recipe."""
 _HIGHEST = {"result": "ping_results", "hop": "traceroute_hops", "batch": "batches"}
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one merge took."""
-
-    wall_s: float
-    cpu_s: float
 
 
 def run(session: Session) -> str:
@@ -74,14 +64,7 @@ def run(session: Session) -> str:
 
 
 def _cost(work: Callable[[Path], None], out: Path, wanted: int) -> Cost:
-    def child() -> Cost:
-        began = time.perf_counter()
-        work(out)
-        wall_s = time.perf_counter() - began
-        uses = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return Cost(wall_s, sum(use.ru_utime + use.ru_stime for use in uses))
-
-    cost = apart(child)
+    cost = cost_of(partial(work, out))
     if (found := _rows(out)) != wanted:
         raise Wrong(f"{wanted} rows are in the files and {found} in what was made of them")
     out.unlink()
