@@ -271,6 +271,7 @@ class WellTests(OperationsTest):
         self.post()
         backup.rename(file)
         self.assertIn(call(self.port, "POST", "/results", BARE).status, (200, 503))
+        wait_until(lambda: self.database() == "warn", "it stores again")
         self.follow("A result file was replaced")
         self.post()
         self.systemctl("stop")
