@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 
 from outputd.api.endpoints import endpoint_of_export
 from outputd.export.pace import Pace
-from outputd.export.page import NEVER_STORED, Encoder
+from outputd.export.page import NEVER_STORED
 from outputd.export.walk import Lost, Walk
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
@@ -218,15 +218,15 @@ class _Sending:
             raise Lost(self.broken)
 
 
-def _next(walk: Walk, encoder: Encoder) -> tuple[bool, bytes, float]:
+def _next(walk: Walk, encoder: Encoding) -> tuple[bool, bytes, float]:
     """Whether that was the last page, what can be sent now, and the seconds of CPU that it took."""
-    begun_s = time.thread_time()
+    begun_s = time.thread_time() + encoder.apart_s
     page = walk.page()
     try:
         made = encoder.end() if page is None else encoder.add(page)
     except NEVER_STORED as error:
         raise walk.spoilt() from error
-    return page is None, made, time.thread_time() - begun_s
+    return page is None, made, time.thread_time() + encoder.apart_s - begun_s
 
 
 def _sent(request: CappedRequest, export: Export) -> Mapping[str, str]:

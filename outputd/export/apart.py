@@ -9,6 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from typing import IO
 
 import msgspec
@@ -18,6 +19,8 @@ from outputd.export.walk import Lost
 
 _LENGTH_BYTES = 8
 _NICENESS = 10
+_ANSWER = msgspec.msgpack.Decoder(tuple[bytes, float])
+"""What can be sent now, and the seconds of CPU that the child has used so far."""
 _REFUSED = 3
 """Exit code of a child that was given what outputd never stores."""
 
@@ -26,6 +29,7 @@ class Apart:
     """A ParquetEncoder in a child, which ends with `close`, or with this process. Blocking. Raises Lost."""
 
     def __init__(self) -> None:
+        self.apart_s = 0.0
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
             self._child = subprocess.Popen(
@@ -59,7 +63,8 @@ class Apart:
         assert child.stdin is not None and child.stdout is not None, "both are pipes"
         try:
             _send(child.stdin, message)
-            return _receive(child.stdout)
+            made, self.apart_s = _ANSWER.decode(_receive(child.stdout))
+            return made
         except (EOFError, OSError):
             if child.wait() == _REFUSED:
                 raise ValueError("it cannot be made Parquet") from None
@@ -94,8 +99,12 @@ def main() -> None:
                 made = encoder.add(decoder.decode(message))
             except NEVER_STORED:
                 sys.exit(_REFUSED)
-            _send(sys.stdout.buffer, made)
-        _send(sys.stdout.buffer, encoder.end())
+            _answer(made)
+        _answer(encoder.end())
+
+
+def _answer(made: bytes) -> None:
+    _send(sys.stdout.buffer, msgspec.msgpack.encode((made, time.process_time())))
 
 
 if __name__ == "__main__":

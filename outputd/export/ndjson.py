@@ -59,6 +59,7 @@ class NdjsonEncoder:
     """Results as lines of JSON."""
 
     def __init__(self) -> None:
+        self.apart_s = 0.0
         self._encoder = msgspec.json.Encoder()
 
     def add(self, page: Page) -> bytes:

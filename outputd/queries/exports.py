@@ -32,6 +32,9 @@ class Wanted(Asked):
 class Encoding(Encoder, Protocol):
     """An encoder that may hold more than memory. Blocking. Raises Lost."""
 
+    apart_s: float
+    """Seconds of CPU that other processes have used for it so far."""
+
     def stop(self) -> None:
         """Have whoever waits for it wait no more, whatever it does. Not blocking, and from any thread."""
 

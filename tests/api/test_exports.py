@@ -17,6 +17,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from outputd.api import exports as module
 from outputd.export import reading, walk
+from outputd.export.asked import Asked
+from outputd.export.ndjson import NdjsonEncoder
+from outputd.export.page import Page
 from outputd.intake.admission import Admission
 from outputd.process.trouble import Failure
 from outputd.security.access import Access
@@ -248,6 +251,18 @@ class ExportsTest(SynchronousTestCase):
             pages += 1
         self.assertEqual(4, pages)
         self.assertEqual(30, len(lines_of(unchunked(transport.sent.partition(b"\r\n\r\n")[2]))))
+
+    def test_what_another_process_works_for_it_counts_too(self) -> None:
+        class Busy(NdjsonEncoder):
+            def add(self, page: Page) -> bytes:
+                self.apart_s += 60
+                return super().add(page)
+
+        self.fill()
+        here = walk.Walk(self.bench.store.files, Asked(), lambda: True)
+        self.addCleanup(here.close)
+        here.begin()
+        self.assertGreater(module._next(here, Busy())[2], 60)  # noqa: SLF001  # what the pace is given
 
     # -- what becomes of the files -------------------------------------------------------------------
 

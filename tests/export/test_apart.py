@@ -70,6 +70,14 @@ class ApartTests(SynchronousTestCase):
         encoder.add(page)
         self.assertEqual(b"PAR1", encoder.end()[-4:])
 
+    def test_it_tells_how_long_the_child_has_worked(self) -> None:
+        self.assertEqual(0, self.encoder.apart_s)
+        self.encoder.add(self.page())
+        first_s = self.encoder.apart_s
+        self.encoder.end()
+        self.assertLess(0, first_s)
+        self.assertLess(first_s, self.encoder.apart_s)
+
     def test_once_it_is_closed_there_is_no_process(self) -> None:
         self.encoder.close()
         self.assertRaises(ProcessLookupError, os.kill, self.pid, 0)
