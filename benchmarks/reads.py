@@ -40,6 +40,7 @@ def run(session: Session) -> str:
     with session.service(directory) as service:
         tally = service.post(kind, _CONNECTIONS, session.seconds, warmup=session.warmup)
         half = max(1, tally.answered) / tally.seconds / 2
+        service.settle()
         session.say(f"reads: half of the best rate is {half:,.0f} POSTs/s")
         parts = [
             _routes(session, service, kind, half),

@@ -272,6 +272,13 @@ class Service(Server):
                 sizes.append(path.stat().st_size)
         return max(sizes)
 
+    def settle(self) -> None:
+        """Return when its summary has all results: after a crowd it counts while somebody asks."""
+        before = None
+        while (until := self.get("/links?limit=1")["complete_until"]) is None or until != before:
+            before = until
+            time.sleep(1.0)
+
     def check(self) -> None:
         """Compare what it has counted with what it has acknowledged. Raises Wrong."""
         counted = int(self.get("/stats")["total_results"])
