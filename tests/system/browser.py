@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
+from tests.system.harness import free_port
 from tests.system.waiting import DEADLINE_S, wait_until
 
 try:
@@ -87,7 +88,8 @@ class Browser:
         for flag in (*_FLAGS, *sandbox, f"--user-data-dir={self._profile}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver: Any = webdriver.Chrome(options=options, service=Service(driver))
+        # selenium would take a port of those that outgoing connections are given, and lose it to one of them
+        self.driver: Any = webdriver.Chrome(options=options, service=Service(driver, port=free_port()))
         self.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Europe/Berlin"})
         self.driver.execute_cdp_cmd("Emulation.setLocaleOverride", {"locale": "en-GB"})
         self.look()
