@@ -277,7 +277,7 @@ class Service(Server):
         before = None
         while (until := self.get("/links?limit=1")["complete_until"]) is None or until != before:
             before = until
-            time.sleep(1.0)
+            time.sleep(1.0)  # a step takes less: what is the same by then has come to its end
 
     def check(self) -> None:
         """Compare what it has counted with what it has acknowledged. Raises Wrong."""
