@@ -17,6 +17,7 @@ from outputd.export.asked import Asked
 from outputd.export.page import Page
 from outputd.export.stretch import Stretch, stretches_of
 from outputd.sqlite.connections import transaction
+from outputd.sqlite.errors import corrupt
 from outputd.store.file import FileInfo
 
 _MOST_ROWS = 2048
@@ -95,7 +96,7 @@ class Reading:
                     self._begin()
                 return self._page()
             except (TypeError, ValueError) as error:  # None is no row; a value is of another type than we store
-                raise _damaged(error) from error
+                raise corrupt(f"a value that outputd never stores: {error}") from error
 
     def _page(self) -> Page | None:
         if self._hops_left is not None:
@@ -231,13 +232,6 @@ def _runs(places: Sequence[_Place]) -> list[list[int]]:
         else:
             runs.append([place.id, place.id + 1])
     return runs
-
-
-def _damaged(error: Exception) -> sqlite3.DatabaseError:
-    """What SQLite would raise if it kept to types."""
-    damaged = sqlite3.DatabaseError(f"a value that outputd never stores: {error}")
-    damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return damaged
 
 
 def _decoded(columns: statements.Columns, texts: Sequence[bytes]) -> Iterator[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,7 +12,7 @@ from outputd.process.log import in_one_line
 from outputd.process.trouble import Unusable
 from outputd.sqlite.files import Identity, State, sight_of
 from outputd.store.file import FileInfo, said_by
-from outputd.store.resting import NotAtRest, check_rests, is_merged, reading
+from outputd.store.resting import NotAtRest, check_rests, is_merged, reading, understood
 
 
 class NotExported(Exception):
@@ -60,20 +59,17 @@ class ResultFile(Source):
 def look(path: Path) -> Source:
     """Check a file, and see what it is. Raises NotExported."""
     try:
-        seen = sight_of(path)
-        if is_merged(path):
-            return _merged(path, seen)
-        check_rests(path)
-        with reading(path) as db:
-            info = said_by(db, path)
-            first_id, results, accepted = db.execute(_LOOK).fetchone()
-            last_batch = db.execute(f"{_BATCH} ORDER BY id DESC LIMIT 1").fetchone()
+        with understood():
+            seen = sight_of(path)
+            if is_merged(path):
+                return _merged(path, seen)
+            check_rests(path)
+            with reading(path) as db:
+                info = said_by(db, path)
+                first_id, results, accepted = db.execute(_LOOK).fetchone()
+                last_batch = db.execute(f"{_BATCH} ORDER BY id DESC LIMIT 1").fetchone()
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from None
-    except (TypeError, ValueError):  # None is no row, and a text no number
-        raise _refused(path, "it does not say what it is") from None
-    except sqlite3.DatabaseError as error:
-        raise _refused(path, f"it cannot be read: {error}") from None
     except (NotAtRest, Unusable) as error:
         raise _refused(path, str(error)) from None
     if results > accepted:

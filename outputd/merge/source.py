@@ -10,7 +10,7 @@ from pathlib import Path
 from outputd.process.log import in_one_line
 from outputd.sqlite.files import Identity, State, sight_of
 from outputd.store.file import FileInfo, said_by
-from outputd.store.resting import NotAtRest, check_rests, reading
+from outputd.store.resting import NotAtRest, check_rests, reading, understood
 
 BATCH_COLUMNS = "id, node, received_at, digest, key, first_id, last_id, accepted, rejected"
 
@@ -56,16 +56,13 @@ class Source:
 def look(path: Path) -> Source | None:
     """Check a file, and see what is in it; None when that is nothing. Raises NotMerged, NewerFile, OSError."""
     try:
-        seen = sight_of(path)
-        check_rests(path)
-        with reading(path) as db:
-            return _source(db, said_by(db, path), seen)
+        with understood():
+            seen = sight_of(path)
+            check_rests(path)
+            with reading(path) as db:
+                return _source(db, said_by(db, path), seen)
     except NotAtRest as error:
         raise NotMerged(str(error)) from None
-    except (TypeError, ValueError):  # None is no row, and a text no number
-        raise NotMerged("it does not say what it is") from None
-    except sqlite3.DatabaseError as error:
-        raise NotMerged(f"it cannot be read: {error}") from None
 
 
 def _source(db: sqlite3.Connection, info: FileInfo, seen: tuple[Identity, State] | None) -> Source | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from outputd.sqlite.errors import corrupt
 from outputd.sqlite.files import is_replaced
 
 VERSION = sqlite3.sqlite_version
@@ -17,6 +18,7 @@ VERSION = sqlite3.sqlite_version
 BUSY_MS = 5000
 """So long a connection waits for a lock."""
 _LEAST_CHECKPOINT_PAGES = 64
+_MALFORMED = "malformed database schema"
 
 # sqlite3 asks Python for an adapter of each None, at ten times the price of an int, until one is registered.
 sqlite3.register_adapter(type(None), cast(Callable[[None], None], {}.get))
@@ -42,20 +44,14 @@ class Connection(sqlite3.Connection):
         try:
             return super().execute(sql, parameters)
         except UnicodeDecodeError:
-            raise _malformed() from None
+            raise corrupt(_MALFORMED) from None
 
     def executescript(self, sql: str, /) -> sqlite3.Cursor:
         """As sqlite3 has it."""
         try:
             return super().executescript(sql)
         except UnicodeDecodeError:
-            raise _malformed() from None
-
-
-def _malformed() -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError("malformed database schema")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
+            raise corrupt(_MALFORMED) from None
 
 
 def connect(path: Path, mode: str = "rw", busy_ms: int = BUSY_MS) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ from typing import Final
 
 from outputd.process.trouble import Kind, Unusable
 
-__all__ = ["Damaged", "DatabaseFailed", "DatabaseUnusable", "NewerFile", "kind_of"]
+__all__ = ["Damaged", "DatabaseFailed", "DatabaseUnusable", "NewerFile", "corrupt", "kind_of"]
 
 _BY_ERRNO: Final = {
     errno.ENOSPC: Kind.FULL, errno.EDQUOT: Kind.FULL, errno.ENOENT: Kind.GONE, errno.ENOTDIR: Kind.GONE,
@@ -33,6 +33,13 @@ def kind_of(error: BaseException) -> Kind:
     if (code := getattr(error, "sqlite_errorcode", None)) is not None:
         return _BY_CODE.get(code, _BY_CODE.get(code & 0xFF, Kind.OTHER))
     return Kind.OTHER if error.__cause__ is None else kind_of(error.__cause__)
+
+
+def corrupt(reason: str) -> sqlite3.DatabaseError:
+    """What SQLite raises for a damaged file, where it does not notice the damage or cannot say it."""
+    error = sqlite3.DatabaseError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 class NewerFile(Unusable):

@@ -19,7 +19,7 @@ _HALF_MADE = "it is not complete: run outputd-merge again, with the same files"
 
 
 class NotAtRest(Exception):
-    """A file is none of ours, or somebody writes it; the text says what to do."""
+    """A file is none of ours, cannot be read, or somebody writes it; the text says so, and what to do."""
 
 
 def check_rests(path: Path) -> None:
@@ -59,6 +59,17 @@ def is_merged(path: Path) -> bool:
     if "merged" in tables and "sqlite_stat1" not in tables:  # its statistics are made last
         raise NotAtRest(_HALF_MADE)
     return "merged" in tables
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """Within it, what is read and is not what outputd writes is NotAtRest."""
+    try:
+        yield
+    except (TypeError, ValueError):  # None is no row, and a text no number
+        raise NotAtRest("it does not say what it is") from None
+    except sqlite3.DatabaseError as error:
+        raise NotAtRest(f"it cannot be read: {error}") from None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from outputd.store.resting import reading as reading_at_rest
 from tests.kit.bench import Bench
 from tests.kit.exported import stored
 from tests.kit.makers import a_result, a_trace, many_hops
-from tests.kit.old import left_by_0_0_1
+from tests.kit.old import upgraded_and_copied
 from tests.system.disk import CannotMount, Disk
 
 
@@ -148,17 +147,11 @@ class Order(ExportTest):
         self.assertEqual([*stored(older), *stored(newer)], self.lines())
 
     def test_a_file_of_0_0_1_and_its_copy_after_the_upgrade_are_one(self) -> None:
-        left = left_by_0_0_1(self.place / "old", time.time())
-        before = self.place / "before.db"
-        with contextlib.closing(sqlite3.connect(left.current)) as db:
-            db.execute("VACUUM INTO ?", (str(before),))
-        bench = Bench(left.current.parent)
-        bench.post(a_result())
-        bench.stop()
-        self.export(left.current, before)
+        current, before = upgraded_and_copied(self.place)
+        self.export(current, before)
         ids = [line["id"] for line in self.lines()]
         self.assertEqual(sorted(set(ids)), ids)
-        self.assertEqual([line["id"] for line in stored(left.current)], ids)
+        self.assertEqual([line["id"] for line in stored(current)], ids)
 
 
 class Refusing(ExportTest):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from tests.kit.bench import Bench
+from tests.kit.makers import a_result
 
 SCHEMAS = Path(__file__).parent / "left_by_0_0_1"
 """What 0.0.1 was released with: `results.sql`, `ledger.sql`, `summary.sql`."""
@@ -161,6 +165,18 @@ def _store(db: sqlite3.Connection, post: Posted, numbers: _Numbers, at: str) -> 
     for error in rejected:
         reject = (batch, error["index"], error["field"], error["error"], "{}")
         db.execute("INSERT INTO rejected_results (batch_id, item_index, field, reason, raw) VALUES (?,?,?,?,?)", reject)
+
+
+def upgraded_and_copied(place: Path) -> tuple[Path, Path]:
+    """A file that 0.0.1 began and a service of today has gone on with, and a copy from before the upgrade."""
+    left = left_by_0_0_1(place / "old", time.time())
+    before = place / "before.db"
+    with closing(sqlite3.connect(left.current)) as db:
+        db.execute("VACUUM INTO ?", (str(before),))
+    bench = Bench(left.current.parent)
+    bench.post(a_result())
+    bench.stop()
+    return left.current, before
 
 
 def _teach(db: sqlite3.Connection, posts: Sequence[Posted], delivered: Sequence[Posted], now_s: float) -> None:

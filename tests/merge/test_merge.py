@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 from itertools import permutations
@@ -25,7 +23,7 @@ from outputd.sqlite.connections import reading, transaction, writing
 from outputd.sqlite.files import wal_of
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace
-from tests.kit.old import left_by_0_0_1
+from tests.kit.old import left_by_0_0_1, upgraded_and_copied
 from tests.merge.instances import MergeTest, command, digest_of, whole
 from tests.system.disk import CannotMount, Disk
 from tests.system.harness import CHECKOUT
@@ -129,14 +127,8 @@ class Merging(MergeTest):
 
 class Copies(MergeTest):
     def test_a_copy_by_0_0_1_of_a_file_that_was_upgraded_since_brings_nothing(self) -> None:
-        left = left_by_0_0_1(self.place / "old", time.time())
-        before = self.place / "before.db"
-        with contextlib.closing(sqlite3.connect(left.current)) as db:
-            db.execute("VACUUM INTO ?", (str(before),))
-        bench = Bench(left.current.parent)
-        bench.post(a_result())
-        bench.stop()
-        self.assertEqual(whole(left.current), whole(self.merged(before, left.current)))
+        current, before = upgraded_and_copied(self.place)
+        self.assertEqual(whole(current), whole(self.merged(before, current)))
 
     def test_two_histories_of_one_instance_are_both_there(self) -> None:
         """As of a directory that was copied, and of which both copies went on."""
