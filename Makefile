@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+EXTRAS ?=
 TESTS ?= tests
 MINUTES ?= 30
 ROUNDS ?= 1
@@ -10,7 +11,7 @@ RUN ?= $(lastword $(sort $(wildcard benchmarks/runs/*.json)))
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke chart overload crowd soak cuts pictures docs reference deb check clean stale
 
-# ---- .venv: one file .venv/ready-EXTRA for each set of packages that is in it
+# ---- .venv: one file .venv/ready-... for each set of packages that is in it
 
 # Made by another checkout (this one was copied or moved) or for a Python that has gone: .venv is made anew.
 STALE := $(shell [ -x .venv/bin/python ] && [ "$$(cat .venv/made-for 2>/dev/null)" = "$(CURDIR)" ] || echo stale)
@@ -31,6 +32,10 @@ endef
 	$(call install,)
 	@touch $@
 
+.venv/ready-with-%: $(WANTED)
+	$(call install,[$*])
+	@touch .venv/ready-run $@
+
 .venv/ready-test: $(WANTED)
 	$(call install,[test])
 	@touch .venv/ready-run $@
@@ -48,6 +53,7 @@ endef
 help:
 	@printf '%s\n' \
 	    'make run            the service in the foreground, on all interfaces; ARGS="--port=9000 -v" passes flags on' \
+	    '                    EXTRAS=archive installs what --archive needs, EXTRAS=parquet what Parquet needs' \
 	    'make demo           the service with invented nodes and an invented internet; Ctrl-C ends all' \
 	    'make test           the tests, within 4 minutes; TESTS=tests.store for some' \
 	    'make test-all       those that take long, too: crash points, faults, browser, overload; within 20 minutes' \
@@ -68,7 +74,7 @@ help:
 	    '' 'Everything is installed into .venv here, nothing anywhere else. PYTHON=/path/to/python3 chooses the Python.'
 
 # The addresses are in the log, by the service itself; named here only where nothing can have changed them.
-run: .venv/ready-run
+run: .venv/ready-$(if $(EXTRAS),with-$(EXTRAS),run)
 	@echo 'outputd in the foreground, on all interfaces; Ctrl-C stops it. Its log says where it listens and keeps its files.'
 	@$(if $(strip $(ARGS)),true,env | grep -q '^OUTPUTD_') || printf '  %s\n' \
 	    'results  POST http://localhost:8081/results' \

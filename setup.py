@@ -10,9 +10,10 @@ if VERSION is None:
     raise SystemExit('outputd/__init__.py has no line __version__ = "..."')
 
 PARQUET = ["pyarrow>=17"]
+ARCHIVE = [*PARQUET, "obstore>=0.8"]
 
 TEST = [
-    *PARQUET,
+    *ARCHIVE,
     "hypothesis>=6.100",
     "openapi-schema-validator>=0.9",
     "openapi-spec-validator>=0.9",
@@ -48,6 +49,7 @@ setup(
     ],
     extras_require={
         "parquet": PARQUET,
+        "archive": ARCHIVE,
         "test": TEST,
         "docs": ["mkdocs==1.6.*", "mkdocs-material==9.*", "matplotlib>=3.8"],
         # Held fast, so that a new release's rules do not fail a tree that has not changed.
