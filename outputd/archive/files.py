@@ -39,6 +39,15 @@ def page_of(path: Path) -> Iterator[sqlite3.Connection]:
         raise Unreadable(path, error) from error
 
 
+@contextlib.contextmanager
+def encoding(path: Path) -> Iterator[None]:
+    """Within it, a value of a file that outputd never stores is Unreadable."""
+    try:
+        yield
+    except NEVER_STORED as error:
+        raise Unreadable(path, error) from error
+
+
 class Still:
     """Tells whether a file is still the one that it was first."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # asked for once; its own one keeps 40 MiB more
@@ -20,7 +20,7 @@ _MOST_GROUP_BYTES = 8 << 20
 _MOST_GROUP_ROWS = 131_072
 """A row group is written behind the page with which it has one of these; until then it is in memory."""
 
-_TIME = pa.timestamp("us", "UTC")
+TIME = pa.timestamp("us", "UTC")
 _HOP = pa.struct([
     pa.field("ttl", pa.uint8(), nullable=False),
     pa.field("ip", pa.string()),
@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
         pa.field("instance", pa.string()),
         pa.field("batch_id", pa.int64(), nullable=False),
         pa.field("node", pa.string(), nullable=False),
-        pa.field("received_at", _TIME, nullable=False),
+        pa.field("received_at", TIME, nullable=False),
         pa.field("ip", pa.string(), nullable=False),
         pa.field("sent", pa.int64(), nullable=False),
         pa.field("received", pa.int64(), nullable=False),
@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
         pa.field("min_rtt_ns", pa.int64()),
         pa.field("max_rtt_ns", pa.int64()),
         pa.field("stddev_rtt_ns", pa.int64()),
-        pa.field("timestamp", _TIME, nullable=False),
+        pa.field("timestamp", TIME, nullable=False),
         pa.field("timestamp_ns", pa.int16(), nullable=False),
         pa.field("error", pa.string()),
         pa.field("traceroute", _TRACEROUTE),
@@ -89,9 +89,11 @@ class ParquetEncoder:
                 self._write_group()
         return self._sink.taken()
 
-    def end(self) -> bytes:
-        """The rest of the file."""
+    def end(self, said: Mapping[str, str] | None = None) -> bytes:
+        """The rest of the file, which says this of itself, too."""
         self._write_group()
+        if said:
+            self._writer.add_key_value_metadata(said)
         self._writer.close()
         return self._sink.taken()
 
@@ -126,10 +128,10 @@ class _Sink:
 
 
 def _record_batch(page: Page, hops: pa.Array) -> pa.RecordBatch:
-    timestamp, timestamp_ns = _times(page.timestamp)
+    timestamp, timestamp_ns = times(page.timestamp)
     columns = {
         "id": page.id, "instance": [page.instance] * len(page), "batch_id": page.batch_id, "node": page.node,
-        "received_at": _times(page.received_at)[0], "ip": page.ip, "sent": page.sent, "received": page.received,
+        "received_at": times(page.received_at)[0], "ip": page.ip, "sent": page.sent, "received": page.received,
         "packet_loss": page.packet_loss, "avg_rtt_ns": page.avg_rtt, "min_rtt_ns": page.min_rtt,
         "max_rtt_ns": page.max_rtt, "stddev_rtt_ns": page.stddev_rtt, "timestamp": timestamp,
         "timestamp_ns": timestamp_ns, "error": page.error, "traceroute": _traceroutes(page, hops),
@@ -141,14 +143,14 @@ def _record_batch(page: Page, hops: pa.Array) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
-def _times(texts: Sequence[str]) -> tuple[pa.Array, pa.Array]:
+def times(texts: Sequence[str]) -> tuple[pa.Array, pa.Array]:
     """Microseconds since 1970, rounded down, and the nanoseconds above them, of times in the stored form."""
     text = pa.array(texts, pa.string())
     second = pc.utf8_slice_codeunits(text, 0, 19).cast(pa.timestamp("us")).cast(pa.int64())
     fraction = pc.utf8_rpad(pc.utf8_slice_codeunits(text, 20, 29), 9, "0").cast(pa.int64())
     micros = pc.divide(fraction, 1000)
     nanos = pc.subtract(fraction, pc.multiply(micros, 1000))
-    return pc.add(second, micros).cast(_TIME), nanos.cast(pa.int16())
+    return pc.add(second, micros).cast(TIME), nanos.cast(pa.int16())
 
 
 def _hops(page: Page) -> pa.Array:

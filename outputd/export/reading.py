@@ -37,7 +37,7 @@ class _Span(NamedTuple):
     last_batch: int = 0
 
 
-_HopSpan = tuple[int, int]
+HopSpan = tuple[int, int]
 """The id of the first hop, and the least one behind the last."""
 
 
@@ -70,7 +70,7 @@ class Reading:
         self._reached = 0
         self._last_id = last_id
         self._rows = _MOST_ROWS
-        self._hops_left: _HopSpan | None = None
+        self._hops_left: HopSpan | None = None
         self.above_id = above_id
         """All results up to this id were read or passed over."""
 
@@ -162,7 +162,7 @@ class Reading:
         )
         return msgspec.json.decode(text, type=list[_Place])
 
-    def _fit(self, chosen: Sequence[_Place]) -> tuple[Sequence[_Place], list[_HopSpan]]:
+    def _fit(self, chosen: Sequence[_Place]) -> tuple[Sequence[_Place], list[HopSpan]]:
         """As many of them as a page has room for, at least one where there is one, and where their hops are."""
         places = chosen[: _within(chosen, _MOST_TEXT_BYTES)]
         runs = _runs(places)
@@ -176,38 +176,53 @@ class Reading:
             room -= end - begin
         return places, spans
 
-    def _hop_spans(self, runs: list[list[int]]) -> list[_HopSpan]:
+    def _hop_spans(self, runs: list[list[int]]) -> list[HopSpan]:
         (text,) = self._row(statements.HOP_SPANS, runs=_json(runs))
-        return msgspec.json.decode(text, type=list[_HopSpan])
+        return msgspec.json.decode(text, type=list[HopSpan])
 
-    def _read(self, places: Sequence[_Place], hops: list[_HopSpan]) -> Page:
+    def _read(self, places: Sequence[_Place], hops: list[HopSpan]) -> Page:
         """What is stored of these results."""
         page = Page(self._stretch.instance)
         if not places:
             return page
-        (
-            page.id, page.batch_id, page.node, page.received_at, page.ip, page.sent, page.received, losses,
-            page.avg_rtt, page.timestamp, page.error, page.min_rtt, page.max_rtt, page.stddev_rtt, page.is_traced,
-            page.method, page.completed, page.traceroute_error,
-        ) = _decoded(statements.RESULT, self._row(statements.ROWS, places=_json(places)))  # fmt: skip
-        page.packet_loss = list(map(float, losses))
+        read_results(self.db, page, places)
         self._read_hops(page, hops)
         return page
 
-    def _read_hops(self, page: Page, spans: list[_HopSpan]) -> None:
+    def _read_hops(self, page: Page, spans: list[HopSpan]) -> None:
         """The hops of its results; of a result that has more of them than a page, those that come next."""
         left = None
         if len(spans) == 1 and (parted := spans[0][0] + _MOST_HOPS) < spans[0][1]:
             spans, left = [(spans[0][0], parted)], (parted, spans[0][1])
-        owners, page.hop_ttl, page.hop_ip, page.hop_rtt, page.hop_timeout = _decoded(
-            statements.HOP, self._row(statements.HOPS, spans=_json(spans))
-        )
+        owners = read_hops(self.db, page, spans)
         page.hop_ends = [bisect_right(owners, number) for number in page.id]
         page.is_open = left is not None
         self._hops_left = left
 
     def _row(self, statement: str, **parameters: Any) -> Any:
         return self.db.execute(statement, {**self._stretch._asdict(), "above": self.above_id, **parameters}).fetchone()
+
+
+def read_results(db: sqlite3.Connection, page: Page, places: Sequence[tuple[int, ...]]) -> None:
+    """Have a page say all of these results (id, batch and whatever else) but their hops, in this order.
+
+    Raises sqlite3.Error, ValueError, as `read_hops` does.
+    """
+    (
+        page.id, page.batch_id, page.node, page.received_at, page.ip, page.sent, page.received, losses,
+        page.avg_rtt, page.timestamp, page.error, page.min_rtt, page.max_rtt, page.stddev_rtt, page.is_traced,
+        page.method, page.completed, page.traceroute_error,
+    ) = _decoded(statements.RESULT, db.execute(statements.ROWS, {"places": _json(places)}).fetchone())  # fmt: skip
+    page.packet_loss = list(map(float, losses))
+
+
+def read_hops(db: sqlite3.Connection, page: Page, spans: Sequence[HopSpan]) -> list[int]:
+    """Have a page say these hops, in this order; the id of the result of each."""
+    owners: list[int]
+    owners, page.hop_ttl, page.hop_ip, page.hop_rtt, page.hop_timeout = _decoded(
+        statements.HOP, db.execute(statements.HOPS, {"spans": _json(spans)}).fetchone()
+    )
+    return owners
 
 
 def _json(value: object) -> str:
