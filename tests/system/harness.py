@@ -26,6 +26,7 @@ from tests.system.waiting import DEADLINE_S, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
+_LAST_LINES = 8
 
 
 _OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -102,6 +103,8 @@ class Ended:
 
     code: int
     seconds: float
+    last_words: str
+    """The end of its log, which names what hung when a stop took too long."""
 
 
 class Outputd:
@@ -152,7 +155,8 @@ class Outputd:
     def ended(self) -> Ended:
         """Wait for the end."""
         begun = time.monotonic()
-        return Ended(self.process.wait(DEADLINE_S), time.monotonic() - begun)
+        code = self.process.wait(DEADLINE_S)
+        return Ended(code, time.monotonic() - begun, "\n".join(self.log.splitlines()[-_LAST_LINES:]))
 
     def stop(self, number: int = signal.SIGTERM) -> Ended:
         """Ask it to end, and wait."""
@@ -286,7 +290,7 @@ class SystemTest(SynchronousTestCase):
 
     def assertStopped(self, ended: Ended) -> None:
         """It ended with status 0, which it does within 10 s (rule 23) or not at all, and left no WAL."""
-        self.assertEqual(0, ended.code)
+        self.assertEqual(0, ended.code, ended.last_words)
         self.assertEqual([], [path.name for path in self.directory.glob("*-wal")])
 
     def _no_traceback(self, outputd: Outputd) -> None:
