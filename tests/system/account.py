@@ -90,11 +90,7 @@ class Account:
         self.faults += faults(path)
         with opened(path) as db:
             for target in column(db, "SELECT ip FROM ping_results ORDER BY id"):
-                number = MixedSource.number_of(target)
-                if number is None:
-                    self.others += 1
-                else:
-                    _put(self._found, number, min(_MOST, _get(self._found, number) + 1))
+                self.found(target)
             self.rejected_rows += column(db, "SELECT coalesce(sum(rejected), 0) FROM batches")[0]
             self.rejected_kept += column(db, "SELECT count(*) FROM rejected_results")[0]
             texts = column(db, "SELECT DISTINCT ip FROM traceroute_hops WHERE NOT timeout AND ip IS NOT NULL")
@@ -103,6 +99,14 @@ class Account:
                 Span(*db.execute(f"SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM {table}").fetchone())
                 for table in ("ping_results", "batches", "traceroute_hops")
             ]
+
+    def found(self, target: str) -> None:
+        """It is there once more."""
+        number = MixedSource.number_of(target)
+        if number is None:
+            self.others += 1
+        else:
+            _put(self._found, number, min(_MOST, _get(self._found, number) + 1))
 
     @property
     def files(self) -> int:

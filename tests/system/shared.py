@@ -13,6 +13,7 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from tests.system.harness import CHECKOUT
+from tests.system.load import Result
 
 DATA = Path(os.environ.get("OUTPUTD_TEST_DATA") or CHECKOUT.parent / "shared" / "data")
 
@@ -39,6 +40,14 @@ def replay(name: str) -> Replay:
     lines = gzip.decompress(needed(f"results/{name}.jsonl.gz").read_bytes())
     assert hashlib.sha256(lines).hexdigest() == expected["sha256_of_uncompressed"], f"{name} is not what was counted"
     return Replay(lines.splitlines(), expected)
+
+
+def measured(name: str) -> list[Result]:
+    """The results of such a set; none where it is not at hand."""
+    try:
+        return [result for body in replay(name).bodies for result in json.loads(body)]
+    except SkipTest:
+        return []
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
-import json
 import random
 import re
 import signal
@@ -31,7 +30,7 @@ from tests.system.files import faults, opened, result_files
 from tests.system.harness import Outputd, call, free_port
 from tests.system.inputservice import MOST_HOPS, InputService, take_all
 from tests.system.load import MixedSource, Result
-from tests.system.shared import Case, hostile_cases, replay
+from tests.system.shared import Case, hostile_cases, measured
 from tests.system.traffic import Traffic
 from tests.system.waiting import wait_until
 
@@ -437,8 +436,7 @@ def _picture(values: Sequence[float], limit: float) -> str:
 def shared() -> tuple[list[Result], list[Case]]:
     """Measured results and hostile bodies, where they are at hand."""
     try:
-        measured: list[Result] = [result for body in replay("small").bodies for result in json.loads(body)]
-        return measured, hostile_cases()
+        return measured("small"), hostile_cases()
     except SkipTest:
         return [], []
 
