@@ -56,7 +56,7 @@ class Options(usage.Options):
         ["client-ca", None, "", "CA (PEM) of client certificates: a node may use one instead of a token."],
         ["input-ca", None, "", "CA (PEM) of input_service's certificate; default: the system's CAs."],
         ["input-token-file", None, "", "File with the token that is sent to input_service."],
-        ["tokens-file", None, "", "File with the tokens of nodes and operators; without it, anyone has access."],
+        ["tokens-file", None, "", "File with the tokens and their roles; without it, anyone has access."],
         [
             "trusted-proxies",
             None,

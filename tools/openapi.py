@@ -31,8 +31,14 @@ def _port(server: Mapping[str, Any]) -> str:
     return _PORTS[server["variables"]["port"]["default"]]
 
 
+def _role(operation: Mapping[str, Any]) -> str:
+    """Who may ask: the schemes all name the same role."""
+    roles = {role for scheme in operation.get("security", ()) for names in scheme.values() for role in names}
+    return f"Role: {', '.join(sorted(roles))}." if roles else "No token is needed."
+
+
 def _operation(method: str, path: str, operation: Mapping[str, Any], port: str) -> str:
-    lines = [f"### {method.upper()} {path}", "", f"{_ended(operation['summary'])} Port: {port}."]
+    lines = [f"### {method.upper()} {path}", "", f"{_ended(operation['summary'])} Port: {port}. {_role(operation)}"]
     if more := operation.get("description"):
         lines[-1] += f" {more}"
     if parameters := operation.get("parameters"):

@@ -7,7 +7,7 @@ from typing import Any
 from outputd.api.formats import MEDIA
 from outputd.queries.exports import Export
 from outputd.queries.question import Question
-from outputd.security.access import NODE, OPERATOR
+from outputd.security.access import NODE, OPERATOR, READER
 from outputd.web.routes import Endpoint
 
 RESULTS = Endpoint("POST", "/results", NODE, codings=(b"identity", b"gzip", b"x-gzip"))
@@ -16,14 +16,14 @@ DUMP = Endpoint("GET", "/dump", OPERATOR, is_dear=True)
 FILES = Endpoint("GET", "/files", OPERATOR, is_dear=True)
 HEALTH = Endpoint("GET", "/health", None)
 READY = Endpoint("GET", "/ready", None)
-METRICS = Endpoint("GET", "/metrics", OPERATOR)
-STATS = Endpoint("GET", "/stats", OPERATOR)
-OPENAPI = Endpoint("GET", "/openapi.json", OPERATOR)
+METRICS = Endpoint("GET", "/metrics", READER)  # who watches the service need not be able to change it
+STATS = Endpoint("GET", "/stats", READER)
+OPENAPI = Endpoint("GET", "/openapi.json", READER)
 
 
 def endpoint_of(question: Question[Any]) -> Endpoint:
     """Where a question is asked."""
-    return Endpoint("GET", question.path, OPERATOR, tuple(MEDIA), is_dear=question.is_dear)
+    return Endpoint("GET", question.path, READER, tuple(MEDIA), is_dear=question.is_dear)
 
 
 def endpoint_of_export(export: Export) -> Endpoint:

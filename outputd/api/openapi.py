@@ -52,7 +52,8 @@ There are two ports; each path says by its `servers` to which it belongs. Times 
 Errors of every route are `application/problem+json` (RFC 9457). Beside what each operation lists, an unknown path is
 answered as in `components/responses/NotFound`, another method of a known path as in
 `components/responses/MethodNotAllowed`, and a request that cannot be read as in `components/responses/Unreadable`.
-Routes that need no body ignore one.
+Routes that need no body ignore one. With tokens, the `security` of an operation names the role that it needs; an
+operator may do all that a reader may.
 
 What asks the files answers in JSON, NDJSON (a row a line) or CSV, as `Accept` says, or a suffix of the path, which
 wins: `/targets.csv`, `/hops/192.0.2.1.ndjson`, `/recent.json`. A question has ten seconds.

@@ -74,7 +74,6 @@ _REFUSED = {
     "401": problem("The request has no valid token.", "WWW-Authenticate"),
     "403": problem("The token has another role, or a page of another site sent the request."),
 }
-_TOKENS: list[Part] = [{}, {"token": []}, {"password": []}]
 SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "Needed with `--tokens-file`."},
     "password": {"type": "http", "scheme": "basic", "description": "The token as password, for browsers."},
@@ -122,7 +121,7 @@ def _operation(
         made["parameters"] = list(parameters)
     refused: Part = {}
     if role is not None:
-        made["security"] = _TOKENS
+        made["security"] = [{}, *({scheme: [role]} for scheme in SCHEMES)]
         refused = _bare(_REFUSED) if method == "HEAD" else _REFUSED
     made["responses"] = dict(sorted({**_EVERYWHERE, **refused, **answers}.items()))
     return made

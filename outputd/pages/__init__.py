@@ -20,7 +20,7 @@ from outputd.pages.templates import page
 from outputd.process.threads import InThread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
-from outputd.security.access import OPERATOR
+from outputd.security.access import READER
 from outputd.store.file import FileInfo
 from outputd.web.answers import problem
 from outputd.web.request import CappedRequest, send
@@ -77,11 +77,11 @@ class Pages:
     def routes(self) -> list[Route]:
         """The routes; they are for browsers, and no part of the API that the OpenAPI document describes."""
         return [
-            Route("GET", "/", OPERATOR, self._overview),
-            Route("GET", "/topology", OPERATOR, self._topology),
-            Route("GET", "/events", OPERATOR, self._events.listen),
-            Route("GET", "/targets/<ip>", OPERATOR, self._target),
-            Route("GET", "/static/<name>", OPERATOR, self._assets.send),
+            Route("GET", "/", READER, self._overview),
+            Route("GET", "/topology", READER, self._topology),
+            Route("GET", "/events", READER, self._events.listen),
+            Route("GET", "/targets/<ip>", READER, self._target),
+            Route("GET", "/static/<name>", READER, self._assets.send),
         ]
 
     def stop(self) -> None:
@@ -107,6 +107,7 @@ class Pages:
             "ip": ip,
             "results-port": "" if port is None else str(port),
             "tokens": "asked" if self._surroundings.asks_for_tokens else "",
+            "may": "read" if request.holder is not None and request.holder.role == READER else "",
         }
         send(request, 200, page(name, title, facts, root), _HEADERS)
 

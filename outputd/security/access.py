@@ -1,4 +1,4 @@
-"""Who may do what: tokens of nodes and operators, from a file that holds only their digests."""
+"""Who may do what: tokens of nodes, readers and operators, from a file that holds only their digests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from outputd.process.trouble import Unusable
 _log = Logger()
 
 NODE = "node"
+READER = "reader"
 OPERATOR = "operator"
-ROLES = (NODE, OPERATOR)
+ROLES = (NODE, READER, OPERATOR)
 MOST_NAME = 64
 _TOKEN_BYTES = 32  # 256 bits: nobody guesses them, so guesses need no slowing down
 
@@ -45,6 +46,11 @@ def new_token() -> str:
 def line_of(holder: Holder, token: str) -> str:
     """The line of a tokens file that lets this token in."""
     return f"{holder.role} {holder.name} {_digest(token.encode()).hex()}"
+
+
+def may(role: str, wanted: str) -> bool:
+    """Whether somebody with a role may do what is for another: an operator reads, too."""
+    return role == wanted or (role == OPERATOR and wanted == READER)
 
 
 def is_name(text: str) -> bool:
@@ -143,7 +149,7 @@ def _parse(path: Path, text: str) -> Holders:
             raise Unusable(f"{where}: expected a role, a name and the SHA-256 of a token")
         role, name, digest = words
         if role not in ROLES:
-            raise Unusable(f"{where}: the role must be {' or '.join(ROLES)}, not {role[:20]!r}")
+            raise Unusable(f"{where}: the role must be one of {', '.join(ROLES)}, not {role[:20]!r}")
         if not is_name(name):
             raise Unusable(f"{where}: a name has at most {MOST_NAME} printable characters")
         try:

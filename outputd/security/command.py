@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from outputd.security.access import MOST_NAME, OPERATOR, ROLES, Holder, is_name, line_of, new_token
+from outputd.security.access import MOST_NAME, ROLES, Holder, is_name, line_of, new_token
 
 
 def parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
@@ -13,12 +13,16 @@ def parser() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     whole = argparse.ArgumentParser(prog="outputd-token", description="Makes tokens for --tokens-file.")
     new = whole.add_subparsers(required=True, metavar="COMMAND").add_parser(
         "new",
-        help="make a token for a node or an operator",
+        help="make a token for a node, a reader or an operator",
         description="Prints a new token and its line for the tokens file. The token itself is stored nowhere.",
     )
     new.add_argument("name", metavar="NAME", help="name of the holder; the results of a node are stored under it")
     new.add_argument(
-        "--role", choices=ROLES, required=True, help=f"a node may post results, an {OPERATOR} may do everything else"
+        "--role",
+        choices=ROLES,
+        required=True,
+        help="a node may post results; a reader may open pages, ask questions and read metrics; an operator may also"
+        " export, download and rotate files",
     )
     return whole, new
 

@@ -11,7 +11,7 @@ from klein import Klein
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from outputd.security.access import OPERATOR
+from outputd.security.access import READER
 from outputd.web.answers import Answer, problem
 
 Handler = Callable[Concatenate[Any, ...], None]
@@ -79,7 +79,7 @@ class Miss(NamedTuple):
     """There is no route: what is answered instead, and to whom. Others are not told which paths there are."""
 
     answer: Answer
-    role: str | None = OPERATOR
+    role: str | None = READER
 
 
 class Routes(Resource):

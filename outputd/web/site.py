@@ -8,7 +8,7 @@ from twisted.web import server
 
 from outputd.process.loops import Every
 from outputd.results.addresses import network_of
-from outputd.security.access import Access
+from outputd.security.access import Access, may
 from outputd.security.proxies import Proxies
 from outputd.web.answers import Answer, problem
 from outputd.web.connection import Channel, OneTooMany, has_more
@@ -86,9 +86,8 @@ class Site(server.Site):
         if found.role is not None and self.access.asks_for(found.role):
             if holder is None:
                 return problem(401, f"needed: {self.access.wanted}", _CHALLENGE)
-            if holder.role != found.role:
-                whose = f"the token of {holder.name} is a {holder.role}'s"
-                return problem(403, f"this is for {found.role}s, and {whose}")
+            if not may(holder.role, found.role):
+                return problem(403, f"this is for {found.role}s, and {holder.name} has the role {holder.role}")
         return found.answer if isinstance(found, Miss) else None
 
     def judge_again(self) -> None:

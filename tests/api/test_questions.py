@@ -30,9 +30,9 @@ class QuestionsTest(SynchronousTestCase):
     def get(self, path: str) -> Reply:
         return get(self.site, path)
 
-    def test_each_has_a_route_for_operators(self) -> None:
+    def test_each_has_a_route_for_readers(self) -> None:
         self.assertEqual(
-            [("GET", question.path, "operator") for question in QUESTIONS],
+            [("GET", question.path, "reader") for question in QUESTIONS],
             [(route.method, route.path, route.role) for route in self.questions.routes()],
         )
 

@@ -96,8 +96,8 @@ class Heads(PagesTest):
         self.assertIn(b"<title>&lt;b&gt;&amp; \xc2\xb7 outputd</title>", html)
         self.assertIn(b'data-ip="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"', html)
 
-    def test_pages_are_for_operators(self) -> None:
-        self.assertEqual({"operator"}, {route.role for route in self.pages.routes()})
+    def test_pages_are_for_readers(self) -> None:
+        self.assertEqual({"reader"}, {route.role for route in self.pages.routes()})
 
 
 class Files(PagesTest):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,12 @@ from tests.kit.running import Running, eventually
 from tests.kit.wire import Reply, Wire, parsed
 
 NODE = Holder("node", "graz")
+READER = Holder("reader", "otto")
 OPERATOR = Holder("operator", "anna")
+OF_OPERATORS = {
+    ("POST", "/rotate"), ("GET", "/dump"), ("GET", "/files"), ("GET", "/export.ndjson"), ("GET", "/export.parquet"),
+}  # fmt: skip
+OF_ALL = {("GET", "/health"), ("GET", "/ready")}
 
 
 def basic(password: str) -> str:
@@ -67,7 +73,7 @@ class Files(SynchronousTestCase):
             "": "no token in it",
             "# nothing\n": "no token in it",
             f"{good}\nnode graz\n": "line 2: expected a role, a name and the SHA-256 of a token",
-            f"admin graz {digest}": "line 1: the role must be node or operator, not 'admin'",
+            f"admin graz {digest}": "line 1: the role must be one of node, reader, operator, not 'admin'",
             f"node {'x' * 65} {digest}": "line 1: a name has at most 64 printable characters",
             f"node graz {digest[:-1]}": "line 1: the SHA-256 of a token has 64 hexadecimal digits",
             f"node graz {'g' * 64}": "line 1: the SHA-256 of a token has 64 hexadecimal digits",
@@ -118,9 +124,10 @@ class Sites(TestCase):
     """With a tokens file each route asks for a role, and without it for none."""
 
     async def begin(self, *flags: str) -> Running:
-        self.node, self.operator = new_token(), new_token()
+        self.node, self.reader, self.operator = new_token(), new_token(), new_token()
         self.file = Path(self.mktemp())
-        self.file.write_text(f"{line_of(NODE, self.node)}\n{line_of(OPERATOR, self.operator)}\n")
+        lines = line_of(NODE, self.node), line_of(READER, self.reader), line_of(OPERATOR, self.operator)
+        self.file.write_text("".join(f"{line}\n" for line in lines))
         self.it = Running(Path(self.mktemp()), f"--tokens-file={self.file}", *flags).start()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.it.stop()))
         return self.it
@@ -133,23 +140,60 @@ class Sites(TestCase):
         return await self.it.ask(method, path, body, sent, port)
 
     async def test_each_route_has_its_role(self) -> None:
+        """Rule 25. One that is new is a reader's GET, or has to be named above."""
         await self.begin()
-        for method, path, port, role in (
-            ("POST", "/results", "port", "node"), ("POST", "/rotate", "port", "operator"),
-            ("GET", "/dump", "port", "operator"), ("GET", "/metrics", "health-port", "operator"),
-            ("GET", "/stats", "health-port", "operator"), ("GET", "/recent", "health-port", "operator"),
-            ("GET", "/openapi.json", "health-port", "operator"), ("GET", "/nothing", "health-port", "operator"),
-            ("HEAD", "/stats", "health-port", "operator"), ("GET", "/%73tats", "health-port", "operator"),
+        asked = 0
+        for port, site in (("port", self.it.parts.results_site), ("health-port", self.it.parts.health_site)):
+            for route in site.resource.all:
+                place = route.method, route.path
+                everybody = place in OF_ALL
+                allowed = {self.operator} if place in OF_OPERATORS else {self.operator, self.reader}
+                if place == ("POST", "/results"):
+                    allowed = {self.node}
+                self.assertTrue(route.method == "GET" or place in OF_OPERATORS or allowed == {self.node}, place)
+                method = "HEAD" if route.method == "GET" else route.method
+                path = re.sub("<.*>", "1", route.path)
+                for token in (self.node, self.reader, self.operator):
+                    reply = await self.ask(method, path, token, port)
+                    self.assertEqual(everybody or token in allowed, reply.status != 403, (place, reply.status))
+                    self.assertNotEqual(401, reply.status, place)
+                for nobody in (None, new_token()):
+                    reply = await self.ask(method, path, nobody, port)
+                    self.assertEqual(everybody, reply.status != 401, place)
+                    challenge = reply.header("WWW-Authenticate") or ""
+                    self.assertTrue(everybody or ("Bearer" in challenge and 'Basic realm="outputd"' in challenge))
+                asked += 1
+        self.assertGreater(asked, len(OF_OPERATORS) + len(OF_ALL) + 10)
+
+    async def test_a_reader_reads(self) -> None:
+        """And an operator, too; a path that there is not is nobody's secret for them."""
+        await self.begin()
+        await self.ask("POST", "/results", self.node)
+        for path, status in (
+            ("/recent", 200), ("/recent.csv", 200), ("/targets", 200), ("/results/1", 200), ("/metrics", 200),
+            ("/stats", 200), ("/openapi.json", 200), ("/", 200), ("/topology", 200), ("/targets/192.0.2.1", 200),
+            ("/static/style.css", 200), ("/%73tats", 200), ("/nothing", 404), ("/%64ump", 404),
         ):  # fmt: skip
-            right, wrong = (self.node, self.operator) if role == "node" else (self.operator, self.node)
-            good = await self.ask(method, path, right, port)
-            self.assertEqual(good.status, 404 if path == "/nothing" else 200, path)
-            self.assertEqual((await self.ask(method, path, wrong, port)).status, 403, path)
-            for nobody in (None, new_token()):
-                reply = await self.ask(method, path, nobody, port)
-                self.assertEqual(reply.status, 401, path)
-                challenge = reply.header("WWW-Authenticate") or ""
-                self.assertTrue("Bearer" in challenge and 'Basic realm="outputd"' in challenge)
+            for token in (self.reader, self.operator):
+                self.assertEqual(status, (await self.ask("GET", path, token, "health-port")).status, path)
+            self.assertEqual(403, (await self.ask("GET", path, self.node, "health-port")).status, path)
+        wire = await self.listen(self.reader)
+        wire.hang_up()
+
+    async def test_a_page_knows_who_may_only_read(self) -> None:
+        """So that it offers no download, nor how to post."""
+        await self.begin()
+        for token, may in ((self.reader, b'data-may="read"'), (self.operator, b'data-may=""')):
+            self.assertIn(may, (await self.ask("GET", "/", token, "health-port")).body)
+
+    async def test_who_becomes_a_reader_is_cut_off_from_what_is_an_operator_s(self) -> None:
+        """By the same token: a request that was begun is answered 403 when the file is read again."""
+        await self.begin()
+        wire = await self.begun("GET", "/dump", self.operator)
+        self.file.write_text(f"{line_of(READER, self.operator)}\n")
+        await self.it.parts.reload.again()
+        await wire.closed
+        self.assertEqual(403, parsed(wire.data).status)
 
     async def test_another_spelling_of_a_path_opens_it_to_nobody_else(self) -> None:
         await self.begin()

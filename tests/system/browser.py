@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,17 @@ class Browser:
         self.driver.get("about:blank")
         self.complaints()
         self.driver.get(url)
+
+    @contextlib.contextmanager
+    def sending(self, headers: Mapping[str, str]) -> Iterator[None]:
+        """Whatever is asked for meanwhile is asked for with these headers."""
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        self.driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": dict(headers)})
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {}})
+            self.driver.execute_cdp_cmd("Network.disable", {})
 
     @contextlib.contextmanager
     def failing(self, path: str) -> Iterator[None]:

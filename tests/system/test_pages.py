@@ -13,10 +13,11 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from outputd.demo.internet import VANTAGE_POINTS, World
 from outputd.results import timestamps
+from outputd.security.access import Holder, line_of, new_token
 from tests.kit.depth import long, short
 from tests.system.browser import ENTER, ESCAPE, LIVE, PHONE, RIGHT, TAB, WIDE, Browser, axe
 from tests.system.harness import HOST, Outputd, SystemTest
@@ -150,6 +151,28 @@ class OverviewTests(PagesTest):
         for address in browser.run("return [...document.querySelectorAll('#files a')].map(a => a.href)"):
             with urlopen(address, timeout=DEADLINE_S) as answer:
                 self.assertEqual(b"SQLite format 3\0", answer.read(16), address)
+
+    def test_a_reader_is_offered_what_a_reader_may(self) -> None:
+        """Rule 25: its token opens every page, and nothing on one leads to a 403."""
+        token = new_token()
+        tokens = Path(self.mktemp())
+        tokens.write_text(line_of(Holder("reader", "otto"), token))
+        target = self.fill()
+        self.service.stop()
+        self.service.start(f"--tokens-file={tokens.absolute()}")
+        with self.browser.sending({"Authorization": f"Bearer {token}"}):
+            for path in ("/topology", f"/targets/{target}", "/"):
+                browser = self.open(path)
+                for address in browser.run("return [...document.querySelectorAll('a[href]')].map(a => a.href)"):
+                    request = Request(address, headers={"Authorization": f"Bearer {token}"})
+                    with urlopen(request, timeout=DEADLINE_S) as answer:
+                        self.assertEqual(200, answer.status, address)
+                self.assertNoComplaints()
+            browser.wait_text("#files", "current")
+            browser.wait_text("#targets", target)
+            self.assertNotIn("Download", browser.text("#files"))
+            self.assertTrue(browser.run("return document.querySelector('#first-steps').hidden"))
+            self.assertNoComplaints()
 
     def test_it_says_what_is_wrong(self) -> None:
         self.service.stop()

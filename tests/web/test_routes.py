@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.security.access import NODE, OPERATOR
+from outputd.security.access import NODE, READER
 from outputd.web.routes import Found, Miss, Route, Routes
 
 
@@ -16,11 +16,11 @@ def unasked(*_: Any, **__: Any) -> None:
 
 RESULTS = Route("POST", "/results", NODE, unasked)
 HEALTH = Route("GET", "/health", None, unasked)
-RESULT = Route("GET", "/results/<id>", OPERATOR, unasked, ("csv", "json"))
-TARGETS = Route("GET", "/targets", OPERATOR, unasked, ("csv", "json"))
-PAGE = Route("GET", "/targets/<ip>", OPERATOR, unasked)
-FILE = Route("GET", "/static/<name>", OPERATOR, unasked)
-DOCUMENT = Route("GET", "/openapi.json", OPERATOR, unasked)
+RESULT = Route("GET", "/results/<id>", READER, unasked, ("csv", "json"))
+TARGETS = Route("GET", "/targets", READER, unasked, ("csv", "json"))
+PAGE = Route("GET", "/targets/<ip>", READER, unasked)
+FILE = Route("GET", "/static/<name>", READER, unasked)
+DOCUMENT = Route("GET", "/openapi.json", READER, unasked)
 ROUTES = Routes([RESULTS, HEALTH, RESULT, TARGETS, PAGE, FILE, DOCUMENT])
 
 
@@ -72,10 +72,10 @@ class Finding(SynchronousTestCase):
             assert isinstance(found, Miss)
             self.assertEqual(allowed, found.answer[2][b"Allow"])
 
-    def test_a_miss_is_for_those_whom_the_path_is_for_and_an_unknown_path_for_operators(self) -> None:
+    def test_a_miss_is_for_those_whom_the_path_is_for_and_an_unknown_path_for_readers(self) -> None:
         for method, target, role in (
-            (b"GET", b"/results", NODE), (b"POST", b"/health", None), (b"PUT", b"/targets", OPERATOR),
-            (b"GET", b"/nothing", OPERATOR), (b"GET", b"/\xff", OPERATOR), (b"G\xff", b"/health", OPERATOR),
+            (b"GET", b"/results", NODE), (b"POST", b"/health", None), (b"PUT", b"/targets", READER),
+            (b"GET", b"/nothing", READER), (b"GET", b"/\xff", READER), (b"G\xff", b"/health", READER),
         ):  # fmt: skip
             self.assertEqual(role, ROUTES.find(method, target).role, (method, target))
 
@@ -105,5 +105,5 @@ class Spellings(SynchronousTestCase):
                 if isinstance(found, Found):
                     self.assertEqual((route, route.role), (found.route, found.role), spelling)
                 else:
-                    self.assertEqual(OPERATOR, found.role, spelling)
+                    self.assertEqual(READER, found.role, spelling)
                     self.assertIn(found.answer[0], (404, 405), spelling)

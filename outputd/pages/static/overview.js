@@ -12,6 +12,7 @@ const CHECKS = { database: "Storing", disk: "Disk", rotation: "Rotation", input_
 const MOST_TARGETS = 1000;
 const SHOWN = 15;
 const facts = document.body.dataset;
+const isReader = facts.may === "read"; // who may not post or download, and is shown neither
 const samples = [];
 let stored = -1;
 let totals = { results: 0 };
@@ -30,6 +31,7 @@ function firstCommand() {
   return `curl -H "X-Ping-Node: my-node"${token} -d '${result(`'$(date -u +%Y-%m-%dT%H:%M:%SZ)'`)}' ${resultsUrl}/results`;
 }
 
+$("first-steps").hidden = isReader;
 $("first-command").textContent = firstCommand();
 $("node-setting").textContent = `output_file: "${resultsUrl}/results"`;
 $("copy").addEventListener("click", async (event) => {
@@ -98,7 +100,7 @@ function files(news) {
     ["File", (file) => [h("code", null, file.name), file.name === current ? h("span", { class: "badge" }, "current") : null]],
     ["Made", (file) => time(file.created)],
     ["Size", (file) => bytes(file.name === current ? news.stats.current_db_size : file.size_bytes), "number"],
-    [h("span", { class: "unseen" }, "Download"), (file) => h("a", { href: `${resultsUrl}/dump${file.name === current ? "" : `?file=${encodeURIComponent(file.name)}`}`, "aria-label": `Download ${file.name}` }, "Download")],
+    ...(isReader ? [] : [[h("span", { class: "unseen" }, "Download"), (file) => h("a", { href: `${resultsUrl}/dump${file.name === current ? "" : `?file=${encodeURIComponent(file.name)}`}`, "aria-label": `Download ${file.name}` }, "Download")]]),
   ], [...news.files].reverse()));
 }
 
