@@ -10,7 +10,14 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
-from outputd.api.checks import ConnectionsCheck, DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
+from outputd.api.checks import (
+    ArchiveCheck,
+    ConnectionsCheck,
+    DatabaseCheck,
+    DiskCheck,
+    InputServiceCheck,
+    RotationCheck,
+)
 from outputd.api.disk import Disk
 from outputd.api.exports import MOST_AT_ONCE, Exports
 from outputd.api.gauges import gauges
@@ -18,6 +25,8 @@ from outputd.api.health import Health
 from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
 from outputd.api.results import Api
+from outputd.archive.archive import Archive
+from outputd.archive.shipping import Counts
 from outputd.client.agent import http_client
 from outputd.intake.admission import Admission
 from outputd.intake.collector import Collector
@@ -81,6 +90,7 @@ class Parts:
     parsing: Threads
     asking: Threads
     exporting: Threads
+    shipping: Threads
     directory: DataDir
     stats: Stats
     admission: Admission
@@ -88,6 +98,8 @@ class Parts:
     store: Store
     ledger: Ledger
     upkeep: Upkeep
+    archive: Archive | None
+    """None when nothing is shipped."""
     rotation: Rotation
     feed: HopFeed | None
     """None when it is turned off."""
@@ -124,6 +136,7 @@ class Parts:
         parsing = Threads(reactor, "outputd-parser", 1)
         asking = Threads(reactor, "outputd-query", _ASKERS)
         exporting = Threads(reactor, "outputd-export", MOST_AT_ONCE)
+        shipping = Threads(reactor, "outputd-archive", 1)
         directory = DataDir(settings.directory)
         stats = Stats()
         admission = Admission(settings.max_pending_bytes, reactor.seconds, stats)
@@ -131,7 +144,8 @@ class Parts:
         store = Store(directory, limits, reactor, open_pool, brief, long, now, metrics.observe_commit)
         ledger = Ledger(directory.ledger, reactor, open_pool, now, settings.max_hops, stats.count_learnt)
         upkeep = Upkeep(ledger, lambda: store.files, may_be_fed, long, reactor, now)
-        rotation = Rotation(store, reactor, ledger)
+        archive = Archive(settings.archive, store, directory, shipping, reactor) if settings.archive else None
+        rotation = Rotation(store, reactor, ledger, None if archive is None else lambda: archive.let_go)
         input_token = TokenFile(settings.input_token_file)
         feed = _feed(settings, ledger, stats, input_token, reactor) if settings.input_url else None
         senders = Senders(lambda: access.asks_for(NODE))
@@ -176,6 +190,7 @@ class Parts:
             RotationCheck(store, rotation),
             InputServiceCheck(ledger, lambda: None if feed is None else feed.state),
             ConnectionsCheck(tuple(doors.values())),
+            ArchiveCheck(archive),
         )
         health = Health(store, ledger, stats, metrics, checks, disk, reactor, now, lambda: stopping.has_begun)
         access = Access(settings.tokens_file, settings.client_ca is not None)
@@ -188,10 +203,10 @@ class Parts:
             "port", settings.port, Handed("results", 0), _behind(certificates, results_site, reactor),
             Lane(reactor),  # a crowd there must not keep the health port waiting
         )  # fmt: skip
-        pages = None
-        if with_pages:
-            surroundings = Surroundings(lambda: results_port.number, not access.is_open)
-            pages = Pages(health.report, stats, lambda: store.files, surroundings, brief, reactor, now)
+        pages = Pages(
+            health.report, stats, lambda: store.files, Surroundings(lambda: results_port.number, not access.is_open),
+            brief, reactor, now,
+        ) if with_pages else None  # fmt: skip
         health_site = Site(
             Routes([
                 *health.routes(), *Questions(queries).routes(), *exports.routes(),
@@ -202,34 +217,38 @@ class Parts:
             "health-port", settings.health_port, Handed("health", 1), _behind(certificates, health_site, reactor),
             reactor,
         )  # fmt: skip
-        metrics.show(gauges(store, ledger, feed, admission, results_site, readings, exports))
+        metrics.show_shipped(Counts if archive is None else lambda: archive.counts)
+        metrics.show(gauges(store, ledger, feed, admission, results_site, readings, exports, archive))
         rate = Rate(lambda: stats.results, reactor)
         notifier = Notifier(environ)
         pulse = Pulse(
             notifier, reactor, lambda: f"{rate():,.0f} results/s, {ledger.backlog:,} hops wait for input_service",
             lambda: store.stalled_s > notifier.watchdog_s,
         )  # fmt: skip
-        files = _reloadable(settings, access, (results_site, health_site), certificates, input_token)
         return cls(
             settings=settings, feedable=may_be_fed, stopping=stopping, brief=brief, long=long, parsing=parsing,
-            asking=asking, exporting=exporting, directory=directory, stats=stats, admission=admission,
-            metrics=metrics, store=store, ledger=ledger, upkeep=upkeep, rotation=rotation, feed=feed,
-            manifests=manifests, inspection=inspection, copies=copies, summary=summary, queries=queries,
-            exports=exports, access=access, pages=pages,
-            results_site=results_site, health_site=health_site, results_port=results_port, health_port=health_port,
-            reload=Reload(files, brief), notifier=notifier, pulse=pulse,
+            asking=asking, exporting=exporting, shipping=shipping, directory=directory, stats=stats,
+            admission=admission, metrics=metrics, store=store, ledger=ledger, upkeep=upkeep, archive=archive,
+            rotation=rotation, feed=feed, manifests=manifests, inspection=inspection, copies=copies, summary=summary,
+            queries=queries, exports=exports, access=access, pages=pages, results_site=results_site,
+            health_site=health_site, results_port=results_port, health_port=health_port, notifier=notifier, pulse=pulse,
+            reload=Reload(
+                _reloadable(settings, access, (results_site, health_site), certificates, input_token, archive), brief
+            ),
         )  # fmt: skip
 
     def starts(self) -> Sequence[Callable[[], object]]:
         """What is called, in this order, to start; each may raise Unusable."""
         refeed, path = self.settings.refeed, self.directory.path
+        archived = None if self.archive is None else self.archive.let_go_at_start
         return (
             self.reload.read_first,
             self.directory.take,
             self.results_port.open,
             self.health_port.open,
-            lambda: open_files(self.store, self.ledger, self.feedable, refeed, path),
+            lambda: open_files(self.store, self.ledger, self.feedable, refeed, path, archived),
             self.pulse.start,
+            *([] if self.archive is None else [self.archive.start]),
             self.rotation.start,
             self.manifests.start,
             self.inspection.start,
@@ -250,6 +269,7 @@ class Parts:
             Stop("the copies", self.copies.stop),
             Stop("the manifests", self.manifests.stop),
             Stop("the inspection", self.inspection.stop),
+            *([] if self.archive is None else [Stop("the archive", self.archive.stop)]),
             Stop("the rotation", self.rotation.stop),
             *([] if self.feed is None else [Stop("the feed", self.feed.stopService)]),
             Stop("the exports", self.exports.stop),
@@ -265,7 +285,7 @@ class Parts:
 
     def free(self) -> None:
         """End the threads and give the directory back: the last of a stop, and all that a start which failed needs."""
-        for threads in (self.brief, self.long, self.asking, self.exporting, self.parsing):
+        for threads in (self.brief, self.long, self.asking, self.exporting, self.shipping, self.parsing):
             threads.stop()
         self.directory.release()
 
@@ -292,7 +312,12 @@ def _behind(certificates: Certificates | None, site: Site, reactor: Any) -> IPro
 
 
 def _reloadable(
-    settings: Settings, access: Access, sites: Sequence[Site], certificates: Certificates | None, token: TokenFile
+    settings: Settings,
+    access: Access,
+    sites: Sequence[Site],
+    certificates: Certificates | None,
+    token: TokenFile,
+    archive: Archive | None,
 ) -> list[Reloadable[Any]]:
     """What is read from files: at the start, and again on SIGHUP."""
     things: list[Reloadable[Any]] = []
@@ -302,6 +327,8 @@ def _reloadable(
         things.append(Reloadable("the certificate", certificates.read, partial(_let_in, certificates.take, sites)))
     if settings.input_token_file is not None:
         things.append(Reloadable("the token for input_service", token.read, token.take))
+    if archive is not None:
+        things.append(Reloadable("the archive's credentials", archive.read_credentials, archive.take_credentials))
     return things
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from outputd.archive.choice import Choice
 from outputd.security.proxies import Proxies
 from outputd.store.limits import Limits
 
@@ -23,6 +24,8 @@ class Settings:
     max_hops: int
     max_pending_bytes: int
     max_connections: int
+    archive: Choice | None
+    """None when nothing is shipped."""
     tls_cert: Path | None
     tls_key: Path | None
     client_ca: Path | None

@@ -6,10 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from twisted.python import usage
 
 from outputd import __version__
+from outputd.archive.choice import Choice
+from outputd.archive.naming import RULE, is_name
+from outputd.archive.place import place_of
 from outputd.client.urls import is_url
 from outputd.parts import Parts
 from outputd.process.order import OutputService
@@ -51,6 +55,17 @@ class Options(usage.Options):
         ["max-hops", None, "10000000", "Maximum number of addresses in the hop ledger."],
         ["max-pending-mb", None, "64", "Maximum memory (MiB) of POSTs waiting for the disk; above it they get 503."],
         ["max-connections", None, "1000", "Maximum number of connections on the port for results."],
+        ["archive", None, "", "URL of an archive that results are shipped to: s3://, gs://, az:// or file:///."],
+        ["archive-every", None, "10", "Minutes after which new results are shipped, if less than an object's worth."],
+        ["archive-credentials", None, "", "File of KEY=VALUE lines with the credentials for --archive."],
+        [
+            "archive-max-backlog-mb",
+            None,
+            "",
+            "Size (MiB) of closed files that wait to be shipped, above which the oldest is deleted unshipped;"
+            " default: 20 times --max-size-mb.",
+        ],
+        ["instance", None, "", "Name of this instance in the archive; default: after the host."],
         ["tls-cert", None, "", "Certificate with its chain (PEM): both ports then speak TLS 1.2 or later."],
         ["tls-key", None, "", "Private key of --tls-cert (PEM)."],
         ["client-ca", None, "", "CA (PEM) of client certificates: a node may use one instead of a token."],
@@ -105,9 +120,10 @@ class Options(usage.Options):
         """Turn texts into numbers. Raises UsageError with what to write instead."""
         for name, kind in (
             ("max-size-mb", float), ("rotation-days", float), ("keep-files", int), ("max-hops", int),
-            ("max-pending-mb", float), ("max-connections", int),
+            ("max-pending-mb", float), ("max-connections", int), ("archive-every", float),
         ):  # fmt: skip
             self.opts[name] = _positive(name, self.opts[name], kind)
+        self._check_archive()
         if self.opts["feed"] not in (FEED_ALL, FEED_PUBLIC):
             raise usage.UsageError(f"--feed must be {FEED_ALL} or {FEED_PUBLIC}, not {self.opts['feed']!r}")
         url = self.opts["input-url"]
@@ -132,6 +148,23 @@ class Options(usage.Options):
             if text.isdecimal() and int(text) > 65_535:
                 raise usage.UsageError(f"--{name} must be a port number up to 65535, not {text}")
 
+    def _check_archive(self) -> None:
+        backlog = "archive-max-backlog-mb"
+        self.opts[backlog] = (
+            _positive(backlog, self.opts[backlog], float) if self.opts[backlog] else 20 * self.opts["max-size-mb"]
+        )
+        name = self.opts["instance"]
+        if name and not is_name(name):
+            raise usage.UsageError(f"--instance must be {RULE}, not {name!r}")
+        if not self.opts["archive"]:
+            if self.opts["archive-credentials"]:
+                raise usage.UsageError("--archive-credentials needs --archive")
+            return
+        try:
+            place_of(self.opts["archive"])
+        except Unusable as error:
+            raise usage.UsageError(f"--archive: {error}") from None
+
     def settings(self) -> Settings:
         """What was chosen, as values."""
         chosen = self.opts
@@ -148,6 +181,7 @@ class Options(usage.Options):
             max_connections=chosen["max-connections"],
             verbose=bool(chosen["verbose"]),
             refeed=bool(chosen["refeed"]),
+            archive=_archive(chosen) if chosen["archive"] else None,
             tls_cert=_path(chosen["tls-cert"]),
             tls_key=_path(chosen["tls-key"]),
             client_ca=_path(chosen["client-ca"]),
@@ -156,6 +190,16 @@ class Options(usage.Options):
             tokens_file=_path(chosen["tokens-file"]),
             trusted_proxies=Proxies.of(chosen["trusted-proxies"]),
         )
+
+
+def _archive(chosen: Mapping[str, Any]) -> Choice:
+    return Choice(
+        place=place_of(chosen["archive"]),
+        every_s=60 * chosen["archive-every"],
+        credentials=_path(chosen["archive-credentials"]),
+        max_backlog_bytes=int(chosen["archive-max-backlog-mb"] * _MIB),
+        name=chosen["instance"] or None,
+    )
 
 
 def _path(text: str) -> Path | None:

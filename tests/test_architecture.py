@@ -35,7 +35,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(there, set(re.findall(r"^\| `(outputd-\w+)` \|", PAGE, re.MULTILINE)))
 
     def test_each_module_that_it_names_is_there(self) -> None:
-        for package, module in re.findall(r"`([a-z]+)\.([a-z_]+)[`.]", PAGE):
+        for package, module in re.findall(r"`([a-z]+)\.(?!json`)([a-z_]+)[`.]", PAGE):
             folder = TOP / "outputd" / package
             if folder.is_dir():
                 self.assertTrue((folder / f"{module}.py").exists(), f"{package}.{module}")

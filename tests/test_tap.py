@@ -74,7 +74,8 @@ class Flags(SynchronousTestCase):
                 "--port", "--health-port", "--input-url", "--db-dir", "--max-size-mb", "--rotation-days",
                 "--keep-files", "--verbose", "--version", "--help", "--feed", "--max-hops", "--max-pending-mb",
                 "--max-connections", "--refeed", "--tokens-file", "--tls-cert", "--tls-key", "--client-ca",
-                "--input-ca", "--input-token-file", "--trusted-proxies",
+                "--input-ca", "--input-token-file", "--trusted-proxies", "--archive", "--archive-every",
+                "--archive-credentials", "--archive-max-backlog-mb", "--instance",
             ],
         }.items():  # fmt: skip
             self.patch(sys, "stdout", said := io.StringIO())
@@ -102,7 +103,10 @@ class Flags(SynchronousTestCase):
     def test_numbers_are_above_0_and_days_may_be_a_fraction(self) -> None:
         """Rule 11."""
         self.assertEqual(options("--rotation-days=0.5")["rotation-days"], 0.5)
-        for name in ("max-size-mb", "rotation-days", "keep-files", "max-hops", "max-pending-mb", "max-connections"):
+        for name in (
+            "max-size-mb", "rotation-days", "keep-files", "max-hops", "max-pending-mb", "max-connections",
+            "archive-every",
+        ):  # fmt: skip
             for text in ("0", "-1", "x", "", "nan", "inf", "1e999", "1,5"):
                 self.assertIn(f"--{name}", self.refusal(f"--{name}={text}"), f"--{name}={text}")
         for name in ("keep-files", "max-hops", "max-connections"):
@@ -121,6 +125,35 @@ class Flags(SynchronousTestCase):
         for flags, word in ((["word"], "'word'"), (["--verbose", "yes", "no"], "'yes'"), (["a\nb"], r"'a\nb'")):
             self.assertIn(word, self.refusal(*flags))
 
+    def test_what_waits_for_the_archive_may_be_twenty_files(self) -> None:
+        self.assertEqual(2000, options()["archive-max-backlog-mb"])
+        self.assertEqual(20, options("--max-size-mb=1")["archive-max-backlog-mb"])
+        choice = options("--archive=s3://bucket/p", "--max-size-mb=1", "--archive-every=0.5").settings().archive
+        assert choice is not None
+        self.assertEqual((20 << 20, 30.0, None), (choice.max_backlog_bytes, choice.every_s, choice.name))
+        self.assertIsNone(options().settings().archive)
+
+    def test_an_archive_that_cannot_be_is_one_line(self) -> None:
+        """Rule 23."""
+        for flags in (
+            ["--archive=bucket"], ["--archive=http://a/b"], ["--archive=s3://"], ["--archive=file://relative/x"],
+            ["--archive=s3://b", "--archive-every=0"], ["--archive=s3://b", "--archive-max-backlog-mb=none"],
+            ["--archive-credentials=f"],
+        ):  # fmt: skip
+            self.assertIn("--archive", self.refusal(*flags), flags)
+
+    def test_a_secret_in_the_url_of_an_archive_is_refused_and_not_repeated(self) -> None:
+        for url in ("s3://key:hush@b/p", "s3://b/p?secret=hush", "s3://b/p?endpoint=http://hush@h/", "s3://b/p#hush"):
+            told = self.refusal(f"--archive={url}")
+            self.assertIn("--archive", told)
+            self.assertNotIn("hush", told)
+
+    def test_a_name_that_would_not_do_in_that_of_an_object_is_refused(self) -> None:
+        for name in ("a-b", "_a", ".a", "a/b", "a b", "ä", "x" * 65):
+            self.assertIn("--instance", self.refusal(f"--instance={name}"), name)
+        for name in ("graz", "GRAZ.1_a", "1", "x" * 64):
+            self.assertEqual(name, options(f"--instance={name}")["instance"])
+
     def test_an_empty_input_url_turns_the_feed_off(self) -> None:
         """Rule 18."""
         self.assertEqual(options("--input-url=")["input-url"], "")
@@ -137,7 +170,8 @@ class Environment(SynchronousTestCase):
             OUTPUTD_FEED="public", OUTPUTD_MAX_HOPS="6", OUTPUTD_MAX_PENDING_MB="7", OUTPUTD_MAX_CONNECTIONS="8",
             OUTPUTD_REFEED="1", OUTPUTD_TOKENS_FILE="t", OUTPUTD_TLS_CERT="c", OUTPUTD_TLS_KEY="k",
             OUTPUTD_CLIENT_CA="a", OUTPUTD_INPUT_CA="i", OUTPUTD_INPUT_TOKEN_FILE="f",
-            OUTPUTD_TRUSTED_PROXIES="10.0.0.0/8",
+            OUTPUTD_TRUSTED_PROXIES="10.0.0.0/8", OUTPUTD_ARCHIVE="file:///a", OUTPUTD_ARCHIVE_EVERY="9",
+            OUTPUTD_ARCHIVE_CREDENTIALS="g", OUTPUTD_ARCHIVE_MAX_BACKLOG_MB="11", OUTPUTD_INSTANCE="graz",
         )  # fmt: skip
         self.assertEqual(
             dict(found),
@@ -146,7 +180,8 @@ class Environment(SynchronousTestCase):
                 "rotation-days": 4.5, "keep-files": 5, "verbose": 1, "feed": "public", "max-hops": 6,
                 "max-pending-mb": 7, "max-connections": 8, "refeed": 1, "tokens-file": "t", "tls-cert": "c",
                 "tls-key": "k", "client-ca": "a", "input-ca": "i", "input-token-file": "f",
-                "trusted-proxies": "10.0.0.0/8",
+                "trusted-proxies": "10.0.0.0/8", "archive": "file:///a", "archive-every": 9,
+                "archive-credentials": "g", "archive-max-backlog-mb": 11, "instance": "graz",
             },
         )  # fmt: skip
 

@@ -13,7 +13,10 @@ from outputd.sender.command import parser as send_parser
 from outputd.store.command import parser as restore_parser
 from outputd.tap import Options
 
-_PATHS = ("cert", "key", "ca", "file", "dir")
+_PATHS = ("cert", "key", "ca", "file", "dir", "credentials")
+_VALUES = {
+    "input-url": "URL", "archive": "URL", "feed": "all|public", "trusted-proxies": "LIST", "instance": "NAME",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def _value(name: str) -> str:
         return "DIR" if name.endswith("dir") else "FILE"
     if name.endswith("port"):
         return "PORT"
-    return {"input-url": "URL", "feed": "all|public", "trusted-proxies": "LIST"}.get(name, "N")
+    return _VALUES.get(name, "N")
 
 
 def _is_path(name: str) -> bool:

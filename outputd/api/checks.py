@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from outputd.api.disk import Disk, Seen
+from outputd.archive.archive import Archive
 from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
 from outputd.process.trouble import Failure, Kind, Trouble
@@ -88,7 +89,16 @@ CONNECTIONS = Declared(
     "connections", "whether there is room for every connection", ("ok", "warn"),
     {"turned_away": count("connections on both ports that were closed or refused for lack of room")},
 )  # fmt: skip
-DECLARED = (DATABASE, DISK, ROTATION, INPUT_SERVICE, CONNECTIONS)
+ARCHIVE = Declared(
+    "archive", "whether results are shipped to the archive", ("ok", "warn"),
+    {
+        "lag_seconds": count("for how long, since the start, there has been a result that is not in the archive"),
+        "backlog_bytes": count("size of the closed files that wait to be shipped"),
+        "max_backlog_bytes": count("size above which the oldest of them is deleted unshipped"),
+        "lost_batches": count("POSTs that are not in the archive and cannot be shipped any more"),
+    },
+)  # fmt: skip
+DECLARED = (DATABASE, DISK, ROTATION, INPUT_SERVICE, CONNECTIONS, ARCHIVE)
 """All of them, in their order."""
 
 
@@ -234,6 +244,27 @@ class ConnectionsCheck:
         failures = [each.failure for each in self._doors if each.failure is not None]
         turned_away = sum(each.turned_away.total() for each in self._doors)
         return _said("warn" if failures else "ok", failures[0] if failures else None, turned_away=turned_away)
+
+
+class ArchiveCheck:
+    """Whether results reach the archive. They are safe here meanwhile: it warns."""
+
+    declared = ARCHIVE
+
+    def __init__(self, archive: Archive | None) -> None:
+        self._archive = archive
+
+    async def say(self) -> Said:
+        """See Check."""
+        archive = self._archive
+        if archive is None:
+            return {**_said("ok", **dict.fromkeys(ARCHIVE.always, 0)), "reason": "turned off"}
+        failure = archive.failure
+        return _said(
+            "ok" if failure is None else "warn", failure, lag_seconds=round(archive.lag_s),
+            backlog_bytes=archive.backlog_bytes, max_backlog_bytes=archive.max_backlog_bytes,
+            lost_batches=archive.counts.lost_batches,
+        )  # fmt: skip
 
 
 def _said(status: Status, failure: Failure | None = None, /, **figures: int | None) -> Said:

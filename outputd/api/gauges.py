@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from outputd.api.checks import HANGING_S
 from outputd.api.exports import Exports
+from outputd.archive.archive import Archive
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import HopFeed
 from outputd.ledger.ledger import Ledger
@@ -19,7 +20,7 @@ Gauges = Mapping[str, tuple[str, Callable[[], float]]]
 
 def gauges(
     store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admission, site: Site, readings: Readings,
-    exports: Exports,
+    exports: Exports, archive: Archive | None,
 ) -> Gauges:  # fmt: skip
     """The gauges; `site` is that of the port for results."""
 
@@ -28,6 +29,12 @@ def gauges(
 
     def feed_is_up() -> bool:
         return feed is not None and feed.state.status == "ok"
+
+    def backlog_bytes() -> float:
+        return 0 if archive is None else archive.backlog_bytes
+
+    def max_backlog_bytes() -> float:
+        return 0 if archive is None else archive.max_backlog_bytes
 
     return {
         "queue_posts": ("POSTs that no commit has taken yet", lambda: store.waiting),
@@ -52,4 +59,15 @@ def gauges(
         "storing": ("1 while results can be stored", lambda: float(is_storing())),
         "feed_enabled": ("0 if the hop feed is turned off", lambda: float(feed is not None)),
         "feed_up": ("1 while hops can be delivered to input_service", lambda: float(feed_is_up())),
+        "archive_enabled": ("0 if nothing is shipped to an archive", lambda: float(archive is not None)),
+        "archive_up": (
+            "1 while results can be shipped to the archive",
+            lambda: float(archive is not None and archive.is_up),
+        ),
+        "archive_lag_seconds": (
+            "Time for which there has been a result that is not in the archive",
+            lambda: 0.0 if archive is None else archive.lag_s,
+        ),
+        "archive_backlog_bytes": ("Size of the closed files that wait to be shipped", backlog_bytes),
+        "archive_backlog_limit_bytes": ("Size above which the oldest of them is deleted", max_backlog_bytes),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 import twisted
 from outputd import __version__
 from outputd.api.gauges import Gauges
+from outputd.archive.shipping import Counts
 from outputd.intake.counters import Stats
 from outputd.sqlite import connections
 from outputd.store.writer import Written
@@ -61,6 +62,10 @@ class Metrics:
         """Have what was turned away at these doors, by port, too."""
         self._registry.register(_TurnedAway(doors))
 
+    def show_shipped(self, counts: Callable[[], Counts]) -> None:
+        """Have what was shipped to the archive, too."""
+        self._registry.register(_Shipped(counts))
+
     def show(self, gauges: Gauges) -> None:
         """Have these gauges, too."""
         for name, (text, read) in gauges.items():
@@ -105,6 +110,28 @@ class _TurnedAway:
             for reason in REASONS:
                 family.add_metric([port, reason], doors.turned_away[reason])
         yield family
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing is known before it is counted."""
+        return ()
+
+
+class _Shipped:
+    """What was shipped to the archive."""
+
+    def __init__(self, counts: Callable[[], Counts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self._counts()
+        for name, text, value in (
+            ("archive_shipped_results", "Results shipped to the archive", counts.results),
+            ("archive_shipped_bytes", "Size of the objects shipped to the archive", counts.nbytes),
+            ("archive_shipped_objects", "Objects shipped to the archive", counts.objects),
+            ("archive_failures", "Failed attempts to ship to the archive", counts.failures),
+            ("archive_lost_batches", "POSTs that can no longer be shipped to the archive", counts.lost_batches),
+        ):
+            yield CounterMetricFamily(PREFIX + name, text, value=value)
 
     def describe(self) -> Iterable[Any]:
         """Nothing is known before it is counted."""

@@ -224,7 +224,7 @@ class Ledger:
             while some := [Lesson(mark, (), key) for key in islice(keys, _KEYS_AT_ONCE)]:
                 self.commit(db, some)
             for info in files:
-                if info.next_ids.batch - 1 > mark:
+                if info.last_batch_id > mark:
                     self._taken_in = max(0, info.first_batch_id - 1 - mark) / (last - mark)
                     _log.info(
                         "reading {file} again from batch {mark} on; {share:.0%} of what the hop ledger lacks is read",

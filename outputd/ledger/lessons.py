@@ -57,7 +57,7 @@ def keys_of(files: Sequence[FileInfo], mark: int, ran_s: float) -> Iterator[Used
     """
     age_s, next_at_s = 0.0, 0.0
     for info in reversed(files):
-        if info.next_ids.batch - 1 <= mark:
+        if info.last_batch_id <= mark:
             continue
         with reading(info.path) as db:
             file = _Readable(db)
@@ -83,7 +83,7 @@ def lesson_of(info: FileInfo, mark: int, feedable: Callable[[str], bool]) -> Les
     with reading(info.path) as db:
         file = _Readable(db)
         first_result_ids = []
-        last_batch_id = max(mark, info.next_ids.batch - 1)
+        last_batch_id = max(mark, info.last_batch_id)
         for batch_id, first_id in file.rows(_BATCHES, mark):
             last_batch_id = max(last_batch_id, batch_id)
             if first_id is not None:

@@ -16,11 +16,14 @@ from outputd.store.store import Store
 _log = Logger()
 
 
-def open_files(store: Store, ledger: Ledger, feedable: Callable[[str], bool], refeed: bool, directory: Path) -> None:
+def open_files(
+    store: Store, ledger: Ledger, feedable: Callable[[str], bool], refeed: bool, directory: Path,
+    archived: Callable[[], int] | None = None,
+) -> None:  # fmt: skip
     """Open the store and the ledger. Blocking. Raises Unusable.
 
     On a full disk it is tried again without the summary, which is made anew, and without the oldest files beyond the
-    limit, as far as the ledger has on disk what they hold.
+    limit, as far as the ledger has on disk what they hold, and the archive has them (`archived`, where there is one).
     """
 
     def both() -> None:
@@ -35,7 +38,8 @@ def open_files(store: Store, ledger: Ledger, feedable: Callable[[str], bool], re
                 raise
             delete_database(directory / SUMMARY)
             ledger.heard(alone=True)
-            removed = store.make_room(ledger.kept)
+            kept = ledger.kept if archived is None else min(ledger.kept, archived())
+            removed = store.make_room(kept)
             _log.warn("{error!s}; pruned before the start: {names}", error=error, names=", ".join(removed) or "nothing")
             both()
     except (OSError, DatabaseFailed) as error:

@@ -39,7 +39,7 @@ class Current:
         self.opened_s = opened_s
         self.unsaved = ""
         """Why it cannot be written again, when it was deleted or replaced."""
-        self.last_batch_id = info.next_ids.batch - 1
+        self.last_batch_id = info.last_batch_id
         self.created_s = timestamps.seconds(info.created_at)
         self.size_bytes = size_of(info.path)
         self._identity = identity_of(info.path)

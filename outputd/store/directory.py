@@ -21,6 +21,7 @@ from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empt
 _log = Logger()
 LEDGER = "hops.sqlite3"
 SUMMARY = "summary.sqlite3"
+ARCHIVE = "archive.json"
 LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
 _NAME = "results_%Y-%m-%d_%H-%M-%S.db"
@@ -137,6 +138,11 @@ class DataDir:
         """Where the summary of the result files is."""
         return self.path / SUMMARY
 
+    @property
+    def archive(self) -> Path:
+        """Where it stands how far the archive has come."""
+        return self.path / ARCHIVE
+
     def result_files(self) -> list[Path]:
         """The files that have the name of one; whether they bear our mark is for their reader to tell."""
         return [path for path in self._databases() if is_result_file(path)]
@@ -183,6 +189,21 @@ class DataDir:
         """Leave a name of ours to somebody else's file; our manifest, which says that it is ours, goes."""
         with contextlib.suppress(OSError):
             manifest_of(path).unlink()
+
+    def overwrite(self, path: Path, text: bytes) -> None:
+        """Have a file of ours, which may not be there yet, hold this text, durably; or still what it held.
+
+        Raises OSError.
+        """
+        made = self.temporary(path.stem)
+        try:
+            make_empty(made)
+            made.write_bytes(text)
+            sync(made)
+            os.replace(made, path)
+            self.sync()
+        finally:
+            made.unlink(missing_ok=True)
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Take a damaged result file out of the way; its manifest goes, since the file may come back repaired."""

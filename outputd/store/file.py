@@ -38,6 +38,11 @@ class FileInfo:
     instance: str | None
     """The random name of its instance, which files before version 2 lack."""
 
+    @property
+    def last_batch_id(self) -> int:
+        """The id of its last batch; without any, that before the one which the first will have."""
+        return self.next_ids.batch - 1
+
 
 def new_instance() -> str:
     """A name that no other instance has."""

@@ -12,13 +12,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from outputd.process.files import open_ours, sync
+from outputd.process.files import open_ours
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind
 from outputd.results import timestamps
 from outputd.sqlite.connections import reading
 from outputd.sqlite.errors import kind_of
-from outputd.sqlite.files import make_empty
 from outputd.store import file as resultfile
 from outputd.store.directory import DataDir, manifest_of
 
@@ -113,15 +112,7 @@ def make(path: Path, goes_on: Callable[[], bool]) -> Manifest:
 
 def write(directory: DataDir, path: Path, manifest: Manifest) -> None:
     """Put a manifest beside its file, durably. Raises OSError."""
-    made = directory.temporary("manifest")
-    try:
-        make_empty(made)
-        made.write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
-        sync(made)
-        os.replace(made, manifest_of(path))
-        directory.sync()
-    finally:
-        made.unlink(missing_ok=True)
+    directory.overwrite(manifest_of(path), msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
 
 
 def _contents_of(path: Path) -> dict[str, Any]:

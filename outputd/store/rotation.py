@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -30,10 +32,16 @@ class Elsewhere(Protocol):
 
 
 class Rotation:
-    """Asks the store every second. A file is pruned only when what it holds of hops and keys is kept elsewhere."""
+    """Asks the store every second. A file is pruned only when what it holds of hops and keys is kept elsewhere.
 
-    def __init__(self, store: Store, clock: IReactorTime, elsewhere: Elsewhere) -> None:
+    And, where there is an archive, only when no batch of it is above `archived`.
+    """
+
+    def __init__(
+        self, store: Store, clock: IReactorTime, elsewhere: Elsewhere, archived: Callable[[], int] | None = None
+    ) -> None:
         self._store = store
+        self._archived = archived
         self._elsewhere = elsewhere
         self._asking = Every(_EVERY_S, self.ask, clock)
         self._trouble = Trouble(store.now, clock.seconds, _say_that_it_fails, _say_that_it_works)
@@ -87,8 +95,9 @@ class Rotation:
                 _log.failure("the rotation failed unexpectedly")
 
     async def _prune(self) -> str | None:
-        """Delete old files; why one of them cannot be deleted, or None."""
-        if not self._store.excess:
+        """Delete old files; why one of them cannot be deleted, or None: the archive tells itself that it is behind."""
+        archived = sys.maxsize if self._archived is None or not self._store.excess else self._archived()
+        if not any(info.last_batch_id <= archived for info in self._store.excess):
             return None
         failure = ""
         try:
@@ -96,13 +105,14 @@ class Rotation:
         except (sqlite3.Error, OSError) as error:  # a full disk: what it has of older files is their relief
             failure = str(error)
         try:
-            for name in await self._store.prune(self._elsewhere.kept):
+            for name in await self._store.prune(min(self._elsewhere.kept, archived)):
                 _log.info("pruned {name}", name=name)
         except OSError as error:
             return f"an old file cannot be deleted: {error}"
-        if not failure or not self._store.excess:
+        left = [info.path.name for info in self._store.excess if info.last_batch_id <= archived]
+        if not failure or not left:
             return None
-        names = ", ".join(info.path.name for info in self._store.excess)
+        names = ", ".join(left)
         return f"{names} cannot be deleted before the hop ledger has what it holds: {failure}"
 
 

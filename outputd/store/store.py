@@ -187,6 +187,16 @@ class Store:
         return [info.path for info in self._files[:-1] if info.path not in not_yet]
 
     @property
+    def instance(self) -> str:
+        """The random name that the result files of this instance have in common."""
+        return self._instance
+
+    @property
+    def last_batch_id(self) -> int:
+        """The last batch that was committed; that before the first one while there is none."""
+        return max(self.current.last_batch_id, *(info.last_batch_id for info in self._files[:-1]), 0)
+
+    @property
     def excess(self) -> list[FileInfo]:
         """The files beyond keep_files, oldest first."""
         return self._files[: -self.limits.keep_files]
@@ -452,7 +462,7 @@ class Store:
         Returns their names. Blocking. Raises OSError.
         """
         files = take_stock(self._directory).files
-        removed = [info for info in files[: -self.limits.keep_files] if info.next_ids.batch - 1 <= kept]
+        removed = [info for info in files[: -self.limits.keep_files] if info.last_batch_id <= kept]
         for info in removed:
             self._directory.remove(info.path)
         return [info.path.name for info in removed]
@@ -466,7 +476,7 @@ class Store:
         failure: OSError | None = None
         async with self._rotating:
             for info in self.excess:
-                if info.next_ids.batch - 1 > kept:
+                if info.last_batch_id > kept:
                     continue
                 if self.before_removal is not None:
                     await self.before_removal(info.path)

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.api import openapi
 from outputd.api.checks import DECLARED
 from outputd.api.disk import PATIENCE_S
+from outputd.archive.shipping import Counts
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import FeedState
 from outputd.process.trouble import Failure, Kind
@@ -46,6 +47,17 @@ class Directory(DataDir):
         return self.free
 
 
+class Archived:
+    """What the check asks of an archive."""
+
+    def __init__(self) -> None:
+        self.failure: Failure | None = None
+        self.lag_s = 0.0
+        self.backlog_bytes = 0
+        self.max_backlog_bytes = 10 << 20
+        self.counts = Counts()
+
+
 class ChecksTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.bench = bench = Bench(Path(self.mktemp()))
@@ -56,9 +68,11 @@ class ChecksTest(SynchronousTestCase):
         self.unreadable: dict[str, Failure] = {}
         bench.in_thread = self.in_thread
         self.counted_share: float | None = None
+        self.archive = Archived()
         health = bench.health(
-            self.directory, lambda: self.unreadable, feed=lambda: self.state, counted_share=lambda: self.counted_share
-        )
+            self.directory, lambda: self.unreadable, feed=lambda: self.state, counted_share=lambda: self.counted_share,
+            archive=self.archive,
+        )  # fmt: skip
         room = Admission(1 << 20, bench.clock.seconds)
         self.site = Site(Routes(health.routes()), bench.clock, room, 64 << 10, 200, Access())
 
@@ -101,11 +115,24 @@ class Declarations(ChecksTest):
         self.fail_to_rotate()
         self.bench.doors.make_room([], 1000, "")
         self.state = FeedState("outage", "no", EPOCH, None)
+        self.archive.failure = Failure("no", EPOCH)
         look()
         self.state = None
         look()
         allowed = {(check.name, status) for check in DECLARED for status in check.statuses}
         self.assertEqual(allowed, seen)
+
+    def test_an_archive_that_cannot_be_reached_is_a_warning_with_what_waits(self) -> None:
+        """Rule 20."""
+        self.archive.failure = Failure("connection refused", EPOCH)
+        self.archive.lag_s, self.archive.backlog_bytes, self.archive.counts.lost_batches = 61.4, 5 << 20, 3
+        self.assertEqual(
+            {
+                "status": "warn", "reason": "connection refused", "since": NOW, "lag_seconds": 61,
+                "backlog_bytes": 5 << 20, "max_backlog_bytes": 10 << 20, "lost_batches": 3,
+            },
+            self.health()["archive"],
+        )  # fmt: skip
 
     def test_how_far_the_summary_has_come_is_a_figure_while_it_is_made(self) -> None:
         self.assertNotIn("counted_percent", self.health()["database"])

@@ -12,7 +12,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure as Bug
 
-from outputd.api.checks import Check, ConnectionsCheck, DatabaseCheck, DiskCheck, InputServiceCheck, RotationCheck
+from outputd.api.checks import (
+    ArchiveCheck,
+    Check,
+    ConnectionsCheck,
+    DatabaseCheck,
+    DiskCheck,
+    InputServiceCheck,
+    RotationCheck,
+)
 from outputd.api.disk import Disk
 from outputd.api.exports import Exports
 from outputd.api.health import Health
@@ -129,6 +137,7 @@ class Bench:
         self, directory: DataDir | None = None, unreadable: Callable[[], Mapping[str, Failure]] = dict,
         summing_up: Callable[[], Failure | None] = lambda: None, feed: Callable[[], FeedState | None] = lambda: None,
         stopping: Callable[[], bool] = lambda: False, counted_share: Callable[[], float | None] = lambda: None,
+        archive: Any = None,
     ) -> Health:  # fmt: skip
         """The routes that tell how it stands."""
         disk = Disk(directory or self.directory, self.in_thread, self.clock, self.now)
@@ -138,6 +147,7 @@ class Bench:
             RotationCheck(self.store, self.rotation),
             InputServiceCheck(self.ledger, feed),
             ConnectionsCheck([self.doors]),
+            ArchiveCheck(archive),
         ]
         metrics = Metrics(self.stats)
         return Health(self.store, self.ledger, self.stats, metrics, checks, disk, self.clock, self.now, stopping)
