@@ -59,7 +59,7 @@ setup(
     packages=[*find_packages(include=["outputd", "outputd.*"]), "twisted.plugins"],
     # Without this line an editable install leaves twisted/plugins off the path, and twistd does not know outputd.
     package_dir={"": "."},
-    package_data={"": ["schema/*.sql", "*.xml"], "outputd.pages": ["static/*"]},
+    package_data={"": ["schema/*.sql", "*.xml"], "outputd.archive": ["sql/*/*.sql"], "outputd.pages": ["static/*"]},
     entry_points={
         "console_scripts": [
             "outputd = outputd.__main__:main",
