@@ -26,7 +26,7 @@ from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
 from outputd.api.results import Api
 from outputd.archive.archive import Archive
-from outputd.archive.shipping import Counts
+from outputd.archive.keeping_up import Counts
 from outputd.client.agent import http_client
 from outputd.intake.admission import Admission
 from outputd.intake.collector import Collector

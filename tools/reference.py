@@ -13,7 +13,7 @@ from typing import Any, cast
 from outputd.api.checks import DECLARED
 from outputd.api.gauges import gauges
 from outputd.api.metrics import Metrics
-from outputd.archive.shipping import Counts
+from outputd.archive.keeping_up import Counts
 from outputd.intake.counters import Stats
 from outputd.web.doors import Doors
 from tools import commands, openapi

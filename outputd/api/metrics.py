@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 import twisted
 from outputd import __version__
 from outputd.api.gauges import Gauges
-from outputd.archive.shipping import Counts
+from outputd.archive.keeping_up import Counts
 from outputd.intake.counters import Stats
 from outputd.sqlite import connections
 from outputd.store.writer import Written

@@ -14,9 +14,9 @@ from outputd.archive.asking import Asking
 from outputd.archive.asks import Worker
 from outputd.archive.choice import Choice
 from outputd.archive.credentials import credentials_of
+from outputd.archive.keeping_up import Counts, KeepingUp
 from outputd.archive.naming import name_of_host
 from outputd.archive.retention import Retention
-from outputd.archive.shipping import Counts, Shipping
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Unusable
 from outputd.store.directory import DataDir
@@ -43,7 +43,7 @@ class Archive:
         self._credentials: dict[str, str] = {}
         self._place = choice.place.shown
         self._asking = Asking(lambda: Worker(self._place, self._credentials), in_thread, reactor)
-        self._shipping = Shipping(
+        self._shipping = KeepingUp(
             store, directory, self._place, choice.name, name_of_host(socket.gethostname()), choice.every_s,
             self._asking, in_thread, reactor,
         )  # fmt: skip

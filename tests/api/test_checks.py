@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.api import openapi
 from outputd.api.checks import DECLARED
 from outputd.api.disk import PATIENCE_S
-from outputd.archive.shipping import Counts
+from outputd.archive.keeping_up import Counts
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import FeedState
 from outputd.process.trouble import Failure, Kind

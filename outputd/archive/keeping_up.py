@@ -47,7 +47,7 @@ class Counts:
     """Those whose files went, or are damaged, before they were shipped."""
 
 
-class Shipping:
+class KeepingUp:
     """Ships each batch once, in order, from the files alone; nothing waits for it but the deletion of old files.
 
     At once what a closed file has, what makes a whole object, and what is left of a day; the rest `every_s` after it

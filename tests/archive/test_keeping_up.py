@@ -1,4 +1,4 @@
-"""What `outputd.archive.shipping` promises, beside an archive in memory."""
+"""What `outputd.archive.keeping_up` promises, beside an archive in memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.archive import mark as marks
 from outputd.archive.asking import Asking
 from outputd.archive.asks import HANGS_AFTER_S, Failed, Find
+from outputd.archive.keeping_up import KeepingUp
 from outputd.archive.retention import Retention
-from outputd.archive.shipping import Shipping
 from outputd.store.rotation import Rotation
 from tests.archive.worker import Place
 from tests.kit.bench import Bench
@@ -39,7 +39,7 @@ class Sender:
     def begin(self) -> None:
         bench = self.bench
         self.asking = Asking(self.place.worker, inline, bench.clock)
-        self.shipping = Shipping(
+        self.shipping = KeepingUp(
             bench.store, bench.directory, self.url, self.name, "host", EVERY_S, self.asking, inline, bench.clock,
             chance=lambda: 0.0,
         )  # fmt: skip
