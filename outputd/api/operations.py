@@ -30,6 +30,9 @@ _ALWAYS = ("X-Content-Type-Options", "Cache-Control")
 HEADERS = {
     "Vary": _header("The answer depends on it.", {"const": "Accept"}),
     "Link": _header('The next page, with `rel="next"`.', _matching(r'^<\?.*>; rel="next"$'), required=False),
+    "Bucket-Seconds": _header(
+        "The length of a bucket, which may be longer than asked.", {"type": "integer", "minimum": 1}
+    ),
     "Unreadable-Files": _header(
         "Damaged result files that are missing from this answer.",
         _matching(r"^[^,]+\.db(, [^,]+\.db)*$"),
@@ -147,7 +150,8 @@ def sent_header(name: str, what: str, schema: Part) -> Part:
 def asking(question: Question[Any]) -> Part:
     """A question to the files."""
     paged = ("Link",) if question.is_paged else ()
-    found = answer(question.summary, ref(question.whole), headers=("Vary", "Unreadable-Files", *paged))
+    cut = ("Bucket-Seconds",) if any(each.name == "bucket" for each in parameters_of(question)) else ()
+    found = answer(question.summary, ref(question.whole), headers=("Vary", "Unreadable-Files", *paged, *cut))
     found["content"][MEDIA["ndjson"]] = {"schema": ref(question.row)}
     found["content"][MEDIA["csv"]] = {"schema": {"type": "string"}}
     answers = {

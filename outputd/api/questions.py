@@ -17,6 +17,7 @@ from outputd.queries.parameters import BadQuestion, read
 from outputd.queries.question import Question
 from outputd.queries.reading import Reading, Whole
 from outputd.queries.session import NotReady, TooLong
+from outputd.queries.tables import Notes
 from outputd.sqlite.errors import DatabaseFailed, DatabaseUnusable
 from outputd.web.answers import SAFE, Answer, problem
 from outputd.web.request import CappedRequest, answered, put_head
@@ -63,9 +64,7 @@ class Questions:
             return _refusal(error)
         if found is None:
             return problem(404, "there is nothing with this name")
-        headers = {
-            b"Content-Type": MEDIA[form].encode(), b"Vary": b"Accept", **_link_to_next(sent, found.following), **SAFE
-        }  # fmt: skip
+        headers = {b"Content-Type": MEDIA[form].encode(), b"Vary": b"Accept", **_said(found.notes, sent), **SAFE}
         if unreadable := self.unreadable:
             headers[b"Unreadable-Files"] = ", ".join(sorted(unreadable)).encode()
         if isinstance(found, Whole):
@@ -104,8 +103,11 @@ def _refusal(error: Exception) -> Answer:
             return problem(503, f"the files cannot be read now: {error}", retry_after_s=5)
 
 
-def _link_to_next(sent: Mapping[str, str], following: Mapping[str, str]) -> Mapping[bytes, bytes]:
-    """The header that says where the next page is, if there may be one."""
-    if not following:
-        return {}
-    return {b"Link": f'<?{urlencode({**sent, **following})}>; rel="next"'.encode()}
+def _said(notes: Notes, sent: Mapping[str, str]) -> Mapping[bytes, bytes]:
+    """The headers that say where the next page is, if there may be one, and how long buckets are."""
+    headers = {}
+    if notes.following:
+        headers[b"Link"] = f'<?{urlencode({**sent, **notes.following})}>; rel="next"'.encode()
+    if notes.bucket_s is not None:
+        headers[b"Bucket-Seconds"] = b"%d" % notes.bucket_s
+    return headers

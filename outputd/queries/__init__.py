@@ -7,7 +7,7 @@ by page as it is read: a slow reader holds neither a thread nor a result file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -29,7 +29,7 @@ from outputd.queries.recent import RECENT
 from outputd.queries.result import RESULT
 from outputd.queries.series import SERIES
 from outputd.queries.session import NotReady, Session, TooLong
-from outputd.queries.tables import Format, Rows, Table
+from outputd.queries.tables import Format, Notes, Rows, Table
 from outputd.queries.targets import TARGETS
 from outputd.store.file import FileInfo
 from outputd.summary.keeping_up import UpToDate
@@ -100,10 +100,10 @@ class Queries:
             work.addBoth(lambda _: Deferred.fromCoroutine(self._in_thread(session.close)))
             raise
         if found is None or found.rest is None:
-            return None if found is None else Whole(found.first, found.following)
+            return None if found is None else Whole(found.first, found.notes)
         rest = found.rest
         reading = Reading(
-            session, found.first, lambda: self._work(session, next, rest, None), self._readings, found.following,
+            session, found.first, lambda: self._work(session, next, rest, None), self._readings, found.notes,
             found.scratch_bytes,
         )  # fmt: skip
         await self._readings.begin(reading)
@@ -159,7 +159,7 @@ class _Found:
     first: bytes
     rest: Iterator[bytes] | None
     scratch_bytes: int
-    following: Mapping[str, str]
+    notes: Notes
 
 
 def _find(session: Session, question: Question[A], asked: A, form: Format, now_s: float) -> _Found | None:
@@ -180,5 +180,5 @@ def _begin(found: Rows | Table, form: Format) -> _Found:
         first += page
         if len(first) > _ENOUGH_BYTES:
             found.session.has_begun = True
-            return _Found(first, pages, found.session.scratch_bytes, found.following)
-    return _Found(first, None, 0, found.following)
+            return _Found(first, pages, found.session.scratch_bytes, found.notes)
+    return _Found(first, None, 0, found.notes)

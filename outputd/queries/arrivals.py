@@ -11,7 +11,7 @@ from outputd.queries.parameters import Node, time, whole
 from outputd.queries.question import Question
 from outputd.queries.session import Session
 from outputd.queries.spans import DAY_S, MOST_BUCKETS, span_of
-from outputd.queries.tables import Column, Table, row_of
+from outputd.queries.tables import Column, Notes, Table, row_of
 from outputd.store.fragments import LOSS
 from outputd.store.times import bucket_of, minute_bound, second_of, within
 from outputd.web.shapes import count, instant, listed, record
@@ -60,7 +60,8 @@ def arrivals(session: Session, asked: Arrivals, now_s: float) -> Table:
             },
         )
         before = {"bucket_s": bucket_s, **span.printed}
-        return Table(session, "buckets", COLUMNS, before, complete_until(session))
+        notes = Notes(bucket_s=bucket_s)
+        return Table(session, "buckets", COLUMNS, before, complete_until(session), notes=notes)
 
 
 ARRIVALS = Question(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from outputd.process.threads import InThread
 from outputd.queries.session import NotReady, Session
+from outputd.queries.tables import Notes
 
 MOST_READ = 32
 """Long answers that are read at a time; each has a connection to SQLite with its cache, and a page on its way."""
@@ -21,22 +22,21 @@ class Whole:
     """An answer that was short enough to be made at once."""
 
     body: bytes
-    following: Mapping[str, str]
-    """The parameters that the next page has beside those of this one; none when this is the last."""
+    notes: Notes
 
 
 class Reading:
-    """A long answer, for one who reads it page by page and calls `end`; `following` is as of a Whole.
+    """A long answer, for one who reads it page by page and calls `end`.
 
     `cut_off` is called when it has to make room for another.
     """
 
     def __init__(
         self, session: Session, first: bytes, make: Callable[[], Awaitable[bytes | None]], readings: Readings,
-        following: Mapping[str, str], scratch_bytes: int,
+        notes: Notes, scratch_bytes: int,
     ) -> None:  # fmt: skip
         self.session = session
-        self.following = following
+        self.notes = notes
         self.size_bytes = _OWN_BYTES + scratch_bytes
         self.cut_off: Callable[[], object] = lambda: None
         self.idle_since_s: float | None = readings.seconds()

@@ -13,7 +13,7 @@ from outputd.queries.parameters import AnyTarget, Failed, Node, Since, Until, li
 from outputd.queries.question import Question
 from outputd.queries.results import HOP, HOP_BYTES, MOST_HOPS, PACKET_LOSS, ROW, SIZE, TRACEROUTE, Row, printed
 from outputd.queries.session import Session
-from outputd.queries.tables import PAGE_BYTES, Column, Rows, row_of
+from outputd.queries.tables import PAGE_BYTES, Column, Notes, Rows, row_of
 from outputd.store.file import FileInfo
 from outputd.store.fragments import batch_of, first_hop
 from outputd.store.times import within
@@ -120,7 +120,7 @@ def recent(session: Session, asked: Recent, _: float) -> Rows:
 
     session.over_files(gather, session.files[::-1])
     following = {} if wanted else {"limit": str(asked.limit), "before": str(last)}
-    return Rows(session, COLUMNS, read, following=following)
+    return Rows(session, COLUMNS, read, notes=Notes(following))
 
 
 def _pages(places: Sequence[_Place]) -> Iterator[list[_Place]]:

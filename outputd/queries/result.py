@@ -35,7 +35,10 @@ class Result:
 
 
 def result(session: Session, asked: Result, _: float) -> Rows | None:
-    """One result whole, with its traceroute, its batch and its node, in CSV its hops; None when no file has it."""
+    """One result whole, with its traceroute, its batch and its node; None when no file has it.
+
+    In CSV a row a hop, the first of which has the result, too: a long text must not stand in the row of each hop.
+    """
     found: _Found | None = None
     file: FileInfo | None = None
 
@@ -73,9 +76,24 @@ def result(session: Session, asked: Result, _: float) -> Rows | None:
 
     if has_hops:
         before, after = before[:-1] + b',"hops":[', b"]}" + after
-    return Rows(session, COLUMNS, read, (before, after))
+    return Rows(session, COLUMNS, read, (before, after), _beside_hops)
 
 
+def _beside_hops(document: bytes) -> dict[str, msgspec.Raw | None]:
+    """A result in CSV, beside a hop: `ip` is that of the hop, so its own is `target`."""
+    said = msgspec.json.decode(document, type=_Members)
+    number, target, error, file = (said.pop(name, None) for name in ("id", "ip", "error", "file"))
+    parts = {
+        f"{part}_{name}": value
+        for part, absent in (("traceroute", _NO_TRACEROUTE), ("batch", {}))
+        for name, value in (msgspec.json.decode(said.pop(part), type=_Members | None) or absent).items()
+        if name != "hops"
+    }
+    return {"id": number, "target": target, **said, "error": error, **parts, "file": file}
+
+
+_Members = dict[str, msgspec.Raw]
+_NO_TRACEROUTE = dict.fromkeys(("method", "completed", "error"))
 _Found = tuple[Row, dict[str, msgspec.Raw], msgspec.Raw, msgspec.Raw, tuple[int | None, int | None]]
 _MORE = """json_object(
 'min_rtt', s.min_rtt, 'max_rtt', s.max_rtt, 'stddev_rtt', s.stddev_rtt, 'node', b.node,
@@ -139,7 +157,7 @@ RESULT = Question(
     whole="WholeResult",
     row="WholeResult",
     summary="One result whole",
-    description="In CSV the hops of its traceroute.",
+    description="In CSV a row per hop of its traceroute; the first row also has the result.",
     misses="No file has a result of this id.",
     is_dear=False,
 )

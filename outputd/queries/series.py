@@ -10,7 +10,7 @@ from outputd.queries.parameters import Node, Target, time, whole
 from outputd.queries.question import Question
 from outputd.queries.session import Session
 from outputd.queries.spans import DAY_S, MOST_BUCKETS, span_of
-from outputd.queries.tables import Column, Table, row_of
+from outputd.queries.tables import Column, Notes, Table, row_of
 from outputd.store.fragments import LOSS, LOST, NODES_OF_CHOSEN
 from outputd.store.times import bucket_of, second_of, within
 from outputd.web import shapes
@@ -88,7 +88,7 @@ def series(session: Session, asked: Series, now_s: float) -> Table:
         FROM counted ORDER BY start, node
         """, parameters)  # fmt: skip
     before = {"ip": asked.ip, "bucket_s": bucket_s, **span.printed}
-    return Table(session, "buckets", COLUMNS, before)
+    return Table(session, "buckets", COLUMNS, before, notes=Notes(bucket_s=bucket_s))
 
 
 SERIES = Question(

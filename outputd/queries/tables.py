@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, repeat
 from typing import Any, Literal
 
@@ -87,6 +88,16 @@ def row_of(what: str, columns: Sequence[Column]) -> Schema:
     return record(what, required, {column.name: column.schema for column in columns if column.is_optional})
 
 
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What is said of an answer beside it, so that it is known in every form."""
+
+    following: Mapping[str, str] = field(default_factory=dict)
+    """The parameters that the next page has beside those of this one; none when this is the last."""
+    bucket_s: int | None = None
+    """How long its buckets are, which may be longer than was asked; None where there are none."""
+
+
 @dataclass(slots=True)
 class Table:
     """The rows of temp.answer, in the order of their rowids, under a name; `before` and `after` are further members.
@@ -101,8 +112,7 @@ class Table:
     after: Mapping[str, Any] = field(default_factory=dict)
     document: bytes | None = None
     """The whole answer in JSON, where it is not one list."""
-    following: Mapping[str, str] = field(default_factory=dict)
-    """The parameters that the next page has beside those of this one; none when this is the last."""
+    notes: Notes = field(default_factory=Notes)
 
     def pages(self, format: Format) -> Iterator[bytes]:
         """The answer in parts of bounded size; the first one takes the longest."""
@@ -163,14 +173,21 @@ class Rows:
     read: Callable[[], Iterator[Sequence[Row]]]
     document: tuple[bytes, bytes] | None = None
     """What stands before and after the objects, where the whole answer in JSON is not their list."""
-    following: Mapping[str, str] = field(default_factory=dict)
-    """As of a Table."""
+    beside: Callable[[bytes], Row] = lambda _: {}
+    """Makes of the document without objects what the first row of CSV has beside its columns.
+
+    It may be as long as all that is left: nothing of it is held.
+    """
+    notes: Notes = field(default_factory=Notes)
 
     def pages(self, format: Format) -> Iterator[bytes]:
         """The answer in parts of bounded size. What is waited with, between two of them, holds none of either."""
         if format == "csv":
-            yield _line([column.name for column in self.columns])
-            yield from map(self._lines, self.read())
+            names = [*(column.name for column in self.columns), *self._beside]
+            pages = self.read()
+            yield _line(names)
+            yield _lines(names, self._with_beside(next(pages, [])))
+            yield from map(partial(_lines, names), pages)
         elif format == "ndjson" and self.document is None:
             yield from map(_json_lines, self.read())
         else:
@@ -179,8 +196,17 @@ class Rows:
             yield from map(_list_items, chain([b""], repeat(b",")), filter(None, self.read()))
             yield closing + b"\n" * (format == "ndjson")
 
-    def _lines(self, rows: Sequence[Row]) -> bytes:
-        return b"".join(_line([row.get(column.name) for column in self.columns]) for row in rows)
+    @property
+    def _beside(self) -> Row:
+        return {} if self.document is None else self.beside(b"".join(self.document))
+
+    def _with_beside(self, rows: Sequence[Row]) -> Sequence[Row]:
+        beside = self._beside
+        return [{**(rows[0] if rows else {}), **beside}, *rows[1:]] if beside else rows
+
+
+def _lines(names: Sequence[str], rows: Sequence[Row]) -> bytes:
+    return b"".join(_line([row.get(name) for name in names]) for row in rows)
 
 
 def _json_lines(rows: Sequence[Row]) -> bytes:

@@ -51,6 +51,17 @@ class QuestionsTest(SynchronousTestCase):
             path = f"/recent.ndjson{match[1]}" if match else None
         self.assertEqual([9, 7, 5, 3, 1], found)
 
+    def test_a_bucket_that_was_made_longer_says_so_in_every_form(self) -> None:
+        self.bench.post(a_result(), node="a")
+        span = "since=2026-01-01T00:00:00Z&until=2026-01-31T00:00:00Z"
+        for path, asked_s, bucket_s in (
+            ("/series", 1, 260), ("/series", 3600, 3600), ("/arrivals", 61, 300), ("/arrivals", 3600, 3600),
+        ):  # fmt: skip
+            for form in ("json", "ndjson", "csv"):
+                reply = self.get(f"{path}.{form}?ip=8.8.8.8&bucket={asked_s}&{span}")
+                self.assertEqual(str(bucket_s), reply.header("Bucket-Seconds"), (path, form))
+        self.assertIsNone(self.get("/targets.csv").header("Bucket-Seconds"))
+
     def test_a_suffix_says_the_form_of_any_of_them(self) -> None:
         self.bench.post(a_result(), node="a")
         for path in ("/recent", "/results/1", "/targets", "/nodes", "/arrivals", "/links", "/series?ip=8.8.8.8"):

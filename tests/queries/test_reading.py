@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.queries.reading import MOST_BYTES, MOST_READ, Reading, Readings
 from outputd.queries.session import NotReady, Session
+from outputd.queries.tables import Notes
 from tests.kit.pools import inline, outcome
 
 
@@ -24,7 +25,7 @@ class ReadingsTest(SynchronousTestCase):
         return b"page"
 
     def reading(self, size_bytes: int = 0, make: Callable[[], Awaitable[bytes | None]] | None = None) -> Reading:
-        return Reading(Session([], Path("none")), b"first", make or self.make, self.readings, {}, size_bytes)
+        return Reading(Session([], Path("none")), b"first", make or self.make, self.readings, Notes(), size_bytes)
 
     def begin(self, size_bytes: int = 0) -> Reading:
         reading = self.reading(size_bytes)

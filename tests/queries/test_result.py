@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 from outputd.queries.result import RESULT, Result
@@ -21,6 +23,37 @@ class OneResult(Asking):
         found = self.ask(RESULT, Result(1))
         self.assertEqual((found["node"], found["batch"]), ("a", {"id": 1, "accepted": 1, "rejected": 1}))
         self.assertIsNone(self.ask(RESULT, Result(3)))
+
+    def test_in_csv_the_first_row_has_the_result_and_each_row_a_hop(self) -> None:
+        long = "x" * 100_000
+        traced = a_trace(*many_hops(1200)) | {"ip": "1.1.1.1", "error": long, "min_rtt": 5}
+        self.bench.post(traced, a_result(), {}, node="b")
+        rows = self.csv(1)
+        whole = self.ask(RESULT, Result(1))
+        hops = whole["traceroute"]["hops"]
+        self.assertEqual([str(hop["ip"]) for hop in hops], [row["ip"] for row in rows])
+        first = {name: value for name, value in rows[0].items() if name not in ("ttl", "ip", "rtt", "timeout")}
+        self.assertEqual(
+            {
+                "id": "1", "target": "1.1.1.1", "sent": str(whole["sent"]), "received": str(whole["received"]),
+                "packet_loss": str(whole["packet_loss"]), "avg_rtt": "", "timestamp": whole["timestamp"],
+                "min_rtt": "5", "max_rtt": "", "stddev_rtt": "", "node": "b", "received_at": whole["received_at"],
+                "error": long, "traceroute_method": "icmp", "traceroute_completed": "true", "traceroute_error": "",
+                "batch_id": "1", "batch_accepted": "2", "batch_rejected": "1", "file": whole["file"],
+            }, first,
+        )  # fmt: skip
+        self.assertEqual({""}, {value for row in rows[1:] for name, value in row.items() if name in first})
+
+    def test_in_csv_one_without_a_traceroute_is_a_row(self) -> None:
+        self.bench.post(a_trace(*many_hops(2)), a_result(error="=1+1"), node="b")
+        (row,) = self.csv(2)
+        self.assertEqual(
+            ("2", "'=1+1", "", ""), tuple(row[name] for name in ("id", "error", "ttl", "traceroute_method"))
+        )
+        self.assertEqual(list(self.csv(1)[0]), list(row))
+
+    def csv(self, number: int) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self.answer(RESULT, Result(number), "csv"), newline="")))
 
     def test_its_hops_are_read_a_few_at_a_time(self) -> None:
         """Rule 9: a body of 8 MiB may be one traceroute."""
