@@ -145,6 +145,11 @@ class Worker:
         self._is_opened = False
         self._child = Child(_CHILD)
 
+    @property
+    def pid(self) -> int:
+        """The child's number."""
+        return self._child.pid
+
     @overload
     def ask(self, request: Cut) -> Span | Failed | None: ...
     @overload

@@ -137,15 +137,18 @@ class Rejected:
         self._still = Still(span.path)
         with page_of(span.path) as db:
             ends = {"first": span.first_batch_id, "last": span.last_batch_id}
-            self._first_id, self._end_id = db.execute(_REJECTED_ENDS, ends).fetchone()
+            first_id, self._end_id = db.execute(_REJECTED_ENDS, ends).fetchone()
+            self._first_id = first_id or 0
+            where = {"low": self._first_id, "end": self._end_id}
+            self._count = db.execute(_REJECTED_COUNT, where).fetchone()[0]
 
-    def __bool__(self) -> bool:
-        return (self._first_id or 0) < (self._end_id or 0)
+    def __len__(self) -> int:
+        return int(self._count)
 
     def pages(self) -> Iterator[dict[str, list[Any]]]:
         """All of them, as columns."""
-        low = self._first_id or 0
-        while self:
+        low = self._first_id
+        while True:
             with page_of(self._span.path) as db:
                 where = {"low": low, "end": self._end_id, "most": _MOST_REJECTED}
                 rows = db.execute(_REJECTED, where).fetchall()
@@ -170,6 +173,7 @@ _REJECTED_ENDS = f"""
 SELECT {first_above("(:first - 1)", "main.rejected_results", "batch_id")},
   {first_above(":last", "main.rejected_results", "batch_id")}
 """
+_REJECTED_COUNT = "SELECT count(*) FROM rejected_results WHERE id >= :low AND id < :end"
 _REJECTED = """
 SELECT r.id, r.batch_id, b.node, b.received_at, r.item_index, r.field, r.reason, r.raw
 FROM rejected_results r CROSS JOIN batches b ON b.id = r.batch_id WHERE r.id >= :low AND r.id < :end
