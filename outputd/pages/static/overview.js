@@ -8,7 +8,7 @@ import { fill } from "./parts.js";
 import { here } from "./place.js";
 import { at, bytes, compact, count, isAddress, iso, now, percent, rate, rtt, span } from "./units.js";
 
-const CHECKS = { database: "Storing", disk: "Disk", rotation: "Rotation", input_service: "Hop feed" };
+const CHECKS = { database: "Storing", disk: "Disk", rotation: "Rotation", input_service: "Hop feed", archive: "Archive" };
 const MOST_TARGETS = 1000;
 const SHOWN = 15;
 const facts = document.body.dataset;
@@ -54,7 +54,8 @@ function verdict(news) {
   $("verdict").dataset.state = failed ? "fail" : ill.length ? "warn" : "ok";
   say($("verdict-words"), failed ? "Results are not being stored" : ill.length ? "Results are stored, with a warning" : "All is well");
   say($("verdict-more"), `Up ${span((now() - Date.parse(news.started)) / 1000)}, version ${news.version}.`);
-  const lines = Object.entries(news.checks).map(([name, check]) => {
+  const asked = Object.entries(news.checks).filter(([name, check]) => name !== "archive" || check.reason !== "turned off");
+  const lines = asked.map(([name, check]) => {
     const line = h("li", { "data-state": check.status }, h("span", { class: "mark", "aria-hidden": "true" }),
       h("span", { class: "name" }, CHECKS[name] ?? name), h("span", { class: "unseen" }, ": "),
       h("span", { class: "reason" }, check.reason ?? check.status));
