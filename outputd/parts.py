@@ -26,7 +26,6 @@ from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
 from outputd.api.results import Api
 from outputd.archive.archive import Archive
-from outputd.archive.keeping_up import Counts
 from outputd.client.agent import http_client
 from outputd.intake.admission import Admission
 from outputd.intake.collector import Collector
@@ -217,7 +216,7 @@ class Parts:
             "health-port", settings.health_port, Handed("health", 1), _behind(certificates, health_site, reactor),
             reactor,
         )  # fmt: skip
-        metrics.show_shipped(Counts if archive is None else lambda: archive.counts)
+        metrics.show_archive(archive)
         metrics.show(gauges(store, ledger, feed, admission, results_site, readings, exports, archive))
         rate = Rate(lambda: stats.results, reactor)
         notifier = Notifier(environ)

@@ -12,7 +12,7 @@ from twisted.python import usage
 
 from outputd import __version__
 from outputd.archive.choice import Choice
-from outputd.archive.naming import RULE, is_name
+from outputd.archive.instance import RULE, is_name
 from outputd.archive.place import place_of
 from outputd.client.urls import is_url
 from outputd.parts import Parts

@@ -13,7 +13,6 @@ from typing import Any, cast
 from outputd.api.checks import DECLARED
 from outputd.api.gauges import gauges
 from outputd.api.metrics import Metrics
-from outputd.archive.keeping_up import Counts
 from outputd.intake.counters import Stats
 from outputd.web.doors import Doors
 from tools import commands, openapi
@@ -62,7 +61,7 @@ def metrics() -> str:
     """Every metric of /metrics."""
     made = Metrics(Stats(rejected=cast(Any, {"ip": 0})))
     made.show_doors({"results": Doors("the port for results", lambda: 0.0)})
-    made.show_shipped(Counts)
+    made.show_archive(None)
     nobody = [cast(Any, None)] * len(inspect.signature(gauges).parameters)  # they are read only when somebody scrapes
     made.show({name: (text, lambda: 0.0) for name, (text, _) in gauges(*nobody).items()})
     return table(("metric", "type", "labels", "meaning"), sorted(_families(made.text().decode())))

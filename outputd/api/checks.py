@@ -263,7 +263,7 @@ class ArchiveCheck:
         return _said(
             "ok" if failure is None else "warn", failure, lag_seconds=round(archive.lag_s),
             backlog_bytes=archive.backlog_bytes, max_backlog_bytes=archive.max_backlog_bytes,
-            lost_batches=archive.counts.lost_batches,
+            lost_batches=archive.lost_batches,
         )  # fmt: skip
 
 

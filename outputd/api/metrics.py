@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 import twisted
 from outputd import __version__
 from outputd.api.gauges import Gauges
+from outputd.archive.archive import Archive
 from outputd.archive.keeping_up import Counts
 from outputd.intake.counters import Stats
 from outputd.sqlite import connections
@@ -62,9 +63,9 @@ class Metrics:
         """Have what was turned away at these doors, by port, too."""
         self._registry.register(_TurnedAway(doors))
 
-    def show_shipped(self, counts: Callable[[], Counts]) -> None:
-        """Have what was shipped to the archive, too."""
-        self._registry.register(_Shipped(counts))
+    def show_archive(self, archive: Archive | None) -> None:
+        """Have what was shipped to the archive, too, where there is one."""
+        self._registry.register(_Shipped(archive))
 
     def show(self, gauges: Gauges) -> None:
         """Have these gauges, too."""
@@ -119,17 +120,18 @@ class _TurnedAway:
 class _Shipped:
     """What was shipped to the archive."""
 
-    def __init__(self, counts: Callable[[], Counts]) -> None:
-        self._counts = counts
+    def __init__(self, archive: Archive | None) -> None:
+        self._archive = archive
 
     def collect(self) -> Iterable[Metric]:
-        counts = self._counts()
+        archive = self._archive
+        counts, lost = (Counts(), 0) if archive is None else (archive.counts, archive.lost_batches)
         for name, text, value in (
             ("archive_shipped_results", "Results shipped to the archive", counts.results),
             ("archive_shipped_bytes", "Size of the objects shipped to the archive", counts.nbytes),
             ("archive_shipped_objects", "Objects shipped to the archive", counts.objects),
             ("archive_failures", "Failed attempts to ship to the archive", counts.failures),
-            ("archive_lost_batches", "POSTs that can no longer be shipped to the archive", counts.lost_batches),
+            ("archive_lost_batches", "POSTs that can no longer be shipped to the archive", lost),
         ):
             yield CounterMetricFamily(PREFIX + name, text, value=value)
 

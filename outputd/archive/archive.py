@@ -14,9 +14,10 @@ from outputd.archive.asking import Asking
 from outputd.archive.asks import Worker
 from outputd.archive.choice import Choice
 from outputd.archive.credentials import credentials_of
+from outputd.archive.instance import name_of_host
 from outputd.archive.keeping_up import Counts, KeepingUp
-from outputd.archive.naming import name_of_host
 from outputd.archive.retention import Retention
+from outputd.archive.standing import Standing
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Unusable
 from outputd.store.directory import DataDir
@@ -43,13 +44,13 @@ class Archive:
         self._credentials: dict[str, str] = {}
         self._place = choice.place.shown
         self._asking = Asking(lambda: Worker(self._place, self._credentials), in_thread, reactor)
-        self._shipping = KeepingUp(
-            store, directory, self._place, choice.name, name_of_host(socket.gethostname()), choice.every_s,
-            self._asking, in_thread, reactor,
-        )  # fmt: skip
-        self._retention = Retention(lambda: store.files, lambda: self._shipping.through, choice.max_backlog_bytes)
-        self.start = self._shipping.start
-        self.stop = self._shipping.stop
+        self._standing = Standing(
+            store, directory, self._place, choice.name, name_of_host(socket.gethostname()), in_thread, reactor
+        )
+        self._keeping_up = KeepingUp(store, self._standing, choice.every_s, self._asking, reactor)
+        self._retention = Retention(lambda: store.files, lambda: self._standing.through, choice.max_backlog_bytes)
+        self.start = self._keeping_up.start
+        self.stop = self._keeping_up.stop
 
     # -- credentials ---------------------------------------------------------------------------------
 
@@ -79,12 +80,17 @@ class Archive:
     @property
     def counts(self) -> Counts:
         """What was shipped since the start."""
-        return self._shipping.counts
+        return self._keeping_up.counts
+
+    @property
+    def lost_batches(self) -> int:
+        """How many will never be in it, of those that this process has seen."""
+        return self._keeping_up.losses.batches
 
     @property
     def lag_s(self) -> float:
         """For how long there has been something that is not in the archive."""
-        return self._shipping.lag_s
+        return self._keeping_up.lag_s
 
     @property
     def backlog_bytes(self) -> int:
@@ -99,19 +105,14 @@ class Archive:
     @property
     def is_up(self) -> bool:
         """Whether the last try went well."""
-        return self._shipping.trouble.failure is None
+        return self._keeping_up.trouble.failure is None
 
     @property
     def failure(self) -> Failure | None:
         """What is not well, None when all is."""
-        shipping = self._shipping
-        return (
-            shipping.trouble.failure
-            or self._lateness()
-            or shipping.unwritten.failure
-            or shipping.loss
-            or shipping.shared
-        )
+        keeping_up = self._keeping_up
+        lasting = self._standing.unwritten.failure or keeping_up.losses.failure or keeping_up.shared
+        return keeping_up.trouble.failure or self._lateness() or lasting
 
     def _lateness(self) -> Failure | None:
         lag_s, backlog_bytes = self.lag_s, self.backlog_bytes

@@ -12,10 +12,10 @@ RESULTS, REJECTED = "results", "rejected"
 KINDS = (RESULTS, REJECTED)
 """Of objects, in the order in which those of a span are put."""
 _NAME = re.compile(
-    r"(results|rejected)/date=(\d{4}-\d\d-\d\d)/([A-Za-z0-9._]{1,64})-(\d{19})-(\d{19})\.parquet"
+    r"(results|rejected)/date=(\d{4}-\d\d-\d\d)/([A-Za-z0-9._]{1,97})-(\d{19})-(\d{19})\.parquet"
 ).fullmatch
 _DATE = re.compile(r"date=(\d{4}-\d\d-\d\d)").fullmatch
-is_instance = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]{0,63}").fullmatch
+is_instance = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]{0,96}").fullmatch
 """Whether an instance may have this name: it has no dash, which ends it in the name of an object, and begins with a
 letter or a digit, since engines take what begins with . or _ for hidden."""
 

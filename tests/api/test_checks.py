@@ -18,7 +18,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.api import openapi
 from outputd.api.checks import DECLARED
 from outputd.api.disk import PATIENCE_S
-from outputd.archive.keeping_up import Counts
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import FeedState
 from outputd.process.trouble import Failure, Kind
@@ -55,7 +54,7 @@ class Archived:
         self.lag_s = 0.0
         self.backlog_bytes = 0
         self.max_backlog_bytes = 10 << 20
-        self.counts = Counts()
+        self.lost_batches = 0
 
 
 class ChecksTest(SynchronousTestCase):
@@ -125,7 +124,7 @@ class Declarations(ChecksTest):
     def test_an_archive_that_cannot_be_reached_is_a_warning_with_what_waits(self) -> None:
         """Rule 20."""
         self.archive.failure = Failure("connection refused", EPOCH)
-        self.archive.lag_s, self.archive.backlog_bytes, self.archive.counts.lost_batches = 61.4, 5 << 20, 3
+        self.archive.lag_s, self.archive.backlog_bytes, self.archive.lost_batches = 61.4, 5 << 20, 3
         self.assertEqual(
             {
                 "status": "warn", "reason": "connection refused", "since": NOW, "lag_seconds": 61,

@@ -14,6 +14,7 @@ from outputd.archive.asking import Asking
 from outputd.archive.asks import HANGS_AFTER_S, Failed, Find
 from outputd.archive.keeping_up import KeepingUp
 from outputd.archive.retention import Retention
+from outputd.archive.standing import Standing
 from outputd.store.rotation import Rotation
 from tests.archive.worker import Place
 from tests.kit.bench import Bench
@@ -39,11 +40,11 @@ class Sender:
     def begin(self) -> None:
         bench = self.bench
         self.asking = Asking(self.place.worker, inline, bench.clock)
+        self.standing = Standing(bench.store, bench.directory, self.url, self.name, "host", inline, bench.clock)
         self.shipping = KeepingUp(
-            bench.store, bench.directory, self.url, self.name, "host", EVERY_S, self.asking, inline, bench.clock,
-            chance=lambda: 0.0,
+            bench.store, self.standing, EVERY_S, self.asking, bench.clock, chance=lambda: 0.0
         )  # fmt: skip
-        self.retention = Retention(lambda: bench.store.files, lambda: self.shipping.through, 3 << 20)
+        self.retention = Retention(lambda: bench.store.files, lambda: self.standing.through, 3 << 20)
         bench.rotation = Rotation(bench.store, bench.clock, bench.ledger, lambda: self.retention.let_go)
         self.shipping.start()
         self.test.addCleanup(lambda: outcome(self.shipping.stop()))
@@ -229,7 +230,7 @@ class Mark(ShippingTest):
         self.sender.keep(2)
         self.sender.pass_seconds(600)
         self.assertEqual(list(range(1, 13)), self.place.ids)
-        failure = self.sender.shipping.unwritten.failure
+        failure = self.sender.standing.unwritten.failure
         assert failure is not None
         self.assertEqual("archive.json cannot be written: No space left on device", failure.reason)
         self.assertEqual(1, sum("archive.json" in line for line in lines), lines)
@@ -275,7 +276,7 @@ class Mark(ShippingTest):
         self.sender.keep(1)
         with said() as lines:
             self.sender.begin()
-        self.assertEqual(2, self.sender.shipping.counts.lost_batches)
+        self.assertEqual(2, self.sender.shipping.losses.batches)
         self.assertIn("batches 3 to 4 will never be in the archive", " ".join(lines))
         self.sender.pass_seconds(600)
         self.assertEqual([(1, 2), (5, 5)], self.place.spans)
@@ -298,7 +299,7 @@ class Name(ShippingTest):
         self.assertEqual({(f"graz.{of}", 2, 2), (f"host.{of}", 1, 1)}, set(self.place.objects))
         self.sender.name = None
         self.sender.again()
-        self.assertEqual(f"graz.{of}", self.sender.shipping.instance)
+        self.assertEqual(f"graz.{of}", self.sender.standing.mark.instance)
 
     def test_another_one_after_a_kill_in_the_middle_ships_nothing_twice(self) -> None:
         left = Path(self.mktemp())
@@ -337,9 +338,9 @@ class Name(ShippingTest):
         self.assertEqual(6 * 2 + 3, len(rows))
         self.assertEqual(len(rows), len(set(rows)))
         assert clone.shipping.shared is not None
-        self.assertEqual(clone.mark().instance, clone.shipping.instance)
+        self.assertEqual(clone.mark().instance, clone.standing.mark.instance)
         clone.again()
-        self.assertEqual(clone.mark().instance, clone.shipping.instance)
+        self.assertEqual(clone.mark().instance, clone.standing.mark.instance)
 
     def test_a_restored_backup_takes_another_and_ships_what_is_new(self) -> None:
         """Its files end before the mark, or have other batches there."""
@@ -431,12 +432,12 @@ class Losses(ShippingTest):
         self.closed()
         with said() as lines:
             self.sender.pass_seconds(60)
-        lost = self.sender.shipping.counts.lost_batches
+        lost = self.sender.shipping.losses.batches
         self.assertGreater(lost, 0)
-        self.assertEqual(102, self.sender.shipping.through)
+        self.assertEqual(102, self.sender.standing.through)
         self.assertEqual(100 - lost + 2 * 2, len(self.place.ids))
         self.assertIn("will never be in the archive", " ".join(lines))
-        self.assertIsNotNone(self.sender.shipping.loss)
+        self.assertIsNotNone(self.sender.shipping.losses.failure)
 
     def test_a_closed_file_that_someone_deletes_holds_up_nothing(self) -> None:
         self.place.failure = Failed("no")
@@ -447,7 +448,7 @@ class Losses(ShippingTest):
         self.place.failure = None
         self.sender.pass_seconds(120)
         self.assertEqual([(3, 4)], self.place.spans)
-        self.assertEqual(2, self.sender.shipping.counts.lost_batches)
+        self.assertEqual(2, self.sender.shipping.losses.batches)
 
     def test_a_current_file_that_someone_deletes_is_waited_for(self) -> None:
         self.sender.bench.rotation.start()
@@ -456,7 +457,7 @@ class Losses(ShippingTest):
         self.sender.bench.store.current.info.path.unlink()
         self.sender.pass_seconds(700)
         self.assertEqual([1, 2, 3, 4], self.place.ids)
-        self.assertEqual(0, self.sender.shipping.counts.lost_batches)
+        self.assertEqual(0, self.sender.shipping.losses.batches)
 
     def test_a_file_of_someone_else_in_the_place_of_the_current_one_is_not_shipped(self) -> None:
         self.sender.bench.rotation.start()
@@ -497,7 +498,7 @@ class Losses(ShippingTest):
                 self.sender.rotate()
                 self.sender.pass_seconds(1)
         self.assertLess(self.sender.retention.backlog_bytes, 3 << 20)
-        lost = self.sender.shipping.counts.lost_batches
+        lost = self.sender.shipping.losses.batches
         self.assertGreater(lost, 1)
         self.assertIn(f"batches {lost} to {lost} will never be in the archive", " ".join(lines))
         self.place.failure = None
