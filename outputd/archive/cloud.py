@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,7 +17,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from outputd.archive.objects import ArchiveFailed
 from outputd.archive.place import Place
-from outputd.process.log import in_one_line
+from outputd.archive.reasons import reason_of
 from outputd.process.trouble import Kind
 
 _CONNECTED_WITHIN_S = 10
@@ -27,10 +26,6 @@ _ANSWERED_WITHIN_S = 120
 _RETRIED_WITHIN_S = 30
 _MOST_RETRIES = 2
 """Few: the service asks again after a while, and says meanwhile what is wrong."""
-_MOST_REASON = 300
-_SECRET = re.compile(r"(AWS|AZURE|GOOGLE)_\w*(KEY|SECRET|TOKEN|SAS|PASSWORD|CREDENTIAL)")
-_LEAST_SECRET = 6
-"""Characters of a value that is taken out of messages."""
 
 
 def store_of(place: Place) -> Any:
@@ -104,16 +99,6 @@ def _understood() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:  # obstore's for what is not there, the bucket included
-        raise ArchiveFailed(_told(error), Kind.GONE) from None
+        raise ArchiveFailed(reason_of(error, os.environ), Kind.GONE) from None
     except (BaseError, OSError, ValueError) as error:
-        raise ArchiveFailed(_told(error)) from None
-
-
-def _told(error: Exception) -> str:
-    """What it says, without its debugging details and without secrets."""
-    text = str(error).partition("\n\nDebug source:")[0]
-    text = re.sub(r"\?[^\s\"')]*", "?...", text)  # the query of a URL may be signed
-    for name, value in os.environ.items():
-        if _SECRET.match(name) and len(value) >= _LEAST_SECRET:
-            text = text.replace(value, "...")
-    return in_one_line(" ".join(text.split()), _MOST_REASON)
+        raise ArchiveFailed(reason_of(error, os.environ)) from None

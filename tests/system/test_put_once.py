@@ -1,0 +1,31 @@
+"""What `outputd.archive` promises of objects that are put once, at a real object store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from outputd.archive.objects import objects_at
+from outputd.archive.place import place_of
+from tests.archive import test_shipping
+from tests.kit.object_store import KEY, SECRET, ObjectStore
+
+
+class S3Tests(test_shipping.ShippingTests):
+    store: ObjectStore | None = None
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        if cls.store is not None:
+            cls.store.kill()
+        super().tearDownClass()
+
+    def archive(self) -> Any:
+        if S3Tests.store is None:
+            S3Tests.store = ObjectStore(Path(self.mktemp()).absolute()).start()
+        for name, value in (("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET)):
+            os.putenv(name, value)  # obstore reads the environment of the process
+            self.addCleanup(os.unsetenv, name)
+        return objects_at(place_of(S3Tests.store.url(uuid4().hex)))
