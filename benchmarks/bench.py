@@ -3,7 +3,8 @@
 `saturated`, `light`, `latency` and `reads` are what `make bench` runs. The other parts take longer or more disk:
 `growth` (10 million hop rows, 10 million known addresses, all-new addresses, a feed backlog), `idle` (start-up, memory,
 CPU, idle connections), `merge` (outputd-merge beside copying rows by hand), `export` (outputd-export beside DuckDB, and
-the ingest beside an export). Progress goes to stderr, tables to stdout.
+the ingest beside an export), `archive` (the ingest with an archive, and how fast results get there). Progress goes to
+stderr, tables to stdout.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import export, growth, idle, latency, light, merge, reads, saturated, smoke
+from benchmarks import archive, export, growth, idle, latency, light, merge, reads, saturated, smoke
 from benchmarks.figures import Spread, overview
 from benchmarks.kinds import CHECKOUT
 from benchmarks.service import Wrong
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[Session], str]] = {
     "idle": idle.run,
     "merge": merge.run,
     "export": export.run,
+    "archive": archive.run,
 }
 _USUAL = ("saturated", "light", "latency", "reads")
 
