@@ -9,7 +9,7 @@ ROUNDS ?= 1
 RUN ?= $(lastword $(sort $(wildcard benchmarks/runs/*.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke chart overload crowd soak cuts pictures docs reference deb check clean stale
+.PHONY: help run demo test test-all test-long lint ruff format mypy layers bench bench-smoke chart overload crowd soak cuts archive-proof pictures docs reference deb check clean stale
 
 # ---- .venv: one file .venv/ready-... for each set of packages that is in it
 
@@ -65,7 +65,8 @@ help:
 	    'make crowd          crowds that mean harm: memory, and what others wait; ARGS="--only bodies --requests 100"' \
 	    'make soak           half an hour with kills, outages and full disks, and the account of every result; MINUTES=5' \
 	    'make cuts           a hundred power cuts under load: what was acknowledged is there; ARGS="--cuts 20"' \
-	    'make pictures       those of the README, taken anew in a headless Chromium' \
+	    'make archive-proof  three instances with an archive and every trouble, and the account of every result' \
+    'make pictures       those of the README, taken anew in a headless Chromium' \
 	    'make docs           the documentation as a site in site/, its links checked' \
 	    'make reference      reference pages brought up to date after a flag, a metric or a table has changed' \
 	    'make deb            the Debian package, in dist/' \
@@ -128,6 +129,9 @@ soak: .venv/ready-test
 
 cuts: .venv/ready-test
 	@.venv/bin/python -m tests.system.cuts $(ARGS)
+
+archive-proof: .venv/ready-test
+	@.venv/bin/python -m tests.system.archive $(ARGS)
 
 pictures: .venv/ready-test
 	@.venv/bin/python -m tests.system.pictures

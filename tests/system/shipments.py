@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -129,7 +130,7 @@ class Archive:
         )  # fmt: skip
         self._read: dict[str, str] = {}
         self._rows: dict[tuple[str, int], tuple[str, str]] = {}
-        self._rejected: Counter[tuple[str, int]] = Counter()
+        self._rejected: set[str] = set()
 
     @property
     def objects(self) -> int:
@@ -170,12 +171,17 @@ class Archive:
             if str(row["received_at"])[:10] != date:
                 self.faults.append(f"{name} has a result of {row['received_at']}")
             if kind == "rejected":
-                self._rejected[key] += 1
+                self._take_rejected(name, json.loads(row["raw"])["ip"])
             elif key in self._rows:
                 self.faults.append(f"{key} is in the archive twice, once in {name}")
             else:
                 self._rows[key] = (row["ip"], md5(_words_kept(row)))
                 self._account.archived(*self._rows[key])
+
+    def _take_rejected(self, name: str, target: str) -> None:
+        if target in self._rejected:
+            self.faults.append(f"the item of {target} was rejected twice, once in {name}")
+        self._rejected.add(target)
 
     def differs(self, engine: str) -> str:
         """What an engine reads otherwise than we, empty where nothing; raises SkipTest where it cannot be had."""
