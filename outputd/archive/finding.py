@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from outputd.archive.asks import Found, Span
-from outputd.archive.files import page_of
+from outputd.archive.files import Unreadable, page_of
 from outputd.archive.listing import day_before, names_of
 from outputd.archive.names import REJECTED, RESULTS, Name
 from outputd.archive.objects import Objects
 from outputd.archive.shipping import Shipment
 from outputd.export.parquet import TIME, times
+from outputd.process.trouble import Kind
 
 _MOST_ROWS = 8192
 _Row = tuple[Any, ...]
@@ -28,12 +29,15 @@ _Row = tuple[Any, ...]
 
 
 class _Held(NamedTuple):
-    """The batches of one of our files above the mark."""
+    """One of our files, and its batches above the mark, 0 where it has none."""
 
     path: Path
+    newest: int
+    """The last batch that was stored when its last one was."""
+    since: str
+    """When the first of them has arrived; without any, the last time that it knows."""
     first_batch_id: int
     last_batch_id: int
-    earliest: str
 
 
 class _Range(NamedTuple):
@@ -50,28 +54,40 @@ def find(objects: Objects, instance: str, after: int, paths: Sequence[Path]) -> 
 
     Raises ArchiveFailed, Unreadable.
     """
-    newest, ours = after, []
-    for path in paths:
-        with page_of(path) as db:
-            newest = max(newest, db.execute(_NEWEST).fetchone()[0])
-            first, last, earliest = db.execute(_HELD, {"after": after}).fetchone()
-        if first is not None:
-            ours.append(_Held(path, first, last, earliest))
-    since = min((held.earliest for held in ours), default=None)
+    ours = [held for path in paths if (held := _held(path, after)) is not None]
+    newest = max((held.newest for held in ours), default=after)
+    above = [held for held in ours if held.last_batch_id]
+    since = min((held.since for held in above), default=None) or max((held.since for held in ours), default=None)
     ranges = _ranges(names_of(objects, instance, since and day_before(since[:10]), after))
     is_shared = any(later.first_batch_id <= earlier.last_batch_id for earlier, later in pairwise(ranges))
     for there in reversed(ranges):
         is_shared |= there.last_batch_id > newest
-        mine = [held for held in ours if _overlap(held, there)]
+        mine = [held for held in above if _overlap(held, there)]
         if not mine:  # pruned, or lost with its file
             continue
-        if _is_whole(objects, instance, there, mine):
-            return Found(max(after, there.last_batch_id), is_shared)
-        alike, differs = _alike(objects, there, mine)
+        try:
+            if _is_whole(objects, instance, there, mine):
+                return Found(max(after, there.last_batch_id), is_shared)
+            alike, differs = _alike(objects, there, mine)
+        except Unreadable as error:
+            if error.kind is not Kind.DAMAGED:
+                raise
+            alike, differs = min(there.last_batch_id, mine[-1].last_batch_id), False  # who can tell? it has our name
         is_shared |= differs
         if alike is not None:
             return Found(max(after, alike), is_shared)
     return Found(after, is_shared)
+
+
+def _held(path: Path, after: int) -> _Held | None:
+    """What is in a file; None where it is damaged, and nothing of it can be shipped either."""
+    try:
+        with page_of(path) as db:
+            return _Held(path, *db.execute(_HELD, {"after": after}).fetchone())
+    except Unreadable as error:
+        if error.kind is not Kind.DAMAGED:
+            raise
+        return None
 
 
 def _ranges(names: Sequence[Name]) -> list[_Range]:
@@ -169,8 +185,14 @@ def _micros(texts: Sequence[str]) -> list[int]:
 
 
 _COLUMNS = {RESULTS: ["ip", "timestamp"], REJECTED: ["item_index", "raw"]}
-_NEWEST = "SELECT max(first_batch_id - 1, (SELECT coalesce(max(id), 0) FROM batches)) FROM result_file"
-_HELD = "SELECT min(id), max(id), min(received_at) FROM batches WHERE id > :after"
+_HELD = """
+SELECT max(f.first_batch_id - 1, coalesce(b.newest, 0)), coalesce(b.earliest, b.latest, f.created_at),
+  coalesce(b.first, 0), coalesce(b.last, 0)
+FROM result_file f, (
+  SELECT max(id) AS newest, max(received_at) AS latest, min(received_at) FILTER (WHERE id > :after) AS earliest,
+    min(id) FILTER (WHERE id > :after) AS first, max(id) FILTER (WHERE id > :after) AS last FROM batches
+) b
+"""
 _ROWS = {
     RESULTS: """
 SELECT b.id, p.id, b.node, b.received_at, p.ip, p.timestamp

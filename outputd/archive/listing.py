@@ -8,8 +8,8 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from outputd.archive.names import KINDS, Name, date_of, folder_of, name_of
-from outputd.archive.objects import Objects
+from outputd.archive.names import KINDS, Name, date_of, folder_of, is_instance, name_of
+from outputd.archive.objects import ArchiveFailed, Objects
 
 _FOOTER_BYTES = 64 * 1024
 """That of an object of 64 MiB has a sixth of it."""
@@ -20,6 +20,8 @@ def names_of(objects: Objects, instance: str, since: str | None, after: int) -> 
 
     Raises ArchiveFailed.
     """
+    if not is_instance(instance):  # its objects would not be found again
+        raise ArchiveFailed("no instance can ship under this name")
     return sorted(name for name in _all(objects, instance, since) if name.last_batch_id > after)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -333,6 +333,54 @@ class ShippingTests(SynchronousTestCase):
         other.post(right=1, wrong=1)
         other.find()
         self.assertEqual(0, other.mark)
+        self.check()
+
+    def test_the_days_before_ours_are_not_listed(self) -> None:
+        self.one.bench.clock_is_off_s = -5 * _DAY_S
+        older = self.collector()
+        older.bench.clock_is_off_s = -5 * _DAY_S
+        older.post()
+        older.ship()
+        listed: list[str] = []
+
+        def paths(folder: str, beginning: str) -> Iterator[str]:
+            listed.append(folder)
+            return iter(())
+
+        self.patch(self.objects, "paths", paths)
+        for mark in (0, 1):
+            fresh = self.collector()
+            fresh.mark = mark
+            fresh.find()
+            fresh.post()
+            fresh.ship()
+        self.assertNotIn("results/date=2026-01-02", listed)
+        self.assertIn("results/date=2026-01-07", listed)
+
+    def test_a_damaged_file_of_ours_holds_nothing_up(self) -> None:
+        for _ in range(3):
+            self.one.post(2)
+            self.one.ship()
+            self.one.rotate()
+        self.one.mark = 0
+        with closing(connect(self.one.paths[2])) as db:
+            db.execute("UPDATE ping_results SET timestamp = 'soon'")
+        self.assertFalse(self.one.find())
+        self.assertEqual(6, self.one.mark)
+        self.one.mark = 0
+        damaged = Path(self.mktemp())
+        damaged.write_bytes(b"SQLite format 3\0" + bytes(4080))
+        self.patch(Collector, "paths", (*self.one.paths[:1], damaged, self.one.paths[-1]))
+        self.assertFalse(self.one.find())
+        self.assertEqual(2, self.one.mark)
+
+    def test_nothing_is_shipped_under_a_name_that_would_not_be_found_again(self) -> None:
+        self.one.post()
+        for name in ("to-kyo", "", "x" * 98):
+            self.one.name = name
+            self.assertRaises(ArchiveFailed, self.one.ship)
+            self.assertRaises(ArchiveFailed, self.one.find)
+        self.one.name = "x" * 97
         self.check()
 
     def test_names_of_other_instances_are_left_alone(self) -> None:
