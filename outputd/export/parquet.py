@@ -65,9 +65,12 @@ _REPEATED = [
 class ParquetEncoder:
     """Results as one Parquet file, whose bytes come a row group at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: int = 1) -> None:
+        """`level` is that of zstd: higher ones take more time and less room."""
         self._sink = _Sink()
-        self._writer = pq.ParquetWriter(self._sink, SCHEMA, compression="zstd", use_dictionary=_REPEATED)
+        self._writer = pq.ParquetWriter(
+            self._sink, SCHEMA, compression="zstd", compression_level=level, use_dictionary=_REPEATED
+        )
         self._pages: list[pa.RecordBatch] = []
         self._open: Page | None = None
         self._hops: list[pa.Array] = []
