@@ -32,6 +32,7 @@ PAGES = sorted(
 FOLLOWED = (
     "README.md",
     "docs/tutorial/first-node.md",
+    "docs/how-to/archive.md",
     "docs/how-to/authentication.md",
     "docs/how-to/fleet.md",
     "docs/how-to/monitoring.md",
