@@ -22,6 +22,7 @@ from outputd.ledger.ledger import Ledger
 from outputd.results import timestamps
 from outputd.store.store import Store, StoreFailed
 from outputd.web.answers import JSON, SAFE, Answer, as_json, problem
+from outputd.web.compression import GZIPPED, compressed, gzip_from_bytes
 from outputd.web.request import CappedRequest, answered
 from outputd.web.routes import Endpoint, Route
 
@@ -93,7 +94,8 @@ class Health:
         await self._learnt()
         free_bytes = (await self._disk.look()).free_bytes
         self._metrics.observe_disk(math.nan if free_bytes is None else free_bytes)
-        return 200, self._metrics.text(), {b"Content-Type": CONTENT_TYPE, **SAFE}
+        answer = 200, self._metrics.text(), {b"Content-Type": CONTENT_TYPE, **SAFE}
+        return compressed(answer, request.header_text(b"Accept-Encoding"))
 
     async def _counts(self, request: CappedRequest) -> Answer:
         await self._learnt()
@@ -105,7 +107,9 @@ class Health:
             await Deferred.fromCoroutine(self._ledger.caught_up()).addTimeout(_LEARNT_S, self._clock)
 
     async def _openapi(self, request: CappedRequest) -> Answer:
-        return 200, openapi.text(), JSON
+        takes_plain = len(openapi.text()) < gzip_from_bytes(request.header_text(b"Accept-Encoding"))
+        body, coding = (openapi.text(), {}) if takes_plain else (openapi.compressed(), GZIPPED)
+        return 200, body, {**JSON, b"Vary": b"Accept-Encoding", **coding}
 
     def _figures(self) -> dict[str, Any]:
         stats, current = self._stats, self._store.current

@@ -21,6 +21,7 @@ from outputd.api.endpoints import (
     endpoint_of_export,
 )
 from outputd.api.operations import (
+    CODED,
     HEADERS,
     JSON,
     SCHEMES,
@@ -40,6 +41,7 @@ from outputd.api.schemas import schemas
 from outputd.queries import QUESTIONS
 from outputd.queries.exports import EXPORTS
 from outputd.results.model import MOST_RESULTS
+from outputd.web.compression import gzipped
 from outputd.web.routes import Endpoint
 from outputd.web.shapes import FILE_NAME, ref
 
@@ -180,12 +182,14 @@ _METRICS = reading(
     METRICS,
     "Metrics",
     "Metrics for Prometheus",
-    {"200": answer("The text format.", {"type": "string"}, "text/plain; version=0.0.4; charset=utf-8")},
+    {"200": answer("The text format.", {"type": "string"}, "text/plain; version=0.0.4; charset=utf-8", CODED)},
 )
 _STATS = reading(STATS, "Stats", "Counts since the start", {"200": answer("The counts.", ref("Stats"))})
 
 
-_OPENAPI = reading(OPENAPI, "OpenApi", "This document", {"200": answer("OpenAPI 3.1.", {"type": "object"})})
+_OPENAPI = reading(
+    OPENAPI, "OpenApi", "This document", {"200": answer("OpenAPI 3.1.", {"type": "object"}, headers=CODED)}
+)
 
 
 def document() -> Part:
@@ -223,3 +227,9 @@ def _path(endpoint: Endpoint) -> str:
 def text() -> bytes:
     """The document in JSON."""
     return msgspec.json.encode(document())
+
+
+@cache
+def compressed() -> bytes:
+    """The same, compressed once."""
+    return gzipped(text())

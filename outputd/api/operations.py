@@ -26,9 +26,12 @@ def _matching(pattern: str) -> Part:
     return {"type": "string", "pattern": pattern}
 
 
+CODED = ("Vary", "Content-Encoding")
+"""The headers of an answer that is compressed for those who take that."""
 _ALWAYS = ("X-Content-Type-Options", "Cache-Control")
 HEADERS = {
-    "Vary": _header("The answer depends on it.", {"const": "Accept"}),
+    "Vary": _header("The answer depends on it.", _matching("^(Accept, )?Accept-Encoding$")),
+    "Content-Encoding": _header("It is compressed, as `Accept-Encoding` allows.", {"const": "gzip"}, required=False),
     "Link": _header('The next page, with `rel="next"`.', _matching(r'^<\?.*>; rel="next"$'), required=False),
     "Bucket-Seconds": _header(
         "The length of a bucket, which may be longer than asked.", {"type": "integer", "minimum": 1}
@@ -151,7 +154,7 @@ def asking(question: Question[Any]) -> Part:
     """A question to the files."""
     paged = ("Link",) if question.is_paged else ()
     cut = ("Bucket-Seconds",) if any(each.name == "bucket" for each in parameters_of(question)) else ()
-    found = answer(question.summary, ref(question.whole), headers=("Vary", "Unreadable-Files", *paged, *cut))
+    found = answer(question.summary, ref(question.whole), headers=(*CODED, "Unreadable-Files", *paged, *cut))
     found["content"][MEDIA["ndjson"]] = {"schema": ref(question.row)}
     found["content"][MEDIA["csv"]] = {"schema": {"type": "string"}}
     answers = {

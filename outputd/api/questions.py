@@ -20,6 +20,7 @@ from outputd.queries.session import NotReady, TooLong
 from outputd.queries.tables import Notes
 from outputd.sqlite.errors import DatabaseFailed, DatabaseUnusable
 from outputd.web.answers import SAFE, Answer, problem
+from outputd.web.compression import GZIPPED, gzip_from_bytes
 from outputd.web.request import CappedRequest, answered, put_head
 from outputd.web.routes import Route
 from outputd.web.streaming import Streaming
@@ -54,8 +55,10 @@ class Questions:
         sent = {key.decode(errors="replace"): values[-1].decode(errors="replace")
                 for key, values in request.args.items()}  # fmt: skip
         form = wanted_format(suffix, request.header_text(b"Accept"))
+        gzip_from = gzip_from_bytes(request.header_text(b"Accept-Encoding"))
         try:
-            asking = Deferred.fromCoroutine(self._queries.ask(question, read(question, {**sent, **named}), form))
+            asked = read(question, {**sent, **named})
+            asking = Deferred.fromCoroutine(self._queries.ask(question, asked, form, gzip_from))
             request.notifyFinish().addErrback(lambda _: asking.cancel())
             found = await asking
         except CancelledError:
@@ -64,7 +67,10 @@ class Questions:
             return _refusal(error)
         if found is None:
             return problem(404, "there is nothing with this name")
-        headers = {b"Content-Type": MEDIA[form].encode(), b"Vary": b"Accept", **_said(found.notes, sent), **SAFE}
+        headers = {
+            b"Content-Type": MEDIA[form].encode(), b"Vary": b"Accept, Accept-Encoding", **_said(found.notes, sent),
+            **SAFE,
+        }  # fmt: skip
         if unreadable := self.unreadable:
             headers[b"Unreadable-Files"] = ", ".join(sorted(unreadable)).encode()
         if isinstance(found, Whole):
@@ -104,8 +110,8 @@ def _refusal(error: Exception) -> Answer:
 
 
 def _said(notes: Notes, sent: Mapping[str, str]) -> Mapping[bytes, bytes]:
-    """The headers that say where the next page is, if there may be one, and how long buckets are."""
-    headers = {}
+    """The headers that say where the next page is, if there may be one, how long buckets are, and the coding."""
+    headers = {**GZIPPED} if notes.is_gzipped else {}
     if notes.following:
         headers[b"Link"] = f'<?{urlencode({**sent, **notes.following})}>; rel="next"'.encode()
     if notes.bucket_s is not None:

@@ -7,8 +7,9 @@ by page as it is read: a slow reader holds neither a thread nor a result file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -33,6 +34,7 @@ from outputd.queries.tables import Format, Notes, Rows, Table
 from outputd.queries.targets import TARGETS
 from outputd.store.file import FileInfo
 from outputd.summary.keeping_up import UpToDate
+from outputd.web.compression import HELD_BYTES, Gzip, gzipped
 
 _log = Logger()
 A = TypeVar("A")
@@ -80,17 +82,19 @@ class Queries:
         """Questions that are being answered, or wait for it."""
         return len(self._asking)
 
-    async def ask(self, question: Question[A], asked: A, form: Format) -> Whole | Reading | None:
+    async def ask(
+        self, question: Question[A], asked: A, form: Format, gzip_from_bytes: float = math.inf
+    ) -> Whole | Reading | None:
         """The answer to a question in a form; None when there is nothing with this name. A Reading wants its `end`.
 
-        Raises NotReady, TooLong and sqlite3.Error.
+        From so many bytes on it is compressed. Raises NotReady, TooLong and sqlite3.Error.
         """
         if question.is_from_summary:
             await self._up_to_date(_PATIENCE_S)
         if self._stopped is None and len(self._asking) >= _MOST_AT_ONCE:
             raise NotReady("too many questions wait")
         session = Session(list(self._files()), self._summary)
-        work = self._work(session, _find, session, question, asked, form, self._now())
+        work = self._work(session, _find, session, question, asked, form, gzip_from_bytes, self._now())
         answer: Deferred[_Found | None] = Deferred()
         work.chainDeferred(answer)
         try:
@@ -104,7 +108,7 @@ class Queries:
         rest = found.rest
         reading = Reading(
             session, found.first, lambda: self._work(session, next, rest, None), self._readings, found.notes,
-            found.scratch_bytes,
+            found.held_bytes,
         )  # fmt: skip
         await self._readings.begin(reading)
         return reading
@@ -158,27 +162,42 @@ class _Found:
 
     first: bytes
     rest: Iterator[bytes] | None
-    scratch_bytes: int
+    held_bytes: int
+    """What it holds beside the bytes: scratch tables, most of it on the disk, and what compresses it."""
     notes: Notes
 
 
-def _find(session: Session, question: Question[A], asked: A, form: Format, now_s: float) -> _Found | None:
+def _find(
+    session: Session, question: Question[A], asked: A, form: Format, gzip_from_bytes: float, now_s: float
+) -> _Found | None:
     """The beginning of an answer; the session is closed unless there is more of it."""
     begun: _Found | None = None
     try:
         found = question.find(session, asked, now_s)
-        begun = None if found is None else _begin(found, form)
+        begun = None if found is None else _begin(found, form, gzip_from_bytes)
         return begun
     finally:
         if begun is None or begun.rest is None:
             session.close()
 
 
-def _begin(found: Rows | Table, form: Format) -> _Found:
+def _begin(found: Rows | Table, form: Format, gzip_from_bytes: float) -> _Found:
     first, pages = b"", found.pages(form)
     for page in pages:
         first += page
         if len(first) > _ENOUGH_BYTES:
             found.session.has_begun = True
-            return _Found(first, pages, found.session.scratch_bytes, found.notes)
-    return _Found(first, None, 0, found.notes)
+            begun = _Found(first, pages, found.session.scratch_bytes, found.notes)
+            break
+    else:
+        begun = _Found(first, None, 0, found.notes)
+    return begun if len(first) < gzip_from_bytes else _compressed(begun)
+
+
+def _compressed(found: _Found) -> _Found:
+    """The same, here in the thread that has made it, and the rest in the one that makes that."""
+    notes = replace(found.notes, is_gzipped=True)
+    if found.rest is None:
+        return _Found(gzipped(found.first), None, 0, notes)
+    stream = Gzip()
+    return _Found(stream.part(found.first), stream.rest(found.rest), found.held_bytes + HELD_BYTES, notes)

@@ -33,11 +33,11 @@ class Reading:
 
     def __init__(
         self, session: Session, first: bytes, make: Callable[[], Awaitable[bytes | None]], readings: Readings,
-        notes: Notes, scratch_bytes: int,
+        notes: Notes, held_bytes: int,
     ) -> None:  # fmt: skip
         self.session = session
         self.notes = notes
-        self.size_bytes = _OWN_BYTES + scratch_bytes
+        self.size_bytes = _OWN_BYTES + held_bytes
         self.cut_off: Callable[[], object] = lambda: None
         self.idle_since_s: float | None = readings.seconds()
         """Since when its reader has not asked for the next page; None while that is made."""

@@ -96,6 +96,8 @@ class Notes:
     """The parameters that the next page has beside those of this one; none when this is the last."""
     bucket_s: int | None = None
     """How long its buckets are, which may be longer than was asked; None where there are none."""
+    is_gzipped: bool = False
+    """Whether its bytes are compressed."""
 
 
 @dataclass(slots=True)

@@ -23,9 +23,16 @@ def likings(header: str) -> dict[str, float]:
 
 
 def takes_gzip(accept_encoding: str) -> bool:
-    """Whether an answer may be compressed with gzip: it is named, or all is taken, with a quality above 0."""
+    """Whether an answer may be compressed with gzip: that, or anything, is named, and not liked less than the plain."""
     liked = likings(accept_encoding)
-    return liked.get("gzip", liked.get("x-gzip", liked.get("*", 0.0))) > 0
+    gzip = liked.get("gzip", liked.get("x-gzip", liked.get("*", 0.0)))
+    return gzip > 0 and gzip >= liked.get("identity", 0.0)
+
+
+def takes_plain(accept_encoding: str) -> bool:
+    """Whether an answer may be sent as it is: only who says so takes none."""
+    liked = likings(accept_encoding)
+    return liked.get("identity", liked.get("*", 1.0)) > 0
 
 
 def is_known(etag: str, if_none_match: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gzip
 import json
 import os
 import re
@@ -179,7 +180,9 @@ class ServiceTests(TestCase):
         await wire.closed
         reply = parsed(wire.data)
         is_chunked = reply.header("Transfer-Encoding") == "chunked"
-        return dataclasses.replace(reply, body=unchunked(reply.body)) if is_chunked and reply.body else reply
+        body = unchunked(reply.body) if is_chunked and reply.body else reply.body
+        is_gzipped = reply.header("Content-Encoding") == "gzip" and body
+        return dataclasses.replace(reply, body=gzip.decompress(body) if is_gzipped else body)
 
     def judge(self, status: int, method: str, path: str, reply: Reply) -> None:
         headers = {name.decode(): values[-1].decode() for name, values in reply.headers.getAllRawHeaders()}
@@ -205,6 +208,21 @@ class ServiceTests(TestCase):
     async def test_the_health_port_serves_it(self) -> None:
         reply = await self.want(200, "GET", "/openapi.json")
         self.assertEqual(DOCUMENT.raw, reply.json)
+
+    async def test_what_is_compressed_is_what_is_documented(self) -> None:
+        await self.want(200, "POST", "/results", body_of(*[a_result()] * 50))
+        for path in ("/openapi.json", "/metrics", "/recent", "/recent.ndjson", "/recent.csv"):
+            reply = await self.want(200, "GET", path, headers={"Accept-Encoding": "gzip"})
+            self.assertEqual("gzip", reply.header("Content-Encoding"), path)
+
+    async def test_nothing_else_is(self) -> None:
+        """Rule 15 and the health checks of proxies: what is copied or exported has its length and digest as it is."""
+        await self.want(200, "POST", "/results", body_of(*[a_result()] * 50))
+        closed = (await self.want(200, "GET", "/stats")).json["current_db_file"]
+        await self.want(200, "POST", "/rotate")
+        for path in ("/health", "/ready", "/dump", f"/dump?file={closed}", "/export.ndjson", "/files"):
+            reply = await self.want(200, "GET", path, headers={"Accept-Encoding": "gzip, identity;q=0"})
+            self.assertIsNone(reply.header("Content-Encoding"), path)
 
     async def test_every_documented_answer_but_of_a_bug_is_given_as_documented(self) -> None:
         await self._results()

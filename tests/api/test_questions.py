@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from pathlib import Path
 
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.intake.admission import Admission
 from outputd.queries import QUESTIONS
 from outputd.security.access import Access
+from outputd.web.compression import HELD_BYTES
 from outputd.web.routes import Routes
 from outputd.web.site import Site
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, a_trace, many_hops
-from tests.kit.wire import Reply, get, over_a_narrow_wire
+from tests.kit.wire import Reply, over_a_narrow_wire, over_the_wire, parsed, unchunked
 
 ASK = b"GET /recent?include=traceroute HTTP/1.1\r\nHost: x\r\n\r\n"
+ASK_FOR_GZIP = ASK.replace(b"Host: x", b"Host: x\r\nAccept-Encoding: gzip")
 
 
 class QuestionsTest(SynchronousTestCase):
@@ -27,8 +33,12 @@ class QuestionsTest(SynchronousTestCase):
         room = Admission(1 << 20, bench.clock.seconds)
         self.site = Site(Routes(self.questions.routes()), bench.clock, room, 64 << 10, 200, Access())
 
-    def get(self, path: str) -> Reply:
-        return get(self.site, path)
+    def get(self, path: str, accept_encoding: str | None = None, method: str = "GET") -> Reply:
+        coding = "" if accept_encoding is None else f"Accept-Encoding: {accept_encoding}\r\n"
+        request = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{coding}\r\n".encode("latin-1")
+        channel, transport = over_the_wire(self.site, request)
+        channel.connectionLost(Failure(ConnectionDone()))
+        return parsed(transport.value())
 
     def test_each_has_a_route_for_readers(self) -> None:
         self.assertEqual(
@@ -73,6 +83,71 @@ class QuestionsTest(SynchronousTestCase):
     def test_what_it_does_not_know_is_ignored_and_of_two_the_last_counts(self) -> None:
         self.bench.post(*[a_result()] * 3)
         self.assertEqual(2, len(self.get("/recent?limit=x&limit=2&limits=1&_=7").json))
+
+    def test_an_answer_is_compressed_for_those_who_take_that(self) -> None:
+        """Whole or page by page, in every form; HEAD says the same."""
+        self.bench.post(*[a_trace(*many_hops(1000))] * 20, *[a_result()] * 50, node="a")
+        for path, is_whole in (
+            ("/recent", True), ("/recent.csv", True), ("/results/1.ndjson", True),
+            ("/recent?include=traceroute", False), ("/recent.ndjson?include=traceroute", False),
+        ):  # fmt: skip
+            plain, packed = self.get(path), self.get(path, "gzip")
+            self.assertEqual((None, "gzip"), (plain.header("Content-Encoding"), packed.header("Content-Encoding")))
+            self.assertEqual(is_whole, packed.header("Content-Length") is not None, path)
+            bodies = [reply.body if is_whole else unchunked(reply.body) for reply in (plain, packed)]
+            self.assertLess(3 * len(bodies[1]), len(bodies[0]), path)
+            self.assertEqual(bodies[0], gzip.decompress(bodies[1]), path)
+            self.assertEqual(2 * ["Accept, Accept-Encoding"], [reply.header("Vary") for reply in (plain, packed)])
+            head = self.get(path, "gzip", "HEAD")
+            self.assertEqual(b"", head.body)
+            for name in ("Content-Encoding", "Content-Length", "Content-Type", "Vary"):
+                self.assertEqual(packed.header(name), head.header(name), (path, name))
+
+    def test_what_is_small_stays_as_it_is_unless_it_must_not(self) -> None:
+        self.bench.post(a_result(), node="a")
+        for coding, packed in (("gzip", None), ("gzip, identity;q=0", "gzip"), ("identity;q=0", None)):
+            self.assertEqual(packed, self.get("/recent", coding).header("Content-Encoding"), coding)
+
+    def test_who_cannot_read_gzip_is_sent_none(self) -> None:
+        self.bench.post(*[a_result()] * 100, node="a")
+        for coding in (
+            "",
+            "identity",
+            "gzip;q=0",
+            "br, deflate",
+            "gzip;q=none",
+            "\xff;q",
+            "*;q=0",
+            "gzip;q=0.5, identity",
+        ):
+            reply = self.get("/recent", coding)
+            self.assertEqual((None, 100), (reply.header("Content-Encoding"), len(reply.json)), coding)
+
+    def test_a_long_compressed_answer_counts_what_compresses_it(self) -> None:
+        """Rule 9."""
+        self.bench.post(*[a_trace(*many_hops(1000))] * 20)
+        held = []
+        for request in (ASK, ASK_FOR_GZIP):
+            channel, _ = over_a_narrow_wire(self.site, 1000, request)
+            held.append(self.bench.readings.held_bytes)
+            channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(HELD_BYTES, held[1] - held[0])
+        self.assertEqual(0, self.bench.readings.held_bytes)
+
+    def test_a_compressed_answer_that_breaks_off_lacks_its_end(self) -> None:
+        self.bench.post(*[a_trace(*many_hops(1000))] * 20)
+        file = self.bench.store.current.info.path
+        self.bench.outcome(self.bench.store.rotate())
+        self.bench.outcome(self.bench.store.finish(file))
+        _, transport = over_a_narrow_wire(self.site, 1000, ASK_FOR_GZIP)
+        file.write_bytes(b"no database" * 1000)
+        transport.read(100 << 20)
+        self.assertIn(b"Content-Encoding: gzip", transport.sent)
+        self.assertTrue(transport.is_aborted)
+        self.assertNotEqual(b"0\r\n\r\n", transport.sent[-5:])
+        reader = zlib.decompressobj(31)
+        reader.decompress(unchunked(transport.sent.partition(b"\r\n\r\n")[2] + b"0\r\n\r\n"))
+        self.assertFalse(reader.eof)
 
     def test_an_error_in_the_middle_is_no_end(self) -> None:
         """What it has of a damaged file cannot be told any more."""

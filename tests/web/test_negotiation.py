@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.web.negotiation import is_known, likings, takes_gzip
+from outputd.web.negotiation import is_known, likings, takes_gzip, takes_plain
 from tests.kit.properties import given
 
 
@@ -26,10 +26,16 @@ class Likings(SynchronousTestCase):
         self.assertTrue(all(0 <= liking <= 1 for liking in likings(text).values()))
 
     def test_gzip_with_quality_0_is_not_taken(self) -> None:
-        for header in ("gzip", "br, GZIP", "x-gzip", "*", "gzip;q=0.001", "*;q=0, gzip"):
+        for header in ("gzip", "br, GZIP", "x-gzip", "*", "gzip;q=0.001", "*;q=0, gzip", "identity;q=0.5, gzip"):
             self.assertTrue(takes_gzip(header), header)
-        for header in ("", "gzip;q=0", "br", "gzip;q=0, *", "*;q=0", "gzipped", "gzip;q=x"):
+        for header in ("", "gzip;q=0", "br", "gzip;q=0, *", "*;q=0", "gzipped", "gzip;q=x", "identity, gzip;q=0.5"):
             self.assertFalse(takes_gzip(header), header)
+
+    def test_plain_is_taken_by_all_who_do_not_say_otherwise(self) -> None:
+        for header in ("", "gzip", "br;q=1", "identity;q=0.1", "*;q=0, identity", "identity;q=0.5, *;q=0", ",;=\xff"):
+            self.assertTrue(takes_plain(header), header)
+        for header in ("identity;q=0", "gzip, *;q=0", "identity;q=x, *"):
+            self.assertFalse(takes_plain(header), header)
 
     def test_a_thing_is_known_by_its_tag_or_by_a_star(self) -> None:
         for header in ('"a"', 'W/"a"', '"b", "a"', "*", '"b",W/"a"'):
