@@ -213,6 +213,24 @@ class OverviewTests(PagesTest):
         browser.wait("return location.pathname.endsWith('77')")
         browser.wait_text("#ip", "2001:db8::77")
 
+    def test_only_what_is_shown_of_the_targets_is_asked_for_again_until_they_are_filtered(self) -> None:
+        self.post(*(result(f"203.0.113.{number}") for number in range(20)))
+        browser = self.open()
+        browser.wait_text("#targets", "15 of 20")
+        self.post(*[result("198.51.100.7")] * 2)
+        browser.wait_text("#targets", "15 of 21")
+        self.assertIn("198.51.100.7", browser.text("#targets tbody tr"))
+        asked = """return performance.getEntriesByType("resource").map((each) => new URL(each.name))
+            .filter((url) => url.pathname === "/targets").map((url) => url.searchParams.get("limit"))"""
+        limits = browser.run(asked)
+        self.assertEqual(("1000", "15"), (limits[0], limits[-1]))
+        browser.run("document.getElementById('target-filter').focus()")
+        browser.press(*"113.1")
+        browser.wait("return document.querySelectorAll('#targets tbody tr').length === 11")
+        self.post(result("203.0.113.100"))
+        browser.wait_text("#targets", "203.0.113.100")
+        self.assertEqual("1000", browser.run(asked)[-1])
+
 
 @long(
     "tests.system.test_pages.TargetTests.test_it_draws_smoke_and_routes_of_each_node",

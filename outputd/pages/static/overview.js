@@ -11,6 +11,7 @@ import { at, bytes, compact, count, isAddress, iso, now, percent, rate, rtt, spa
 const CHECKS = { database: "Storing", disk: "Disk", rotation: "Rotation", input_service: "Hop feed", archive: "Archive" };
 const MOST_TARGETS = 1000;
 const SHOWN = 15;
+const ALL_MS = 60_000; // all of them cost three times as much as those that are shown
 const facts = document.body.dataset;
 const isReader = facts.may === "read"; // who may not post or download, and is shown neither
 const samples = [];
@@ -170,6 +171,7 @@ async function askFailures() {
 }
 
 let targets = [];
+let allAt = -ALL_MS;
 function showTargets() {
   const wanted = $("target-filter").value.trim().toLowerCase();
   const chosen = wanted ? targets.filter((target) => target.ip.includes(wanted)) : targets;
@@ -190,9 +192,16 @@ function showTargets() {
 }
 $("target-filter").addEventListener("input", showTargets);
 
+/** Ask for all once in a while, and while they are filtered; else for those that are shown, which go before the others. */
 async function askTargets() {
-  ({ targets } = await ask("/targets", { limit: MOST_TARGETS }));
-  suggest(targets.map((target) => target.ip));
+  const isAll = $("target-filter").value.trim() !== "" || targets.length <= SHOWN || performance.now() - allAt >= ALL_MS;
+  const { targets: found } = await ask("/targets", { limit: isAll ? MOST_TARGETS : SHOWN });
+  const known = new Set(found.map((target) => target.ip));
+  targets = [...found, ...(isAll ? [] : targets.filter((target) => !known.has(target.ip)))].slice(0, MOST_TARGETS);
+  if (isAll) {
+    allAt = performance.now();
+    suggest(targets.map((target) => target.ip));
+  }
   showTargets();
 }
 
