@@ -26,6 +26,7 @@ _ANSWERED_WITHIN_S = 120
 _RETRIED_WITHIN_S = 30
 _MOST_RETRIES = 2
 """Few: the service asks again after a while, and says meanwhile what is wrong."""
+_ATTRIBUTES: Any = {"Content-Type": "application/vnd.apache.parquet"}
 
 
 def store_of(place: Place) -> Any:
@@ -60,7 +61,7 @@ class Cloud:
         """See Objects."""
         with _understood():
             try:
-                obstore.put(self._store, path, list(parts), mode="create", use_multipart=False)
+                obstore.put(self._store, path, list(parts), attributes=_ATTRIBUTES, mode="create", use_multipart=False)
             except AlreadyExistsError:
                 return False
             return True

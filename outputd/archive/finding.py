@@ -112,7 +112,7 @@ def _is_whole(objects: Objects, instance: str, there: _Range, mine: Sequence[_He
         return False
     if not all(shipment.is_same(name) for name in there.names.values()):
         return False
-    return all(shipment.put(name) is not None for name in shipment.names if name.kind not in there.names)
+    return all(shipment.put(name) for name in shipment.names if name.kind not in there.names)
 
 
 def _alike(objects: Objects, there: _Range, mine: Sequence[_Held]) -> tuple[int | None, bool]:

@@ -20,7 +20,7 @@ from outputd.export.reading import HopSpan, read_hops, read_results
 from outputd.sqlite.errors import corrupt
 from outputd.store.fragments import first_above, first_hop
 
-_MOST_KEYS = 8192
+_MOST_KEYS = 4096
 _MOST_ROWS = 2048
 _MOST_HOPS = 16_384
 _MOST_TEXT_BYTES = 2 << 20

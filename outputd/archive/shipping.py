@@ -16,19 +16,20 @@ def ship(objects: Objects, span: Span, instance: str) -> Shipped | Taken:
 
     Taken when there are names of this instance at these batches or beyond that are not those of this span and its rows.
     """
+    objects.folders(RESULTS)  # one that is away is noticed before the work
     shipment = Shipment(objects, span, instance)
+    made = {name: shipment.made(name) for name in shipment.names}
+    # only now: the sooner it is put after the look, the less can another directory put between the two
     there = set(names_of(objects, instance, day_before(span.date), span.first_batch_id - 1))
-    others = there - set(shipment.names)
-    if others:
+    if others := there - made.keys():
         return Taken(str(min(others)))
-    shipped = Shipped(len(shipment.results), len(shipment.rejected), 0, bool(there))
-    for name in shipment.names:
-        nbytes = shipment.put(name, name in there)
-        if nbytes is None:
+    nbytes = 0
+    for name, it in made.items():
+        if name not in there and objects.put(str(name), it.parts):
+            nbytes += it.nbytes
+        elif digest_in(objects, str(name)) != it.digest:
             return Taken(str(name))
-        if nbytes:
-            shipped = Shipped(shipped.results, shipped.rejected, shipped.nbytes + nbytes, False)
-    return shipped
+    return Shipped(len(shipment.results), len(shipment.rejected), nbytes, bool(made) and not nbytes)
 
 
 class Shipment:
@@ -47,17 +48,19 @@ class Shipment:
         ]
         """In the order in which they are put."""
 
-    def put(self, name: Name, is_there: bool = False) -> int | None:
-        """Put the object of a name, unless there is one; the bytes that were sent, None if it has other rows.
+    def put(self, name: Name) -> bool:
+        """Put the object of a name, unless there is one; False if that has other rows.
 
         Raises ArchiveFailed, Unreadable.
         """
-        if is_there:
-            return 0 if self.is_same(name) else None
-        made = self._made(name)
-        if self._objects.put(str(name), made.parts):
-            return made.nbytes
-        return 0 if digest_in(self._objects, str(name)) == made.digest else None
+        made = self.made(name)
+        return self._objects.put(str(name), made.parts) or digest_in(self._objects, str(name)) == made.digest
+
+    def made(self, name: Name) -> Made:
+        """The object of a name. Raises Unreadable."""
+        if name.kind == RESULTS:
+            return making.results_object(self.results, self._span, self._instance)
+        return making.rejected_object(self.rejected, self._span, self._instance)
 
     def is_same(self, name: Name) -> bool:
         """Whether the object that has a name of ours has these rows. Raises ArchiveFailed, Unreadable."""
@@ -67,8 +70,3 @@ class Shipment:
         if name.kind == RESULTS:
             return making.results_digest(self.results)
         return making.rejected_digest(self.rejected)
-
-    def _made(self, name: Name) -> Made:
-        if name.kind == RESULTS:
-            return making.results_object(self.results, self._span, self._instance)
-        return making.rejected_object(self.rejected, self._span, self._instance)
