@@ -144,3 +144,15 @@ EXPORTED: dict[str, tuple[str, bool, str, str]] = {
     ),
 }  # fmt: skip
 """The columns of an export: type in Parquet, whether it may be null, name in NDJSON, meaning."""
+REJECTED: dict[str, tuple[str, str]] = {
+    "id": ("int64", "number of the item in its result file; not unique in the archive"),
+    "instance": ("string", "as in the name of the object"),
+    "batch_id": ("int64", "number of the POST; with `instance` and `item_index` it is unique in the archive"),
+    "node": ("string", "as for results"),
+    "received_at": ("timestamp[us, tz=UTC]", "when it arrived, by outputd's clock"),
+    "item_index": ("int64", "place in the body, from 0"),
+    "field": ("string", "which field is invalid"),
+    "reason": ("string", "why"),
+    "raw": ("string", "the item as it was sent, at most 64 KiB"),
+}
+"""Columns of the archive's rejected items: type and meaning; none is ever null."""

@@ -16,7 +16,7 @@ from outputd.api.metrics import Metrics
 from outputd.intake.counters import Stats
 from outputd.web.doors import Doors
 from tools import commands, openapi
-from tools.dictionary import COLUMNS, EXPORTED, TABLES
+from tools.dictionary import COLUMNS, EXPORTED, REJECTED, TABLES
 
 TOP = Path(__file__).resolve().parent.parent
 DOCS = TOP / "docs"
@@ -137,6 +137,11 @@ def columns_of_export() -> str:
     return table(("Parquet", "type", "may be null", "NDJSON", "meaning"), rows)
 
 
+def columns_of_rejected() -> str:
+    """What the archive has of an item that was rejected."""
+    return table(("column", "type", "meaning"), [[f"`{name}`", *about] for name, about in REJECTED.items()])
+
+
 REGIONS: dict[str, Callable[[], str]] = {
     "options of outputd": service_options,
     "options of outputd-send": options_of(commands.send),
@@ -144,6 +149,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "options of outputd-merge": options_of(commands.merge),
     "options of outputd-export": options_of(commands.export),
     "columns of an export": columns_of_export,
+    "columns of rejected items": columns_of_rejected,
     "metrics": metrics,
     "checks": checks,
     "tables of a result file": schema_of("store"),

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import struct
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.kit.exported import WEIRD, stored
 from tests.kit.makers import a_result, a_trace, many_hops, rows_of
 from tests.kit.old import left_by_0_0_1
 from tests.system.shared import replay
+from tools.dictionary import REJECTED
 
 try:
     import pyarrow.parquet as pq
@@ -33,6 +35,27 @@ try:
     from outputd.export import parquet
 except ModuleNotFoundError:
     pq = None
+
+
+def digest_by_the_reference(rows: Iterable[dict[str, Any]]) -> str:
+    """What docs/reference/archive.md says, by the standard library alone."""
+    columns: dict[str, list[Any]] = {}
+    for row in rows:
+        trace = row["traceroute"] or {"method": None, "completed": None, "error": None, "hops": []}
+        plain = {name: value for name, value in row.items() if name not in ("instance", "traceroute")}
+        plain |= {name: plain[name].replace("T", " ").removesuffix("Z") for name in ("timestamp", "received_at")}
+        plain |= {"is_traced": int(row["traceroute"] is not None), "hops": len(trace["hops"])}
+        plain |= {"method": trace["method"], "completed": trace["completed"], "traceroute_error": trace["error"]}
+        hops = [{f"hop_{name}": value for name, value in hop.items()} for hop in trace["hops"]]
+        for each in (plain, *hops):
+            for name, value in each.items():
+                columns.setdefault(name, []).append(int(value) if isinstance(value, bool) else value)
+    losses = columns.pop("packet_loss")
+    found = {name: "".join(f"{json.dumps(value, ensure_ascii=False)}," for value in columns[name]) for name in columns}
+    values = {name: text.encode() for name, text in found.items()}
+    values["packet_loss"] = b"".join(struct.pack("<d", loss) for loss in losses)
+    lines = "".join(f"{name} {hashlib.sha256(values[name]).hexdigest()}\n" for name in sorted(values))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 class DigestTests(SynchronousTestCase):
@@ -114,6 +137,11 @@ class MakingTests(SynchronousTestCase):
         self.bench.outcome(self.bench.store.finish_closed())
         self.assertEqual(digest, self.made().digest)
 
+    def test_whoever_has_the_object_can_compute_the_digest(self) -> None:
+        self.variety()
+        made = self.made()
+        self.assertEqual(made.digest, digest_by_the_reference(lines_of(b"".join(made.parts))))
+
     def test_any_other_row_is_another_digest(self) -> None:
         self.variety()
         digest = self.made().digest
@@ -162,6 +190,10 @@ class MakingTests(SynchronousTestCase):
         self.patch(making, "_MOST_GROUP_BYTES", 1)
         self.assertEqual(made.digest, self.rejected().digest)
         self.assertEqual(made.digest, rejected_digest(Rejected(self.span())))
+
+    def test_the_reference_has_each_column_of_rejected_items_with_its_type(self) -> None:
+        told = {name: kind for name, (kind, _) in REJECTED.items()}
+        self.assertEqual(told, {field.name: str(field.type) for field in making.REJECTED})
 
     def test_a_span_knows_whether_it_has_results_or_rejected_items(self) -> None:
         self.bench.post("none")
