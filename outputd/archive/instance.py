@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]{0,63}", re.ASCII)
@@ -23,6 +24,14 @@ def name_of_host(host: str) -> str:
 def instance_of(name: str, own: str) -> str:
     """INSTANCE of a name, and of letters and digits that no other instance has."""
     return f"{name}.{own}"
+
+
+def of_history(instance: str, name: str, history: str) -> str:
+    """The INSTANCE of those who have shipped as another one, and from then on have another history than it has.
+
+    All copies of a directory with this history find the same, each time.
+    """
+    return instance_of(name, hashlib.sha256(f"{instance} {history}".encode()).hexdigest()[:32])
 
 
 def name_in(instance: str) -> str:

@@ -203,24 +203,33 @@ class KeepingUp:
             self.counts.nbytes += shipped.nbytes
 
     async def _find(self, taken: str = "") -> None:
-        """See how far the archive has come under our name. Raises Undone, and OSError, see Standing.believe."""
-        files, missing = self._readable()
-        if missing:
-            raise _waits(missing)
-        before = self._standing.mark
-        found = await self._asking.ask(Find(before.instance, before.batch_id, tuple(info.path for info in files)))
-        if taken and not found.is_shared and found.mark <= before.batch_id:
-            raise Undone(Failed(f"{taken} is in the archive, and nobody knows what it is"))
-        await self._standing.believe(found, files)
-        self._recovered()
-        if found.is_shared:
-            now = self._standing.mark
-            reason = (
-                f"another directory has shipped under the name {before.instance}, as a copy of this one or a restored"
-                f" backup does; this one ships as {now.instance} from now on"
-            )
-            self.shared = Failure(reason, self._store.now())
-            _log.warn("{reason}, from batch {first} on", reason=reason, first=now.batch_id + 1)
+        """See how far the archive has come under our name, which may become another one.
+
+        Raises Undone, sqlite3.Error, and OSError, see Standing.believe.
+        """
+        while True:
+            files, missing = self._readable()
+            if missing:
+                raise _waits(missing)
+            before = self._standing.mark
+            found = await self._asking.ask(Find(before.instance, before.batch_id, tuple(info.path for info in files)))
+            if taken and not found.is_shared and found.mark <= before.batch_id:
+                raise Undone(Failed(f"{taken} is in the archive, and nobody knows what it is"))
+            await self._standing.believe(found, files)
+            self._recovered()
+            if self._standing.mark.instance == before.instance:
+                return
+            self._say_that_it_is_shared(before.instance)
+            taken = ""
+
+    def _say_that_it_is_shared(self, before: str) -> None:
+        now = self._standing.mark
+        reason = (
+            f"another directory has shipped under the name {before}, as a copy of this one or a restored backup does;"
+            f" this one ships as {now.instance} from now on"
+        )
+        self.shared = Failure(reason, self._store.now())
+        _log.warn("{reason}, from batch {first} on", reason=reason, first=now.batch_id + 1)
 
 
 def _waits(name: str) -> Undone:

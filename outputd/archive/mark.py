@@ -68,6 +68,18 @@ def write(directory: DataDir, mark: Mark) -> None:
     directory.overwrite(directory.archive, msgspec.json.format(msgspec.json.encode(mark)) + b"\n")
 
 
+def history_after(batch_id: int, files: Sequence[FileInfo]) -> str:
+    """What tells the first batch above one from that of any other history; empty without any. Raises sqlite3.Error."""
+    for info in files:
+        with reading(info.path) as db:
+            row = db.execute(
+                "SELECT id, node, received_at, hex(digest) FROM batches WHERE id > ? ORDER BY id LIMIT 1", (batch_id,)
+            ).fetchone()
+        if row is not None:
+            return repr(row)
+    return ""
+
+
 def arrival_of(batch_id: int, files: Sequence[FileInfo]) -> str:
     """When a batch arrived, as its file has it; empty when none of these files has it, or none can be read."""
     for info in files:

@@ -10,20 +10,23 @@ from twisted.internet.interfaces import IReactorTime
 
 from outputd.archive import mark as marks
 from outputd.archive.asks import Found, Span
-from outputd.archive.instance import instance_of, name_in, renamed
+from outputd.archive.instance import instance_of, name_in, of_history, renamed
 from outputd.archive.mark import Mark, UnderWay
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
 from outputd.process.trouble import Trouble
 from outputd.store.directory import DataDir
-from outputd.store.file import FileInfo, new_instance
+from outputd.store.file import FileInfo
 from outputd.store.store import Store
 
 _log = Logger()
 
 
 class Standing:
-    """The mark, in memory and in `archive.json`. `name` is what the instance is called; None leaves it as it was."""
+    """The mark, in memory and in `archive.json`. `name` is what the instance is called; None leaves it as it was.
+
+    What is stored when that changes is still shipped under the old name: a copy of the directory may ship it, too.
+    """
 
     def __init__(
         self, store: Store, directory: DataDir, place: str, name: str | None, host_name: str, in_thread: InThread,
@@ -36,6 +39,8 @@ class Standing:
         self._host_name = host_name
         self._in_thread = in_thread
         self._written: Mark | None = None
+        self._stored_before = 0
+        """The last batch that was stored at the start."""
         self.mark = Mark(place=place, instance="", result_files="")
         self.is_proven = False
         """Whether all up to the mark is known to be in this archive, and nothing of ours above it."""
@@ -47,12 +52,13 @@ class Standing:
     def begin(self) -> None:
         """Believe what was written, as far as it is of this archive and of these files. Blocking."""
         kept, of = self._kept(), self._store.instance
+        self._stored_before = self._store.last_batch_id
         if kept is None or kept.result_files != of:
             instance = instance_of(self._name or self._host_name, of)
             self.mark = Mark(place=self._place, instance=instance, result_files=of)
         elif kept.place == self._place and self._is_of_our_history(kept):
             self.mark = self._written = kept
-            self.is_proven = kept.batch_id > 0 and kept.instance == self._called(kept.instance)
+            self.is_proven = kept.batch_id > 0
         else:
             self.mark = replace(kept, place=self._place, batch_id=0, arrived="", under_way=None)
         self.through = self.mark.batch_id
@@ -79,9 +85,11 @@ class Standing:
         return renamed(instance, self._name or name_in(instance))
 
     async def take_up(self, span: Span) -> None:
-        """A span is about to be put."""
-        if self.mark.under_way != UnderWay.of(span):
-            await self._set(replace(self.mark, under_way=UnderWay.of(span)))
+        """A span is about to be put. Raises OSError when a new name cannot be written down."""
+        mark = replace(self.mark, under_way=UnderWay.of(span))
+        if span.first_batch_id > self._stored_before:
+            mark = replace(mark, instance=self._called(mark.instance))
+        await self._set(mark)
 
     def let_go(self) -> None:
         """The span under way is to be cut anew."""
@@ -99,31 +107,31 @@ class Standing:
         await self._set(replace(self.mark, batch_id=batch_id, arrived=arrived, under_way=None))
 
     async def believe(self, found: Found, files: Sequence[FileInfo]) -> None:
-        """Go on above what the archive has; under another name when it is not ours alone.
+        """Go on above what the archive has; under another name, if it is not ours alone: that is to be proven, too.
 
-        Raises OSError when a new name cannot be written down: two must never ship under one.
+        Raises OSError when a new name cannot be written down, as two must never ship under one; and sqlite3.Error.
         """
-        before = self.mark
-        instance = instance_of(name_in(before.instance), new_instance()) if found.is_shared else before.instance
+        before, instance = self.mark, self.mark.instance
+        history = await self._in_thread(marks.history_after, found.mark, files) if found.is_shared else ""
+        if history:
+            instance = of_history(instance, self._name or name_in(instance), history)
         arrived = await self._in_thread(marks.arrival_of, found.mark, files)
-        mark = replace(
-            before, instance=self._called(instance), batch_id=found.mark, arrived=arrived, under_way=None
-        )  # fmt: skip
-        if self._written is None or _who(self._written) != _who(mark):
-            await self._in_thread(self._write, mark)
-        await self._set(mark)
-        self.is_proven = True
+        await self._set(replace(before, instance=instance, batch_id=found.mark, arrived=arrived, under_way=None))
+        self.is_proven = not found.is_shared
         self.through = max(self.through, found.mark)
 
     async def _set(self, mark: Mark) -> None:
-        """On a full disk it goes on in memory: what is lost of it is found again in the archive."""
-        self.mark = mark
+        """On a full disk it goes on in memory, but for a new name: what is lost of it is found again in the archive."""
+        is_known = self._written is not None and _who(self._written) == _who(mark)
         try:
             await self._in_thread(self._write, mark)
         except OSError as error:
+            if not is_known:
+                raise
             self.unwritten.begin(f"{self._directory.archive.name} cannot be written: {error.strerror}")
         else:
             self.unwritten.end()
+        self.mark = mark
 
     def _write(self, mark: Mark) -> None:
         if mark != self._written:
