@@ -6,13 +6,13 @@ from collections import deque
 from math import inf
 
 _WITNESSES = 4
-_WAITS = 8.0
+_WAITS = 4.0
 
 
 class Company:
     """Remembers the latest arrivals, and decides whether a new one should wait `wait_s` seconds for others.
 
-    It should if the last four arrived within eight such waits, all of them from other sources than its own. So a lonely
+    It should if the last four arrived within four such waits, all of them from other sources than its own. So a lonely
     arrival never waits. Nor does a client that sends again as soon as it is answered, nor the first arrival from a
     source, which may be such a client on a new connection.
     """

@@ -36,7 +36,7 @@ _log = Logger()
 _MOST_BODIES = 64
 _MOST_CELLS = 300_000
 _LIGHT_CELLS = 150_000  # of 2,000 results with 12 hops: what two commits of them write is mostly the same pages twice
-_GATHERS_S = 0.01
+_GATHERS_S = 0.02
 _MOST_COMPANY = 4  # no more are promised: of five clients in a closed loop none else comes
 _CROWD = 12  # more than company brings together
 _CROWD_S = 0.3
@@ -254,7 +254,7 @@ class Store:
     def record(self, batch: Batch, came_s: float = 0.0, last_s: float | None = None) -> Deferred[Written]:
         """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed.
 
-        When POSTs come often, and from many connections, it waits 10 ms for others to share its commit: see Company for
+        When POSTs come often, and from many connections, it waits 20 ms for others to share its commit: see Company for
         `came_s` and `last_s`.
         """
         result_id, batch_id, hop_id = self._next_ids

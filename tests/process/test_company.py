@@ -15,7 +15,7 @@ class CompanyTest(SynchronousTestCase):
         self.now_s = 1000.0
         self.last: dict[str, float] = {}
 
-    def comes(self, name: str, after_s: float = WAIT_S) -> float:
+    def comes(self, name: str, after_s: float = WAIT_S / 2) -> float:
         """How long one should wait who comes so long after the one before."""
         self.now_s += after_s
         wait_s = self.company.wait_s(self.now_s, self.last.get(name))
@@ -28,7 +28,7 @@ class CompanyTest(SynchronousTestCase):
         self.assertEqual([self.comes(name) for name in "abcde" * 3], [WAIT_S] * 15)
 
     def test_a_lonely_one_waits_for_nobody(self) -> None:
-        waits = [self.comes(name, after_s=3 * WAIT_S) for name in "abcde" * 3]
+        waits = [self.comes(name, after_s=1.1 * WAIT_S) for name in "abcde" * 3]
         self.assertEqual(set(waits), {0.0})
 
     def test_who_comes_again_as_soon_as_it_is_answered_does_not_wait(self) -> None:
@@ -50,4 +50,4 @@ class CompanyTest(SynchronousTestCase):
     def test_a_crowd_that_is_gone_is_not_waited_for(self) -> None:
         for name in "abcde" * 3:
             self.comes(name)
-        self.assertEqual(self.comes("a", after_s=6 * WAIT_S), 0)
+        self.assertEqual(self.comes("a", after_s=3 * WAIT_S), 0)
