@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-REST_S = 10.0
+REST_S = 20.0
 """So old the oldest result that is not counted becomes: a step of hundreds costs a tenth a result of what one of a few
-costs, in CPU and on the disk."""
+costs, in CPU and on the disk. After a minute /health would warn."""
 MANY = 2000
 """So many results are not left to wait, since who asks next would wait for them."""
 FAR = 5000
