@@ -27,12 +27,12 @@ from outputd.results import timestamps
 from tests.kit.archived import archive
 from tests.kit.asking import Asking
 from tests.kit.depth import long
-from tests.kit.engines import CLICKHOUSE, DUCKDB, SQL, Asked, Engine
 from tests.kit.exported import WEIRD
 from tests.kit.makers import a_result, a_trace
+from tests.kit.sql_engines import CLICKHOUSE, DUCKDB, SQL, Asked, Engine
 from tests.summary.test_summary import wild
 
-INSTANCE = "graz-0a1b"
+INSTANCE = "graz.0a1b2c3d"
 ALL_TIME = ("0001-01-01 00:00:00", "9999-12-31 23:59:59")
 DAY_S = 86_400
 REAL = Path(os.environ.get("OUTPUTD_DATA", "/work/shared/data")) / "results"
