@@ -1,11 +1,14 @@
 # outputd as a user of its own, on a root that may be read-only: it writes to /data, and to /tmp.
+# docker build --build-arg EXTRAS=archive: with what --archive needs.
 FROM python:3.11-slim AS build
+ARG EXTRAS=
 COPY . /src
-RUN pip wheel --no-cache-dir --wheel-dir /wheels /src
+RUN pip wheel --no-cache-dir --wheel-dir /wheels "/src${EXTRAS:+[$EXTRAS]}"
 
 FROM python:3.11-slim
+ARG EXTRAS=
 COPY --from=build /wheels /wheels
-RUN pip install --no-cache-dir --no-index --find-links=/wheels outputd \
+RUN pip install --no-cache-dir --no-index --find-links=/wheels "outputd${EXTRAS:+[$EXTRAS]}" \
     && rm -r /wheels \
     && twistd --help >/dev/null \
     && useradd --system --uid 8081 --home-dir /data --create-home outputd

@@ -33,7 +33,7 @@ class Opening(SynchronousTestCase):
             self.bench.outcome(self.bench.rotation.rotate("asked for"))
         self.bench.stop()
 
-    def start(self, keep_files: int, *failures: OSError) -> list[str]:
+    def start(self, keep_files: int, *failures: OSError, archived: int | None = None) -> list[str]:
         """Open as a start does whose first tries fail so; what it logs."""
         bench, left, inner = self.bench, [*failures], Store.open
         bench.store.limits = dataclasses.replace(bench.store.limits, keep_files=keep_files)
@@ -45,7 +45,8 @@ class Opening(SynchronousTestCase):
 
         self.patch(Store, "open", opened)
         with said() as log:
-            open_files(bench.store, bench.ledger, bench.feedable, False, bench.path)
+            kept = None if archived is None else lambda: archived
+            open_files(bench.store, bench.ledger, bench.feedable, False, bench.path, kept)
         self.addCleanup(bench.stop)
         return log
 
@@ -73,6 +74,15 @@ class Opening(SynchronousTestCase):
         self.bench.directory.ledger.unlink()
         self.start(2, FULL)
         self.assertEqual(len(self.bench.store.files), 3)
+
+    def test_nor_one_that_the_archive_lacks(self) -> None:
+        """Rule 13: it is shipped once there is room to start."""
+        for archived, files in ((0, 3), (1, 2)):
+            self.start(2, FULL, archived=archived)
+            self.assertEqual(files, len(self.bench.store.files))
+            self.bench.stop()
+            self.bench.start()
+            self.bench.stop()
 
     def test_a_disk_that_fills_up_right_after_it_gets_its_room_back_too(self) -> None:
         """Rule 11: what the ledger had on disk at the start is enough, though nothing more can be written."""
