@@ -26,12 +26,12 @@ def instance_of(name: str, own: str) -> str:
     return f"{name}.{own}"
 
 
-def of_history(instance: str, name: str, history: str) -> str:
+def of_history(instance: str, history: str) -> str:
     """The INSTANCE of those who have shipped as another one, and from then on have another history than it has.
 
     All copies of a directory with this history find the same, each time.
     """
-    return instance_of(name, hashlib.sha256(f"{instance} {history}".encode()).hexdigest()[:32])
+    return instance_of(name_in(instance), hashlib.sha256(f"{instance} {history}".encode()).hexdigest()[:32])
 
 
 def name_in(instance: str) -> str:

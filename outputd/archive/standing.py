@@ -114,7 +114,7 @@ class Standing:
         before, instance = self.mark, self.mark.instance
         history = await self._in_thread(marks.history_after, found.mark, files) if found.is_shared else ""
         if history:
-            instance = of_history(instance, self._name or name_in(instance), history)
+            instance = of_history(instance, history)
         arrived = await self._in_thread(marks.arrival_of, found.mark, files)
         await self._set(replace(before, instance=instance, batch_id=found.mark, arrived=arrived, under_way=None))
         self.is_proven = not found.is_shared
