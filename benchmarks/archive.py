@@ -17,13 +17,13 @@ from twisted.trial.unittest import SkipTest
 
 from benchmarks import load
 from benchmarks.figures import Spread, alternating, ratios, table
-from benchmarks.kinds import Kind, real, usual
+from benchmarks.kinds import DATA, Kind, real, usual
 from benchmarks.service import Service, Wrong, call
 from benchmarks.session import Session
 from tests.kit.object_store import ObjectStore
 
 _INSTANCES = 3
-_FILES = 2
+_RESULTS = 130_000
 _LEAST_S = 10.0  # so that an object's worth of results comes together
 _EVERY = "0.05"
 _SHIPPED_S = 300.0
@@ -124,7 +124,7 @@ class _Bench:
     def shipping(self) -> str:
         """Directories that were filled before, by one instance and by three at once."""
         rows = []
-        for kind in (usual(), real()):
+        for kind in (usual(), _once()):
             directories = [self._filled(kind) for _ in range(_INSTANCES)]
             size = sum(path.stat().st_size for path in directories[0].glob("*.db"))
             ones, threes = [], []
@@ -140,19 +140,19 @@ class _Bench:
                 Spread.of(some.child_mib for some in ones), Spread.of(some.service_mib for some in ones),
             ])  # fmt: skip
         return "\n\n".join([
-            f"### Shipping what is there, {_FILES} files an instance, by one instance and by {_INSTANCES}",
+            f"### Shipping what is there, about {_RESULTS:,} results an instance, by one instance and by {_INSTANCES}",
             table(["", "results/s, one", f"{_INSTANCES} at once", "bytes a result", "in SQLite", "child's peak, MiB",
                    "service's peak, MiB"], rows),
         ])  # fmt: skip
 
     def _filled(self, kind: Kind) -> Path:
-        """The directory of an instance that has ended, with some files."""
+        """The directory of an instance that has ended; bodies of real nodes come once each, as they did."""
         directory = self._session.directory()
         with self._session.service(directory, "--keep-files=1000") as service:
-            while len(service.files()) <= _FILES:
-                service.post(kind, kind.connections, 0.0, count=max(16, self._session.size_mb))
+            bodies = round(_RESULTS / kind.results_a_body) if kind.fresh else len(kind.bodies)
+            service.post(kind, kind.connections, 0.0, count=bodies)
             service.check()
-        self._session.say(f"archive: filled {directory.name}")
+        self._session.say(f"archive: {service.acknowledged:,} results in {directory.name}")
         return directory
 
     def _shipped(self, directories: Sequence[Path]) -> _Shipped:
@@ -166,6 +166,12 @@ class _Bench:
                 for name in ("results", "bytes")
             )
             return _Shipped(seconds, results, nbytes, child_mib, max(_peak_mib(one.pid) for one in services))
+
+
+def _once() -> Kind:
+    """All bodies of real nodes that there are, to be posted once each; else the mix."""
+    path = DATA / "large.jsonl.gz"
+    return Kind("real bodies (large)", 16, lambda: load.read_file(path), fresh=False) if path.exists() else real()
 
 
 def _metric(service: Service, name: str) -> float:

@@ -12,6 +12,8 @@ from pathlib import Path
 from benchmarks import load
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("OUTPUTD_TEST_DATA") or CHECKOUT.parent / "shared" / "data") / "results"
+"""Bodies of real nodes, where they are."""
 _GENERATED_BYTES = 16 << 20
 _MIX_BODIES = 256
 
@@ -61,8 +63,7 @@ def single() -> Kind:
 
 def real() -> Kind:
     """Bodies of real nodes where the test data is, over and over; else a mix made here, and the title says which."""
-    data = Path(os.environ.get("OUTPUTD_TEST_DATA") or CHECKOUT.parent / "shared" / "data")
-    path = data / "results" / "medium.jsonl.gz"
+    path = DATA / "medium.jsonl.gz"
     if path.exists():
         return Kind("real bodies (medium)", 16, lambda: load.read_file(path), fresh=False)
     return Kind("mixed bodies (generated: no test data here)", 16, mixed, fresh=False)
