@@ -172,11 +172,11 @@ class Archive:
                 self.faults.append(f"{name} has a result of {row['received_at']}")
             if kind == "rejected":
                 self._take_rejected(name, json.loads(row["raw"])["ip"])
-            elif key in self._rows:
+                continue
+            if key in self._rows:
                 self.faults.append(f"{key} is in the archive twice, once in {name}")
-            else:
-                self._rows[key] = (row["ip"], md5(_words_kept(row)))
-                self._account.archived(*self._rows[key])
+            self._rows[key] = (row["ip"], md5(_words_kept(row)))
+            self._account.archived(*self._rows[key])
 
     def _take_rejected(self, name: str, target: str) -> None:
         if target in self._rejected:
