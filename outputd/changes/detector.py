@@ -1,0 +1,117 @@
+"""The detector: what was observed, in order of arrival, in; changes out. Pure.
+
+What it finds depends on nothing but what it was given, so that it finds the same once more when it is given the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from outputd.changes.change import Change, News
+from outputd.changes.loss import Loss
+from outputd.changes.routes import Routes, is_watched
+from outputd.changes.rtt import Rtt
+from outputd.changes.silence import Silence
+from outputd.changes.thresholds import KEPT_S, MOST_PAIRS
+
+
+class Observation(NamedTuple):
+    """One result; times are in the stored form."""
+
+    batch_id: int
+    target: str
+    at: str
+    sent: int
+    received: int
+    rtt_ns: int | None
+    route: str | None
+    """See routes; None where no hop answered."""
+
+
+class Post(NamedTuple):
+    """What came before the results of one POST."""
+
+    batch_id: int
+    node: str
+    arrived: str
+
+
+class Pair(msgspec.Struct, array_like=True, gc=False):
+    """A target, as one node measures it."""
+
+    seen_s: float
+    loss: Loss
+    rtt: Rtt
+    routes: Routes
+
+
+class Detector:
+    """Watches nodes, and targets as nodes measure them, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._silence = Silence()
+        self._pairs: dict[tuple[str, str], Pair] = {}
+
+    def take(self, posts: Iterable[Post], observations: Sequence[Observation]) -> Iterator[Change]:
+        """Take in POSTs, with the results of each."""
+        at = 0
+        for post in posts:
+            yield from self._silence.hear(post.node, post.arrived)
+            while at < len(observations) and observations[at].batch_id == post.batch_id:
+                seen = observations[at]
+                at += 1
+                for news in self._see(post.node, seen):
+                    yield Change(news.kind, post.node, seen.target, news.since, news.before, news.after)
+
+    def _see(self, node: str, seen: Observation) -> Sequence[News]:
+        pair = self._pair((node, seen.target))
+        if pair is None:
+            return ()
+        found = (
+            pair.loss.see(seen.at, seen.sent, seen.received) if seen.sent else None,
+            pair.rtt.see(seen.at, seen.rtt_ns) if seen.rtt_ns is not None else None,
+            pair.routes.see(seen.at, seen.route) if seen.route is not None and is_watched(seen.route) else None,
+        )
+        return () if found == _NOTHING else [news for news in found if news is not None]
+
+    def _pair(self, key: tuple[str, str]) -> Pair | None:
+        """The pair, as the one that was seen last; None when there is no room for it."""
+        clock_s = self._silence.clock_s
+        pair = self._pairs.pop(key, None)
+        if pair is None:
+            if len(self._pairs) >= MOST_PAIRS:
+                oldest = next(iter(self._pairs))
+                if clock_s - self._pairs[oldest].seen_s < KEPT_S:
+                    return None
+                del self._pairs[oldest]
+            pair = Pair(clock_s, Loss(), Rtt(), Routes())
+        pair.seen_s = clock_s
+        self._pairs[key] = pair
+        return pair
+
+    # -- what it remembers, to go on from there ------------------------------------------------------
+
+    def parts(self) -> Iterator[bytes]:
+        """All that it remembers, in parts that are encoded at once."""
+        yield msgspec.msgpack.encode(self._silence)
+        pairs = list(self._pairs.items())
+        for begin in range(0, len(pairs), _PAIRS_A_PART):
+            yield msgspec.msgpack.encode(pairs[begin : begin + _PAIRS_A_PART])
+
+    @classmethod
+    def of(cls, parts: Iterable[bytes]) -> Detector:
+        """One that remembers this. Raises msgspec.MsgspecError."""
+        detector = cls()
+        for number, part in enumerate(parts):
+            if not number:
+                detector._silence = msgspec.msgpack.decode(part, type=Silence)
+            else:
+                detector._pairs.update(msgspec.msgpack.decode(part, type=list[tuple[tuple[str, str], Pair]]))
+        return detector
+
+
+_NOTHING = (None, None, None)
+_PAIRS_A_PART = 250
