@@ -1,4 +1,4 @@
-"""The thread that keeps the summary up, and waits for nobody but for a POST."""
+"""The thread that keeps up what is made from the result files, and waits for nobody but for a POST."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.sqlite.errors import kind_of
 from outputd.summary.pace import REST_S, Pace
-from outputd.summary.summary import Summary
 
 _log = Logger()
 _EVERY_S = 1.0
@@ -36,6 +35,34 @@ class UpToDate(Protocol):
         """Return when it has, or when the time is over."""
 
 
+class Kept(Protocol):
+    """A database that is made from the result files, some results a step."""
+
+    def step(self) -> bool:
+        """Take in some results more; whether there are others. Raises sqlite3.Error and OSError."""
+
+    def interrupt(self) -> None:
+        """End the step that is under way, from another thread; nothing of it is kept."""
+
+    def leave(self) -> None:
+        """Close its file."""
+
+    def remove(self) -> None:
+        """Give its room on the disk back, as far as nothing is lost by that."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its file is the one that the last step has written."""
+
+    @property
+    def counted_share(self) -> float:
+        """How much of all files is taken in, 0 to 1."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of the disk."""
+
+
 class KeepingUp:
     """The thread that keeps a summary up. `stored` changes its value when results are stored or files come and go,
     `results` counts those that were stored.
@@ -48,10 +75,11 @@ class KeepingUp:
     """
 
     def __init__(
-        self, summary: Summary, reactor: Any, stored: Callable[[], object], results: Callable[[], int],
+        self, summary: Kept, reactor: Any, stored: Callable[[], object], results: Callable[[], int],
         is_busy: Callable[[], bool], now: Callable[[], float], free_bytes: Callable[[], int], least_free_bytes: int,
-        rest_s: float = REST_S,
+        rest_s: float = REST_S, thread: str = "outputd-summary",
     ) -> None:  # fmt: skip
+        self._name = thread.removeprefix("outputd-")
         self._summary = summary
         self._free_bytes = free_bytes
         self._needs_bytes = self._least_free_bytes = least_free_bytes
@@ -66,8 +94,8 @@ class KeepingUp:
         self._turns = 0
         self._wanted = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="outputd-summary", daemon=True)
-        self._trouble = Trouble(now, reactor.seconds, _say_that_it_fails, _say_that_it_works)
+        self._thread = threading.Thread(target=self._run, name=thread, daemon=True)
+        self._trouble = Trouble(now, reactor.seconds, self._say_that_it_fails, self._say_that_it_works)
         self._now = now
         self._begun_s = self._told_s = 0.0
         self._has_told = False
@@ -191,7 +219,13 @@ class KeepingUp:
         share, now_s = self.counted_share, self._reactor.seconds()
         if share is not None and now_s - self._told_s >= _TOLD_EVERY_S:
             self._told_s, self._has_told = now_s, True
-            _log.info("counting the results for the summary: {share:.0%} so far", share=share)
+            _log.info("counting the results for the {name}: {share:.0%} so far", name=self._name, share=share)
+
+    def _say_that_it_fails(self, reason: str) -> None:
+        _log.error("the {name} cannot be updated, trying again: {reason}", name=self._name, reason=reason)
+
+    def _say_that_it_works(self, seconds: float) -> None:
+        _log.info("the {name} is updated again, after {seconds:.0f} s", name=self._name, seconds=seconds)
 
     def _fail(self, reason: str, kind: Kind) -> bool:
         if not self._stopping:
@@ -211,11 +245,3 @@ class KeepingUp:
         for waiter, since in list(self._waiting.items()):
             if since < turn and not waiter.called:
                 waiter.callback(None)
-
-
-def _say_that_it_fails(reason: str) -> None:
-    _log.error("the summary cannot be updated, trying again: {reason}", reason=reason)
-
-
-def _say_that_it_works(seconds: float) -> None:
-    _log.info("the summary is updated again, after {seconds:.0f} s", seconds=seconds)

@@ -8,7 +8,6 @@ so that neither checkpoints nor the closing of files wait long for it.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from importlib.resources import files as files_of
@@ -17,12 +16,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from outputd.process.files import check_ours
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind
-from outputd.sqlite.connections import connect, pragma, transaction, uri, write_ahead
+from outputd.sqlite.connections import pragma, transaction, uri
+from outputd.sqlite.derived import Derived, Outdated
 from outputd.sqlite.errors import kind_of
-from outputd.sqlite.files import delete_database, identity_of, keep_to, let_go, make_empty, size_of, wal_of
+from outputd.sqlite.files import identity_of, size_of, wal_of
 from outputd.sqlite.schema import Schema
 from outputd.store.file import FileInfo
 from outputd.summary import bounds
@@ -60,20 +59,17 @@ _BEGIN = "BEGIN"
 _TABLES = ("target", "node", "minute", "link", "passage", "file")
 
 
-class Summary:
+class Summary(Derived):
     """The file, and the steps that keep it up, for one thread. `files` are the result files, the current one last."""
 
     def __init__(
         self, path: Path, files: Callable[[], Sequence[FileInfo]], senders: Senders | None = None,
         most_links: int = MOST_LINKS, most_passages: int = MOST_PASSAGES, wal_bytes: int = _WAL_BYTES,
     ) -> None:  # fmt: skip
-        self.path = path
+        super().__init__(path, _CACHE_KIB, min(wal_bytes, _WAL_BYTES))
         self._files = files
-        self._wal_bytes = min(wal_bytes, _WAL_BYTES)
         self._senders = senders or Senders()
         self._most_links, self._most_passages = most_links, most_passages
-        self._db: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
         self._is_whole = self._is_at_end = False
         self.counted_share = 0.0
         """How much of the batches of all files is counted, 0 to 1: 1 once everything was counted since the opening."""
@@ -93,70 +89,21 @@ class Summary:
             self._start_anew(str(error))
             return True
 
-    def interrupt(self) -> None:
-        """End the step that is under way, from another thread; nothing of it is kept."""
-        if self._db is not None:
-            with contextlib.suppress(sqlite3.ProgrammingError):  # closed already
-                self._db.interrupt()
-
-    def close(self) -> None:
-        """Close the file; the next step would open it again."""
-        if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("SELECT 1")  # an interrupt that met no statement would end the checkpoint of the close
-            self._db.close()
-            self._db = None
-            let_go(self.path)
-
-    def leave(self) -> None:
-        """Close the file without WAL, the one that a crash left and no step has met included."""
-        if self._db is None and wal_of(self.path).exists():
-            with contextlib.suppress(sqlite3.Error, OSError):
-                self.opened()
-        self.close()
-
-    def opened(self) -> sqlite3.Connection:
-        """The one connection, to a file that is made anew when there is none."""
-        if self._db is not None and self.is_there:
-            return self._db
-        self.close()
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        """See Derived."""
         self._is_whole = False
         self.counted_share = 0.0
         self._whole.clear()
-        check_ours(self.path)
-        with contextlib.suppress(FileExistsError):
-            make_empty(self.path)
-        db = self._db = connect(self.path)
-        self._identity = identity_of(self.path)
-        keep_to(self.path)
-        write_ahead(db, "NORMAL", _CACHE_KIB, checkpoint_bytes=self._wal_bytes, keep_bytes=self._wal_bytes)
-        db.execute("PRAGMA temp_store=MEMORY")
         if not SCHEMA.is_newest(db):
             if db.execute("SELECT 1 FROM sqlite_schema").fetchone():
                 _log.info(
                     "{file} is rebuilt from the result files: it is of version {found}, and {wanted} is wanted",
                     file=self.path.name, found=pragma(db, "user_version"), wanted=SCHEMA.version,
                 )  # fmt: skip
-                self.remove()
-                return self.opened()
+                raise Outdated
             SCHEMA.bring_up(db)
+        db.execute("PRAGMA temp_store=MEMORY")
         db.executescript(SCRATCH + bounds.SCRATCH)
-        return db
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the file is the one that the last step has written."""
-        return identity_of(self.path) == self._identity
-
-    @property
-    def size_bytes(self) -> int:
-        """What it takes of the disk."""
-        return size_of(self.path) + size_of(wal_of(self.path))
-
-    def remove(self) -> None:
-        """Give its room back; the next step makes it anew."""
-        self.close()
-        delete_database(self.path)
 
     def _start_anew(self, reason: str) -> None:
         _log.warn("{file} is rebuilt from the result files: {reason}", file=self.path.name, reason=reason)
