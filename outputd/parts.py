@@ -26,6 +26,7 @@ from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
 from outputd.api.results import Api
 from outputd.archive.archive import Archive
+from outputd.changes.changes import Changes
 from outputd.client.agent import http_client
 from outputd.intake.admission import Admission
 from outputd.intake.collector import Collector
@@ -106,6 +107,7 @@ class Parts:
     inspection: Inspection
     copies: Copies
     summary: KeepingUp
+    changes: KeepingUp
     queries: Queries
     exports: Exports
     access: Access
@@ -163,6 +165,11 @@ class Parts:
             lambda: (stats.results, stats.rejected.total(), store.files), lambda: stats.results,
             lambda: store.has_queue, now, directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip
+        changes = KeepingUp(
+            Changes(directory.changes, lambda: store.files, stats.changes.update), reactor,
+            lambda: (stats.results, store.files), lambda: stats.results, lambda: store.has_queue, now,
+            directory.free_bytes, limits.low_disk_bytes, thread="outputd-changes",
+        )  # fmt: skip
         readings = Readings(brief, reactor.seconds)
         queries = Queries(lambda: store.files, directory.summary, summary.for_an_answer, asking, readings, reactor, now)
         exports = Exports(
@@ -184,6 +191,7 @@ class Parts:
                 lambda: summary.failure,
                 now,
                 lambda: summary.counted_share,
+                lambda: changes.failure,
             ),
             DiskCheck(store, ledger, disk, Trouble(now, reactor.seconds)),
             RotationCheck(store, rotation),
@@ -229,6 +237,7 @@ class Parts:
             asking=asking, exporting=exporting, shipping=shipping, directory=directory, stats=stats,
             admission=admission, metrics=metrics, store=store, ledger=ledger, upkeep=upkeep, archive=archive,
             rotation=rotation, feed=feed, manifests=manifests, inspection=inspection, copies=copies, summary=summary,
+            changes=changes,
             queries=queries, exports=exports, access=access, pages=pages, results_site=results_site,
             health_site=health_site, results_port=results_port, health_port=health_port, notifier=notifier, pulse=pulse,
             reload=Reload(
@@ -252,6 +261,7 @@ class Parts:
             self.manifests.start,
             self.inspection.start,
             self.summary.start,
+            self.changes.start,
             self.upkeep.start,
             *([] if self.feed is None else [self.feed.startService]),
             self.results_port.announce,
@@ -274,6 +284,7 @@ class Parts:
             Stop("the exports", self.exports.stop),
             Stop("the queries", self.queries.stop),
             Stop("the summary", lambda: self.summary.stop(self.long)),
+            Stop("the changes", lambda: self.changes.stop(self.long)),
             Stop("the upkeep of the hop ledger", self.upkeep.stop),
             Stop("the store", self.store.close),
             Stop("the hop ledger", self.ledger.close),

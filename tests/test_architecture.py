@@ -31,7 +31,9 @@ class PageTests(SynchronousTestCase):
 
     def test_each_thread_that_it_names_is_in_the_code_and_no_other(self) -> None:
         code = "".join(file.read_text(encoding="utf-8") for file in (TOP / "outputd").rglob("*.py"))
-        there = set(re.findall(r'(?:Threads\(reactor, |name=)"(outputd-\w+)"', code)) - {"outputd-send"}
+        there = set(re.findall(r'(?:Threads\(reactor, |name=|thread: str = |thread=)"(outputd-\w+)"', code)) - {
+            "outputd-send"
+        }
         self.assertEqual(there, set(re.findall(r"^\| `(outputd-\w+)` \|", PAGE, re.MULTILINE)))
 
     def test_each_module_that_it_names_is_there(self) -> None:

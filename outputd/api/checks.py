@@ -111,7 +111,9 @@ class DatabaseCheck:
         self, store: Store, ledger: Ledger, disk: Disk, unreadable: Callable[[], Mapping[str, Failure]],
         summing_up: Callable[[], Failure | None], now: Callable[[], float],
         counted_share: Callable[[], float | None] = lambda: None,
+        looking_for_changes: Callable[[], Failure | None] = lambda: None,
     ) -> None:  # fmt: skip
+        self._looking_for_changes = looking_for_changes
         self._store = store
         self._ledger = ledger
         self._disk = disk
@@ -150,11 +152,12 @@ class DatabaseCheck:
             return failure._replace(reason=f"{name} cannot be read: {failure.reason}")
         if damaged := seen.damaged:
             return Failure(f"damaged and set aside: {', '.join(damaged)}", min(damaged.values()))
-        behind = self._summing_up()
-        if behind is not None and behind.kind is not Kind.FULL:  # else the check of the disk tells
-            return behind._replace(
-                reason=f"/targets, /nodes, /links and /arrivals lack the newest results: {behind.reason}"
-            )
+        for lacking, behind in (
+            ("/targets, /nodes, /links and /arrivals lack the newest results", self._summing_up()),
+            ("/changes lacks the newest changes", self._looking_for_changes()),
+        ):
+            if behind is not None and behind.kind is not Kind.FULL:  # else the check of the disk tells
+                return behind._replace(reason=f"{lacking}: {behind.reason}")
         return None
 
 

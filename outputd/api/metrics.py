@@ -152,6 +152,10 @@ class _Counts:
         for reason, count in sorted(stats.rejected.items()):
             rejected.add_metric([reason], count)
         yield rejected
+        changes = CounterMetricFamily(f"{PREFIX}changes", "Changes found in the results", labels=["kind"])
+        for kind, count in sorted(stats.changes.items()):
+            changes.add_metric([kind], count)
+        yield changes
         for name, text, value in (
             ("offered_items", "Items of bodies that could be read: stored, rejected or refused", stats.offered),
             ("refused_items", "Items refused because they could not be stored", stats.refused),

@@ -21,7 +21,6 @@ from outputd.changes.thresholds import KEPT_S, MOST_PAIRS
 class Observation(NamedTuple):
     """One result; times are in the stored form."""
 
-    batch_id: int
     target: str
     at: str
     sent: int
@@ -32,11 +31,18 @@ class Observation(NamedTuple):
 
 
 class Post(NamedTuple):
-    """What came before the results of one POST."""
+    """A batch: what is known of a POST beside its results."""
 
     batch_id: int
     node: str
     arrived: str
+    first_id: int | None = None
+    last_id: int | None = None
+
+    @property
+    def results(self) -> int:
+        """How many results it has."""
+        return 0 if self.first_id is None or self.last_id is None else self.last_id - self.first_id + 1
 
 
 class Pair(msgspec.Struct, array_like=True, gc=False):
@@ -55,16 +61,12 @@ class Detector:
         self._silence = Silence()
         self._pairs: dict[tuple[str, str], Pair] = {}
 
-    def take(self, posts: Iterable[Post], observations: Sequence[Observation]) -> Iterator[Change]:
-        """Take in POSTs, with the results of each."""
-        at = 0
-        for post in posts:
-            yield from self._silence.hear(post.node, post.arrived)
-            while at < len(observations) and observations[at].batch_id == post.batch_id:
-                seen = observations[at]
-                at += 1
-                for news in self._see(post.node, seen):
-                    yield Change(news.kind, post.node, seen.target, news.since, news.before, news.after)
+    def take(self, post: Post, observations: Iterable[Observation]) -> Iterator[Change]:
+        """Take in a POST, with its results."""
+        yield from self._silence.hear(post.node, post.arrived)
+        for seen in observations:
+            for news in self._see(post.node, seen):
+                yield Change(news.kind, post.node, seen.target, news.since, news.before, news.after)
 
     def _see(self, node: str, seen: Observation) -> Sequence[News]:
         pair = self._pair((node, seen.target))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from outputd.changes.change import KINDS
 from outputd.intake.latest import Latest
 from outputd.ledger.lessons import Learnt
 from outputd.results.rows import Batch
@@ -24,6 +25,8 @@ class Stats:
     rejected: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     refused_posts: int = 0
+    changes: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(KINDS, 0)))
+    """Changes found, by kind."""
     latest: Latest = field(default_factory=Latest)
 
     @property

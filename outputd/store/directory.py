@@ -21,6 +21,7 @@ from outputd.sqlite.files import DAMAGED, delete_database, journal_of, make_empt
 _log = Logger()
 LEDGER = "hops.sqlite3"
 SUMMARY = "summary.sqlite3"
+CHANGES = "changes.sqlite3"
 ARCHIVE = "archive.json"
 LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
@@ -137,6 +138,11 @@ class DataDir:
     def summary(self) -> Path:
         """Where the summary of the result files is."""
         return self.path / SUMMARY
+
+    @property
+    def changes(self) -> Path:
+        """Where the list of changes is."""
+        return self.path / CHANGES
 
     @property
     def archive(self) -> Path:

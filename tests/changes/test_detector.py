@@ -21,12 +21,12 @@ AT_5 = "1/10.0.0.1 2/10.0.0.2 3/10.0.0.3"
 def seen(number: int, received: int = 4, rtt_ms: float | None = 20.0, route: str | None = None) -> Observation:
     """The result of this number of one target, five minutes after the one before."""
     at = timestamps.at(BEGIN_S + number * EVERY_S)
-    return Observation(number, "192.0.2.1", at, 4, received, None if rtt_ms is None else int(rtt_ms * 1e6), route)
+    return Observation("192.0.2.1", at, 4, received, None if rtt_ms is None else int(rtt_ms * 1e6), route)
 
 
 def changes(observations: Iterable[Observation], detector: Detector | None = None) -> list[Change]:
     """What is found in results of one node that are sent as they are measured."""
-    posts = ((Post(each.batch_id, "graz-1", each.at), [each]) for each in observations)
+    posts = ((Post(number, "graz-1", each.at), [each]) for number, each in enumerate(observations))
     return found_by(detector or Detector(), posts)
 
 
@@ -153,7 +153,7 @@ class RoundTripTimes(SynchronousTestCase):
                 for rtt_ns, numbers in ((20_000_000, range(DAY, DAY + 60)), (30_000_000, range(DAY + 60, DAY + 90)))
                 for each in map(seen, numbers)
             ]
-            posts = [(Post(each.batch_id, "graz-1", after(each.batch_id)), [each]) for each in (*results, *moved)]
+            posts = [(Post(number, "graz-1", after(number)), [each]) for number, each in enumerate((*results, *moved))]
             self.assertEqual([change.kind for change in found_by(Detector(), iter(posts))], ["rtt_shifted"], days)
 
 
@@ -161,7 +161,7 @@ class Silence(SynchronousTestCase):
     def heard(self, *times: tuple[str, float]) -> list[Change]:
         detector = Detector()
         posts = [Post(number, node, timestamps.at(BEGIN_S + at)) for number, (node, at) in enumerate(times)]
-        return list(chain.from_iterable(detector.take([post], []) for post in posts))
+        return list(chain.from_iterable(detector.take(post, []) for post in posts))
 
     def minutely(self, node: str, *spans: range) -> list[tuple[str, float]]:
         return [(node, minute * 60 + len(node)) for span in spans for minute in span]
@@ -199,7 +199,7 @@ class Memory(SynchronousTestCase):
         detector = Detector()
         made_up = [seen(0)._replace(target=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(MOST_PAIRS + 500)]
         changes([seen(0)], detector)
-        list(detector.take([Post(0, "flood", after(1))], made_up))
+        list(detector.take(Post(0, "flood", after(1)), made_up))
         self.assertEqual(len(changes((seen(number, 4 * (number < 30)) for number in range(2, 40)), detector)), 1)
 
     def test_what_it_remembers_of_a_pair_is_bounded(self) -> None:

@@ -91,7 +91,7 @@ class World:
                 if self._is("silence", node, "", now_s):
                     continue
                 number += 1
-                seen = [self._seen(number, node, target, now_s) for target in TARGETS]
+                seen = [self._seen(node, target, now_s) for target in TARGETS]
                 yield Post(number, node, timestamps.at(now_s + self._rng.choice((0.5, 0.5, 40.0)))), seen
 
     def _is(self, kind: str, node: str, target: str, now_s: float) -> float:
@@ -103,7 +103,7 @@ class World:
             0.0,
         )  # fmt: skip
 
-    def _seen(self, number: int, node: str, target: str, now_s: float) -> Observation:
+    def _seen(self, node: str, target: str, now_s: float) -> Observation:
         rng = self._rng
         loss = 1.0 if target == DEAD else 0.3 if target == LOSSY else self._is("loss", node, target, now_s) or 0.01
         received = sum(rng.random() >= loss for _ in range(4))
@@ -112,7 +112,7 @@ class World:
         scatter = 0.5 if self._is("noise", node, target, now_s) else 0.01
         rtt_ns = int(1e6 * max(0.2, level_ms * (1 + rng.gauss(0, scatter)) + rng.expovariate(3.0)))
         route = self._route(node, target, now_s)
-        return Observation(number, target, timestamps.at(now_s), 4, received, rtt_ns if received else None, route)
+        return Observation(target, timestamps.at(now_s), 4, received, rtt_ns if received else None, route)
 
     def _route(self, node: str, target: str, now_s: float) -> str | None:
         """Eleven hops: two ways of two hops each, a crowd at one TTL, and some that do not answer."""
@@ -149,7 +149,7 @@ class Score:
 
 def found_by(detector: Detector, sent: Iterator[tuple[Post, list[Observation]]]) -> list[Change]:
     """All changes, POST by POST."""
-    return [change for post, seen in sent for change in detector.take([post], seen)]
+    return [change for post, seen in sent for change in detector.take(post, seen)]
 
 
 def score(found: Sequence[Change], wanted: Sequence[Known], soon_s: float = 4 * HOUR_S) -> Score:

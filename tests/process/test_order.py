@@ -178,7 +178,7 @@ class WholeStop(TestCase):
         await self.service.stop()
         left = sorted(os.listdir(self.path))
         others = [name for name in left if not name.endswith((".db", ".json"))]
-        self.assertEqual(others, ["hops.sqlite3", "outputd.lock", "summary.sqlite3"])
+        self.assertEqual(others, ["changes.sqlite3", "hops.sqlite3", "outputd.lock", "summary.sqlite3"])
         for path in self.path.glob("*.db"):
             self.assertEqual(path.read_bytes()[18:20], b"\1\1", path.name)
 

@@ -103,7 +103,8 @@ class CrashPoints(SystemTest):
             self.assertEqual([], account.order_faults())
         names = {path.name for path in self.directory.iterdir()}
         names -= {name for path in result_files(self.directory) for name in (path.name, f"{path.stem}.json")}
-        self.assertEqual({"hops.sqlite3", "outputd.lock", "summary.sqlite3"}, names | {"summary.sqlite3"})
+        made_anew = {"changes.sqlite3", "summary.sqlite3"}
+        self.assertEqual({"hops.sqlite3", "outputd.lock"} | made_anew, names | made_anew)
 
     def _ask_on(self, outputd: Outputd) -> None:
         """Rotations, dumps and questions, until it is dead."""

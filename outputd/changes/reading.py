@@ -1,0 +1,72 @@
+"""POSTs and results after a mark, as the detector takes them, from one result file. Blocking.
+
+Each page is read in a short transaction of its own, so that neither checkpoints nor the end of a file wait for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from outputd.changes.detector import Observation, Post
+from outputd.changes.thresholds import MOST_ROUTE, MOST_TTL
+from outputd.sqlite.connections import transaction
+from outputd.sqlite.errors import corrupt
+from outputd.store.fragments import SILENCE, believable, believed, first_hop
+
+_MOST_POSTS = 1000
+_MOST_RESULTS = 2000
+"""Of the POSTs that are taken in at once, of which there is at least one; and of a page."""
+
+
+def posts_after(db: sqlite3.Connection, batch_id: int) -> list[Post]:
+    """The next POSTs after a batch, as many as make a step."""
+    with transaction(db, "BEGIN"):
+        rows = db.execute(_POSTS, {"after": batch_id, "posts": _MOST_POSTS, "results": _MOST_RESULTS}).fetchall()
+    return [Post(*row) for row in rows]
+
+
+def newest_of(db: sqlite3.Connection) -> int:
+    """The last batch of a file; 0 without any."""
+    return int(db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0])
+
+
+def observations(db: sqlite3.Connection, posts: Sequence[Post]) -> Iterator[Observation]:
+    """All results of these POSTs, in order. Raises sqlite3.Error, also when one of them is missing."""
+    low = min((post.first_id for post in posts if post.first_id is not None), default=None)
+    if low is None:
+        return
+    missing = sum(post.results for post in posts)
+    last = max(post.last_id for post in posts if post.last_id is not None)
+    while missing > 0:
+        with transaction(db, "BEGIN"):
+            rows = db.execute(_RESULTS, {"low": low, "last": last}).fetchall()
+            if not rows:
+                raise corrupt("results of a POST are missing")
+            high = rows[-1][0]
+            routes = dict(db.execute(_ROUTES, {"low": low, "high": high}).fetchall())
+        for number, target, at, sent, received, rtt_ns in rows:
+            yield Observation(target, at, sent, received, rtt_ns, routes.get(number))
+        missing -= len(rows)
+        low = high + 1
+
+
+_POSTS = """
+SELECT id, node, received_at, first_id, last_id FROM (
+  SELECT *, row_number() OVER w AS place, sum(accepted) OVER w AS total
+  FROM (SELECT * FROM batches WHERE id > :after ORDER BY id LIMIT :posts)
+  WINDOW w AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
+) WHERE place = 1 OR total <= :results ORDER BY id
+"""
+_RESULTS = f"""
+SELECT id, ip, {believed("p", "p")}, sent, received, iif(received > 0, {believable("avg_rtt")}, NULL) FROM (
+  SELECT *, created_at AS received_at FROM ping_results WHERE id >= :low AND id <= :last ORDER BY id
+  LIMIT {_MOST_RESULTS}
+) p ORDER BY id
+"""
+_SILENT = ", ".join(f"'{text}'" for text in (*SILENCE, "*", "???", ""))
+_ROUTES = f"""
+SELECT traceroute_id, iif(sum(length(ip)) <= {MOST_ROUTE}, group_concat(ttl || '/' || ip, ' '), NULL)
+FROM traceroute_hops WHERE id >= {first_hop(":low", "main")} AND id < {first_hop("(:high + 1)", "main")}
+  AND NOT timeout AND ip NOT IN ({_SILENT}) AND ttl BETWEEN 1 AND {MOST_TTL} GROUP BY traceroute_id
+"""
