@@ -337,7 +337,7 @@ def _reloadable(
         things.append(Reloadable("the certificate", certificates.read, partial(_let_in, certificates.take, sites)))
     if settings.input_token_file is not None:
         things.append(Reloadable("the token for input_service", token.read, token.take))
-    if archive is not None:
+    if archive is not None and settings.archive is not None and settings.archive.credentials is not None:
         things.append(Reloadable("the archive's credentials", archive.read_credentials, archive.take_credentials))
     return things
 

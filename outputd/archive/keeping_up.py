@@ -24,8 +24,8 @@ from outputd.store.store import Store
 
 _log = Logger()
 _EVERY_S = 1.0
-_MOST_STUMBLES = 3
-_FAULTS = (Kind.DAMAGED, Kind.FOREIGN, Kind.GONE)
+_MOST_STUMBLES = {Kind.DAMAGED: 3, Kind.FOREIGN: 3, Kind.GONE: 20}
+"""Over a file that cannot be read, by the reason; a disk that is away for some minutes comes back."""
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class KeepingUp:
         self.trouble.begin(failed.reason, failed.kind)
         self._again_s = self._clock.seconds() + backoff(self._failed_in_a_row, self._chance())
         self._failed_in_a_row += 1
-        if failed.path is not None and failed.kind in _FAULTS:
+        if failed.path is not None and failed.kind in _MOST_STUMBLES:
             await self._give_up(failed.path, failed)
 
     def _recovered(self) -> None:
@@ -132,7 +132,7 @@ class KeepingUp:
         if failed.kind is Kind.GONE or info is None:
             standing.let_go()  # the file may have another name now
         stumbles = self._stumbles[path, standing.through] = self._stumbles.get((path, standing.through), 0) + 1
-        if info is None or stumbles < _MOST_STUMBLES:
+        if info is None or stumbles < _MOST_STUMBLES[failed.kind]:
             return
         if under_way is not None and under_way.file == path.name and failed.kind is Kind.DAMAGED:
             last = under_way.last_batch_id

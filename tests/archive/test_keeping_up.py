@@ -446,9 +446,21 @@ class Losses(ShippingTest):
         gone.unlink()
         self.closed()
         self.place.failure = None
-        self.sender.pass_seconds(120)
+        self.sender.pass_seconds(300)
+        self.assertEqual(0, self.sender.shipping.losses.batches)
+        self.sender.pass_seconds(1200)
         self.assertEqual([(3, 4)], self.place.spans)
         self.assertEqual(2, self.sender.shipping.losses.batches)
+
+    def test_one_that_comes_back_in_time_is_shipped(self) -> None:
+        """Its disk was away."""
+        gone = self.closed()
+        gone.rename(aside := gone.with_suffix(".aside"))
+        self.sender.pass_seconds(300)
+        aside.rename(gone)
+        self.sender.pass_seconds(61)
+        self.assertEqual([(1, 2)], self.place.spans)
+        self.assertEqual(0, self.sender.shipping.losses.batches)
 
     def test_a_current_file_that_someone_deletes_is_waited_for(self) -> None:
         self.sender.bench.rotation.start()
