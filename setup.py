@@ -10,7 +10,7 @@ if VERSION is None:
     raise SystemExit('outputd/__init__.py has no line __version__ = "..."')
 
 PARQUET = ["pyarrow>=17"]
-ARCHIVE = [*PARQUET, "obstore>=0.8"]
+ARCHIVE = [*PARQUET, "obstore>=0.12"]
 
 TEST = [
     *ARCHIVE,

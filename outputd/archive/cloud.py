@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import obstore
@@ -31,10 +32,13 @@ _ATTRIBUTES: Any = {"Content-Type": "application/vnd.apache.parquet"}
 
 def store_of(place: Place) -> Any:
     """The store of a place. Raises ArchiveFailed."""
-    options = {
+    options: dict[str, Any] = {
         "connect_timeout": timedelta(seconds=_CONNECTED_WITHIN_S), "timeout": timedelta(seconds=_ANSWERED_WITHIN_S),
         "allow_http": place.parameters.get("endpoint", "").startswith("http:"),
     }  # fmt: skip
+    with _understood():
+        if bundle := os.environ.get("AWS_CA_BUNDLE"):  # as all tools for S3 have it
+            options["root_certificate"] = Path(bundle).read_bytes()
     retries = {"max_retries": _MOST_RETRIES, "retry_timeout": timedelta(seconds=_RETRIED_WITHIN_S)}
     kind, names = _STORES[place.scheme]
     given = {names[name]: value for name, value in place.parameters.items()}

@@ -8,8 +8,10 @@ from outputd.queries.session import Session
 from outputd.results import timestamps
 
 IN_FILES = "file IN (SELECT sequence FROM s.file)"
-NODES_OF = "json_each('[' || trim(replace({nodes}, ',,', ','), ',') || ']') j CROSS JOIN s.name n ON n.id = j.value"
-"""SQL of a join: the nodes (s.name n) of one list of their numbers, or of several after each other."""
+NUMBERS_OF = "json_each('[' || trim({nodes}, ',') || ']') j"
+"""SQL of a join: the numbers (j.value) of a list of nodes."""
+NODES_OF = f"{NUMBERS_OF} CROSS JOIN s.name n ON n.id = j.value"
+"""SQL of a join: the nodes (s.name n) of a list of their numbers."""
 
 
 def where(asked: object, **conditions: str) -> str:

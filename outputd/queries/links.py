@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
-from outputd.queries.choice import IN_FILES, NODES_OF, complete_until, where
+from outputd.queries.choice import IN_FILES, NUMBERS_OF, complete_until, where
 from outputd.queries.columns import COMPLETE_UNTIL, NODES, RTT_DIFFERENCE
 from outputd.queries.parameters import DEFAULT_ROWS, Limit, Node, Since, address, whole
 from outputd.queries.question import Question
 from outputd.queries.session import Session
-from outputd.queries.tables import Column, Table, row_of
+from outputd.queries.tables import ROWS_A_PAGE, Column, Table, row_of
 from outputd.web.shapes import count, flag, instant, listed, record, text
 
 COLUMNS = (
@@ -40,9 +41,7 @@ def links(session: Session, asked: Links, _: float) -> Table:
     """Pairs of addresses that answered at consecutive TTLs, the most frequent first."""
     with session.summary():
         session.execute("CREATE TEMP TABLE candidate (near, far)")
-        session.execute(
-            "CREATE TEMP TABLE found (near, far, nodes, count, difference, differences, first_seen, last_seen)"
-        )
+        session.execute("CREATE TEMP TABLE found (near, far, count, difference, differences, first_seen, last_seen)")
         if asked.ip is not None or asked.since is not None:
             chosen = where(asked, since="last_seen >= :since", node=_OF_NODE)
             candidates = f"{_CANDIDATES} {chosen}" if asked.ip is None else _CANDIDATES_OF_IP
@@ -51,21 +50,33 @@ def links(session: Session, asked: Links, _: float) -> Table:
         elif not _gather_frequent(session, asked):
             session.execute(_TOTALS.format(links=f"s.link {where(asked, node=_OF_NODE)}"), dataclasses.asdict(asked))
         session.run(_ANSWER)
-        return Table(session, "links", COLUMNS, after={**complete_until(session), "complete": not _full(session)})
+        after = {**complete_until(session), "complete": not _full(session)}
+        return Table(session, "links", COLUMNS, after=after, bring=partial(_bring, session, asked))
 
 
-_ANSWER = f"""
-CREATE TEMP TABLE named (numbers PRIMARY KEY, nodes) WITHOUT ROWID;
-INSERT INTO temp.named
-SELECT numbers, (SELECT json_group_array(node) FROM (
-  SELECT DISTINCT n.node FROM {NODES_OF.format(nodes="numbers")} ORDER BY n.node
-)) FROM (SELECT DISTINCT nodes AS numbers FROM temp.found);
-CREATE TEMP TABLE answer AS
-SELECT near AS "from", far AS "to", count, first_seen, last_seen,
-  CAST(round(difference / nullif(differences, 0)) AS INTEGER) AS rtt_difference_ns, named.nodes
-FROM temp.found f CROSS JOIN temp.named ON numbers = f.nodes ORDER BY f.rowid;
+def _bring(session: Session, asked: Links, after: int) -> bool:
+    """Put the next rows into the answer, with their nodes: names take more than all else, so they wait for a page."""
+    with session.summary():
+        session.execute("DELETE FROM temp.answer")
+        of_node = "" if asked.node is None else f"AND {_OF_NODE}"
+        parameters = {"after": after, "rows": ROWS_A_PAGE, "node": asked.node}
+        return session.execute(_NAMED.format(of_node=of_node), parameters).rowcount > 0
+
+
+_ANSWER = """
+CREATE TEMP TABLE answer ("from", "to", count, first_seen, last_seen, rtt_difference_ns, nodes);
 """
-"""Most links were seen by the same nodes, whose names are looked up once."""
+_NAMED = f"""
+INSERT INTO temp.answer (rowid, "from", "to", count, first_seen, last_seen, rtt_difference_ns, nodes)
+SELECT rowid, near, far, count, first_seen, last_seen,
+  CAST(round(difference / nullif(differences, 0)) AS INTEGER), (
+    SELECT json_group_array(node) FROM (SELECT node FROM s.name WHERE id IN (
+      SELECT j.value FROM s.link l CROSS JOIN {NUMBERS_OF.format(nodes="l.nodes")}
+      WHERE {IN_FILES} AND l.near = f.near AND l.far = f.far {{of_node}}
+    ) ORDER BY node)
+  )
+FROM temp.found f WHERE rowid > :after ORDER BY rowid LIMIT :rows
+"""
 _OF_NODE = "instr(nodes, (SELECT ',' || id || ',' FROM s.name WHERE name.node = :node))"
 INDEXED = 32
 """Links of a file that were seen so often have an index, see link_often in the summary's schema."""
@@ -78,7 +89,7 @@ UNION SELECT near, far FROM s.link INDEXED BY link_far WHERE {IN_FILES} AND far 
 """
 _TOTALS = """
 INSERT INTO temp.found
-SELECT near, far, group_concat(nodes, ''), sum(count) AS total, total(difference_ns), sum(differences),
+SELECT near, far, sum(count) AS total, total(difference_ns), sum(differences),
   min(first_seen), max(last_seen)
 FROM {links}
 GROUP BY near, far HAVING sum(count) >= :min_count AND (:since IS NULL OR max(last_seen) >= :since)

@@ -18,7 +18,8 @@ Format = Literal["json", "ndjson", "csv"]
 Row = Mapping[str, Any]
 PAGE_BYTES = 128 * 1024
 """Bytes of texts after which a page ends; one row alone may have more."""
-_ROWS_A_PAGE = 500
+ROWS_A_PAGE = 500
+"""At most."""
 _RUN = ("=", "+", "-", "@", "\t", "\n", "\r")
 _PARTED = re.compile('[,;"\t\n\r]').search
 
@@ -115,6 +116,8 @@ class Table:
     document: bytes | None = None
     """The whole answer in JSON, where it is not one list."""
     notes: Notes = field(default_factory=Notes)
+    bring: Callable[[int], bool] = lambda _: False
+    """Puts rows above this rowid in the place of those that are read; whether there were any more."""
 
     def pages(self, format: Format) -> Iterator[bytes]:
         """The answer in parts of bounded size; the first one takes the longest."""
@@ -149,7 +152,7 @@ class Table:
                 SELECT max(number) FROM (
                   SELECT number, sum(octets) OVER (ORDER BY number) - octets AS before FROM (
                     SELECT rowid AS number, {octets} AS octets FROM temp.answer
-                    WHERE rowid > :after ORDER BY rowid LIMIT {_ROWS_A_PAGE}
+                    WHERE rowid > :after ORDER BY rowid LIMIT {ROWS_A_PAGE}
                   )
                 ) WHERE before < {PAGE_BYTES}
               ) ORDER BY rowid
@@ -157,10 +160,11 @@ class Table:
         after = 0
         while True:
             text, last = self.session.execute(statement, {"after": after, "between": between}).fetchone()
-            if last is None:
+            if last is not None:
+                yield text
+                after = last
+            elif not self.bring(after):
                 return
-            yield text
-            after = last
 
 
 @dataclass(slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import trustme
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from outputd.archive.objects import ArchiveFailed, objects_at
@@ -82,6 +86,30 @@ class CloudTests(SynchronousTestCase):
         self.server.bind(("127.0.0.1", 0))
         del server
         self.assertIn("Connection refused", str(self.failing(lambda objects: list(objects.paths("a", "b")))))
+
+    def test_a_certificate_of_a_ca_of_ones_own_is_believed_when_it_is_named(self) -> None:
+        ca = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert("localhost").configure_cert(context)
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = self.server.accept()
+                with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as talk:
+                    talk.recv(65536)
+                    talk.sendall(b'HTTP/1.1 200 OK\r\nETag: "a"\r\nContent-Length: 0\r\n\r\n')
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.addCleanup(thread.join)
+        place = place_of(f"s3://bucket?endpoint=https://localhost:{self.server.getsockname()[1]}")
+        failed = self.assertRaises(ArchiveFailed, objects_at(place).put, "a", [b"b"])
+        self.assertIn("its certificate is of a CA", str(failed))
+        bundle = Path(self.mktemp())
+        os.environ["AWS_CA_BUNDLE"] = str(bundle)
+        self.assertIn(str(bundle), str(self.assertRaises(ArchiveFailed, objects_at, place)))
+        bundle.write_bytes(ca.cert_pem.bytes())
+        self.assertTrue(objects_at(place).put("a", [b"b"]))
 
     def test_what_nobody_has_foreseen_is_one_line_without_secrets(self) -> None:
         error = ValueError(f"GET https://a.example/b?X-Amz-Signature=abcdef of {_SECRET}\n{'x' * 1000}")

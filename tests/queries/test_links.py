@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 from outputd.queries import links as links_of
@@ -51,3 +53,33 @@ class TheLinks(Asking):
         for often in ((10**6, 3), (10**6, 10**6)):
             self.patch(links_of, "OFTEN", often)
             self.assertEqual(long, [self.ask(LINKS, Links(limit)) for limit in limits])
+
+    def test_each_of_many_links_has_the_nodes_that_saw_it(self) -> None:
+        """Over all files, also of those that come on later pages of a long answer."""
+        rng = random.Random(5)
+        of_files: list[dict[tuple[str, str], set[str]]] = []
+        for _ in range(2):
+            self.bench.outcome(self.bench.store.rotate())
+            of_files.append({})
+            for node in ("b", "a", "c"):
+                ways = rng.sample(range(1, 256), 200)
+                self.bench.post(*(a_trace(*_way(way)) for way in ways), node=node)
+                for way in ways:
+                    of_files[-1].setdefault((f"10.0.0.{way}", f"10.0.1.{way}"), set()).add(node)
+        for of_node in (None, "c"):
+            wanted: dict[tuple[str, str], set[str]] = {}
+            for seen in of_files:
+                for link, nodes in seen.items():
+                    if of_node is None or of_node in nodes:
+                        wanted[link] = wanted.get(link, set()) | nodes
+            rows = {(row["from"], row["to"]): row["nodes"] for row in self.rows(Links(1000, node=of_node))}
+            self.assertEqual({link: sorted(nodes) for link, nodes in wanted.items()}, rows)
+
+    def rows(self, asked: Links) -> Iterator[dict[str, Any]]:
+        """The rows of the answer, page by page."""
+        self.patch(links_of, "ROWS_A_PAGE", 50)
+        self.ask(LINKS, Links(1))  # has the summary brought up to date
+        found = self.find(LINKS, asked)
+        assert found is not None
+        for page in found.pages("ndjson"):
+            yield from map(json.loads, page.splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import sqlite3
 from collections import Counter
@@ -111,8 +112,8 @@ class Room(SynchronousTestCase):
         session = Session(self.bench.store.files, self.bench.directory.summary)
         self.addCleanup(session.close)
         table = links(session, Links(100_000, ip), 0.0)
-        found = session.execute('SELECT "from", count FROM temp.answer').fetchall()
-        return {"links": found, "complete": table.after["complete"]}
+        answer = json.loads(b"".join(table.pages("json")))
+        return {"links": [(link["from"], link["count"]) for link in answer["links"]], "complete": answer["complete"]}
 
     def test_a_sender_that_floods_a_file_makes_room_itself(self) -> None:
         """Under a name of its own each time, and others' links are taken before and after."""
