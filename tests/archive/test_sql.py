@@ -29,7 +29,7 @@ from tests.kit.asking import Asking
 from tests.kit.depth import long
 from tests.kit.exported import WEIRD
 from tests.kit.makers import a_result, a_trace
-from tests.kit.sql_engines import CLICKHOUSE, DUCKDB, SQL, Asked, Engine
+from tests.kit.sql_engines import CLICKHOUSE, DUCKDB, SQL, Asked, Engine, needs
 from tests.summary.test_summary import wild
 
 INSTANCE = "graz.0a1b2c3d"
@@ -132,6 +132,7 @@ class SmallArchives(Answers):
         ]  # fmt: skip
 
     def wild(self, engine: Engine) -> None:
+        needs(engine.module)
         self.fill_with(wild)
         self.assertAnswersAlike(engine, *self.everything("192.0.2.1", "192.0.2.2"))
 
@@ -143,6 +144,7 @@ class SmallArchives(Answers):
 
     def weird(self, engine: Engine, kept: Sequence[Any]) -> None:
         """Years that no library holds, nanoseconds, sums beyond 64 bits, halves to round; and no item was rejected."""
+        needs(engine.module)
         self.bench.post(*(a_result(**changes) for changes in kept), node="a")
         for received in (1599, 1551, 0):
             self.bench.post(a_result(ip="192.0.2.7", sent=1600, received=received, avg_rtt=received), node="a")
@@ -172,6 +174,7 @@ class RealArchives(Answers):
     """Of real results, from five nodes in three files of two days."""
 
     def real(self, engine: Engine) -> None:
+        needs(engine.module)
         path = REAL / "medium.jsonl.gz"
         if not path.exists():
             raise SkipTest(f"{path} is not here: it needs the real results that outputd is tested with")

@@ -50,7 +50,7 @@ Asked = tuple[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One of them; a test that needs it is skipped where it is not installed."""
+    """One of them; it `needs` its module."""
 
     name: str
     """That of the folder of its SQL."""
@@ -59,12 +59,8 @@ class Engine:
 
     def answers(self, place: Path, asked: Sequence[Asked]) -> list[list[dict[str, Any]]]:
         """The rows that an archive in a directory answers with."""
-        return self.run(self._views(place), asked)
-
-    def run(self, views: str, asked: Sequence[Asked]) -> list[list[dict[str, Any]]]:
-        """The same, behind statements that say where the archive is."""
-        needs(self.module)
-        said = json.dumps([views, [(self.sql(name), self._written(parameters)) for name, parameters in asked]])
+        questions = [(self._sql(name), self._written(parameters)) for name, parameters in asked]
+        said = json.dumps([self._views(place), questions])
         done = subprocess.run(
             [READERS, "-c", self.code], input=said, capture_output=True, text=True, timeout=_MOST_S, check=False
         )
@@ -72,16 +68,15 @@ class Engine:
         found: list[list[dict[str, Any]]] = json.loads(done.stdout)
         return found
 
-    def sql(self, name: str) -> str:
-        """The text of a question, or of the views."""
+    def _sql(self, name: str) -> str:
         return (SQL / self.name / f"{name}.sql").read_text(encoding="utf-8")
 
     def _views(self, place: Path) -> str:
         if self is DUCKDB:
-            return f"SET VARIABLE archive = '{place}';{self.sql('views')}"
+            return f"SET VARIABLE archive = '{place}';{self._sql('views')}"
         return _FROM_S3.sub(
             lambda match: f"file('{place}/{match[1]}', {match[2]}{', ' if 'structure' in match[0] else ''}",
-            self.sql("views"),
+            self._sql("views"),
         )
 
     def _written(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
