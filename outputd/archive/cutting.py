@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from outputd.archive.asks import Span
-from outputd.archive.files import page_of
+from outputd.archive.files import Unreadable, page_of
+from outputd.process.trouble import Kind
 from outputd.store.fragments import first_above, first_hop
 
 _MOST_BYTES = 64 << 20
@@ -52,17 +53,34 @@ def _first_of(path: Path, after: int) -> tuple[Span | None, bool]:
     span: Span | None = None
     room_bytes = _MOST_BYTES
     while room_bytes > 0:
+        batches, size_bytes = _next_of(path, span, after, room_bytes)
+        if batches is None:
+            return span, True
+        if not batches or (size_bytes > room_bytes and span is not None):
+            break
+        first = span or Span(path, batches[0].date, batches[0].id, batches[0].id)
+        span = Span(path, first.date, first.first_batch_id, batches[-1].id)
+        room_bytes -= size_bytes
+    return span, False
+
+
+def _next_of(path: Path, span: Span | None, after: int, room_bytes: int) -> tuple[list[_Batch] | None, int]:
+    """The next batches of a file that are of the day of a span, and their weight; None where there are no more at all.
+
+    Those that are too damaged to be weighed make a span of their own: no others are given up with them.
+    """
+    batches: list[_Batch] = []
+    try:
         with page_of(path) as db:
             found = _next_batches(db, span.last_batch_id if span else after)
             if not found:
-                return span, True
-            date = span.date if span else found[0].date
-            batches, size_bytes = _within(db, found[: _of_day(found, date)], room_bytes)
-        if not batches or (size_bytes > room_bytes and span is not None):
-            break
-        span = Span(path, date, span.first_batch_id if span else batches[0].id, batches[-1].id)
-        room_bytes -= size_bytes
-    return span, False
+                return None, 0
+            batches = found[: _of_day(found, span.date if span else found[0].date)]
+            return _within(db, batches, room_bytes)
+    except Unreadable as error:
+        if error.kind is not Kind.DAMAGED or not batches:
+            raise
+        return batches, _MOST_BYTES + 1
 
 
 def _within(db: sqlite3.Connection, batches: list[_Batch], room_bytes: int) -> tuple[list[_Batch], int]:

@@ -12,6 +12,7 @@ from outputd.archive.files import Unreadable
 from outputd.process.trouble import Kind
 from outputd.sqlite.files import delete_database
 from tests.kit.bench import Bench
+from tests.kit.damage import spoil_leaf
 from tests.kit.makers import a_result, a_trace, many_hops
 
 _DAY_S = 86_400
@@ -52,6 +53,17 @@ class CutTests(SynchronousTestCase):
         self.assertEqual((self.paths[0], "2026-01-07", 1, 2), (span.path, span.date, *self.spans()[0]))
         self.assertEqual(span, cut(self.paths, 0, True))
         self.assertEqual([(2, 2)], self.spans(after=1))
+
+    def test_what_is_damaged_is_a_span_of_its_own(self) -> None:
+        """Else all of the file would have to be given up with it."""
+        self.patch(cutting, "_MOST_BATCHES", 10)
+        for n in range(50):
+            self.bench.post(*[a_result(error=f"of {n} " + "x" * 200)] * 20)
+        path = self.paths[0]
+        self.rotate()
+        self.bench.outcome(self.bench.store.finish_closed())
+        spoil_leaf(path, b"of 24 ")
+        self.assertEqual([(1, 20), (21, 30), (31, 50)], self.spans())
 
     def test_no_span_has_batches_of_two_files(self) -> None:
         for _ in range(2):
