@@ -53,6 +53,11 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """When that batch arrived: another history of the same files has another one; empty where it is not known."""
     under_way: UnderWay | None = None
 
+    @property
+    def last_batch_id(self) -> int:
+        """The last batch that it knows."""
+        return self.batch_id if self.under_way is None else self.under_way.last_batch_id
+
 
 def read(path: Path) -> Mark | None:
     """What was written; None where there is none. Raises OSError, and msgspec.MsgspecError for what is none of ours."""

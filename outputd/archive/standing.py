@@ -78,7 +78,7 @@ class Standing:
         """Whether the files here go on from what was shipped: a backup that was restored may not."""
         arrived = marks.arrival_of(kept.batch_id, self._store.files)
         is_known = bool(arrived and kept.arrived)
-        return kept.batch_id <= self._store.last_batch_id and (not is_known or arrived == kept.arrived)
+        return kept.last_batch_id <= self._store.last_batch_id and (not is_known or arrived == kept.arrived)
 
     def _called(self, instance: str) -> str:
         """An INSTANCE by the name that it is to have now."""

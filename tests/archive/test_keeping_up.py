@@ -368,6 +368,27 @@ class Name(ShippingTest):
                 self.assertEqual(4 * 2 + later, len(rows))
                 self.assertEqual(len(rows), len(set(rows)))
 
+    def test_a_restored_backup_without_all_that_was_under_way_ships_what_comes_in_its_place(self) -> None:
+        self.sender.keep(2)
+        self.sender.pass_seconds(600)
+        self.sender.end()
+        backup = Path(self.mktemp())
+        shutil.copytree(self.sender.bench.path, backup)
+        self.sender.bench.start()
+        self.sender.begin()
+        self.sender.keep(3)
+        self.place.failure = Failed("no answer")
+        self.sender.pass_seconds(601)
+        self.assertEqual(5, self.sender.mark().last_batch_id)
+        self.sender.end()
+        shutil.copy(self.sender.bench.directory.archive, backup)
+        self.place.failure = None
+        restored = Sender(self, self.place, backup)
+        for _ in range(3):
+            restored.keep(1)
+            restored.pass_seconds(601)
+        self.assertEqual([(1, 2), (3, 3), (4, 4), (5, 5)], self.place.spans)
+
 
 class Outages(ShippingTest):
     def test_it_tries_again_ever_less_often_and_loses_nothing(self) -> None:
