@@ -25,6 +25,7 @@ if find_spec("obstore") is not None:
 
 _SECRET = "wJalrXUtnFEMI"
 _ENVIRONMENT = {
+    "AZURE_STORAGE_ACCOUNT_KEY": "c2VjcmV0",
     "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7",
     "AWS_SECRET_ACCESS_KEY": _SECRET,
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -46,24 +47,36 @@ class CloudTests(SynchronousTestCase):
         self.server = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(self.server.close)
 
-    def answering(self, answer: bytes) -> None:
-        """Have the server answer one connection."""
+    def answering(self, answer: bytes) -> list[bytes]:
+        """Have the server answer one connection; what it hears."""
+        heard: list[bytes] = []
 
         def serve() -> None:
             connection, _ = self.server.accept()
             with connection:
-                connection.recv(65536)
+                heard.append(connection.recv(65536))
                 connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
         self.addCleanup(thread.join)
+        return heard
 
     def failing(self, work: Callable[[Any], object]) -> ArchiveFailed:
         port = self.server.getsockname()[1]
         objects = objects_at(place_of(f"s3://bucket/a?endpoint=http://127.0.0.1:{port}"))
         failed: ArchiveFailed = self.assertRaises(ArchiveFailed, work, objects)
         return failed
+
+    def test_each_cloud_is_asked_to_put_only_what_is_not_there(self) -> None:
+        for url in (
+            "s3://bucket/a?endpoint=http://127.0.0.1:{}",
+            "az://bucket/a?account=ours&endpoint=http://127.0.0.1:{}",
+        ):
+            heard = self.answering(b'HTTP/1.1 201 Created\r\nETag: "a"\r\nContent-Length: 0\r\n\r\n')
+            objects = objects_at(place_of(url.format(self.server.getsockname()[1])))
+            self.assertTrue(objects.put("results/date=2026-11-30/b", [b"c"]))
+            self.assertIn(b"\r\nif-none-match: *\r\n", heard[0].lower())
 
     def test_a_refusal_is_told_in_the_words_of_the_cloud_without_secrets(self) -> None:
         body = _REFUSAL.encode()
