@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
 import threading
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from outputd.archive.asks import Answer, Cut, Failed, Find, Open, Request, Ship, decode_request, encode
@@ -14,6 +17,7 @@ from outputd.archive.cutting import cut
 from outputd.archive.files import Unreadable
 from outputd.archive.objects import ArchiveFailed, Objects, objects_at
 from outputd.archive.place import place_of
+from outputd.archive.reasons import reason_of
 from outputd.process.child import give_way, receive, send
 from outputd.process.log import in_one_line
 from outputd.process.trouble import Unusable
@@ -39,7 +43,9 @@ class Archivist:
         except Unusable as error:
             return Failed(in_one_line(str(error)))
         except Exception as error:  # the next one may be answered
-            return Failed(in_one_line(f"{type(error).__name__}: {error}", 300), kind_of(error))
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}: {error}"
+            return Failed(reason_of(reason, os.environ), kind_of(error))
 
     def _answer(self, request: Request) -> Answer:
         if isinstance(request, Cut):
@@ -66,10 +72,11 @@ def main() -> None:
     assert isinstance(opening, Open), "it is the first message"
     os.environ.update(opening.credentials)  # as everyone's tools take them; /proc does not show what is added here
     archivist = Archivist(lambda: objects_at(place_of(opening.url)))
-    while True:
-        answer = archivist.answer(decode_request(asked.get()))
-        give_back()
-        send(sys.stdout.buffer, encode(answer))
+    with contextlib.suppress(BrokenPipeError):  # the service has ended
+        while True:
+            answer = archivist.answer(decode_request(asked.get()))
+            give_back()
+            send(sys.stdout.buffer, encode(answer))
 
 
 def _hear(pipe: BinaryIO, asked: queue.SimpleQueue[bytes]) -> None:

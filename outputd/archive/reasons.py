@@ -23,7 +23,7 @@ _LEAST_SECRET = 6
 _MOST = 300
 
 
-def reason_of(error: Exception, environ: Mapping[str, str]) -> str:
+def reason_of(error: Exception | str, environ: Mapping[str, str]) -> str:
     """One line: what the cloud has answered, or what was in the way; without the secrets of an environment."""
     text, _, details = str(error).partition("\n\nDebug source:")
     answer, request = _ANSWER(text), _REQUEST(text)

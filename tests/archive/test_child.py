@@ -14,6 +14,8 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from outputd.archive.asks import Cut, Failed, Find, Found, Ship, Shipped, Span, Worker
+from outputd.archive.child import Archivist
+from outputd.archive.objects import Objects
 from outputd.process.trouble import Kind
 from tests.kit.bench import Bench
 
@@ -77,6 +79,16 @@ class ChildTests(SynchronousTestCase):
         self.assertEqual((Kind.GONE, gone), (failed.kind, failed.path))
         failed = self.worker("https://nowhere").ask(Ship(span, "tokyo"))
         self.assertIsInstance(failed, Failed)
+
+    def test_what_nobody_has_foreseen_is_told_with_its_place_and_without_secrets(self) -> None:
+        self.patch(os, "environ", {"AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI"})
+
+        def broken() -> Objects:
+            raise KeyError("wJalrXUtnFEMI")
+
+        failed = Archivist(broken).answer(Find("tokyo", 0, ()))
+        assert isinstance(failed, Failed), failed
+        self.assertRegex(failed.reason, r"^KeyError in test_child.py:\d+: '...'$")
 
     def test_it_ends_when_it_is_stopped_though_it_hangs(self) -> None:
         worker = self.worker()
