@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from outputd.results import timestamps
 from outputd.store.store import Store
 
-_GROWN_BYTES = 64 << 20
+_GROWN_BYTES = 128 << 20
+"""A file takes up to twice what its rows take, of which an object has 64 MiB: a child would be started in vain."""
 
 
 class Seen(NamedTuple):

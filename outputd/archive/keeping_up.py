@@ -147,21 +147,24 @@ class KeepingUp:
     # -- one span after the other --------------------------------------------------------------------
 
     async def _ship_all(self, is_all: bool) -> None:
-        """Return when what is due is in the archive. Raises Undone, OSError, sqlite3.Error."""
+        """Return when what is due now is in the archive; what comes meanwhile waits for its own time.
+
+        Raises Undone, OSError, sqlite3.Error.
+        """
+        seen, standing = self._due.seen(), self._standing
         while self._looking.running:
             self.losses.look()
-            if not self._standing.is_proven:
+            if not standing.is_proven:
                 await self._find()
-            seen = self._due.seen()
             files, missing = self._readable()
             span = await self._next(files, is_all or bool(missing))
             if span is not None:
                 await self._put(span, files)
-                continue
-            if missing:
+            elif missing:
                 raise _waits(missing)
-            self._standing.through = max(self._standing.through, self._due.done(seen, is_all))
-            return
+            if span is None or (is_all and standing.through >= seen.last_batch_id):
+                standing.through = max(standing.through, self._due.done(seen, is_all))
+                return
 
     def _readable(self) -> tuple[Sequence[FileInfo], str]:
         """The files, oldest first, and the name of that which cannot be read now: what follows it has to wait.

@@ -121,19 +121,29 @@ class When(ShippingTest):
         self.sender.pass_seconds(600)
         self.assertEqual([(1, 2), (3, 4)], self.place.spans)
 
-    def test_a_file_that_grows_by_64_mib_is_shipped_at_once_as_far_as_it_makes_whole_objects(self) -> None:
+    def test_a_file_that_grows_by_128_mib_is_shipped_at_once_as_far_as_it_makes_whole_objects(self) -> None:
         self.sender.keep(4)
         self.sender.pass_seconds(1)
         self.assertEqual([], self.place.spans)
-        self.sender.bench.store.current.size_bytes = 64 << 20
+        self.sender.bench.store.current.size_bytes = 128 << 20
         self.sender.pass_seconds(1)
         self.assertEqual([(1, 3)], self.place.spans)
         asked = len(self.place.asked)
         self.sender.pass_seconds(100)
         self.assertEqual(asked, len(self.place.asked))
-        self.sender.bench.store.current.size_bytes = 128 << 20
+        self.sender.bench.store.current.size_bytes = 256 << 20
         self.sender.pass_seconds(1)
         self.assertGreater(len(self.place.asked), asked)
+
+    def test_what_comes_while_the_rest_is_shipped_waits_for_its_own_time(self) -> None:
+        """Else a stream of results would be a stream of tiny objects."""
+        self.place.after_put = lambda: self.sender.bench.keep(a_result())
+        self.sender.keep(1)
+        self.sender.pass_seconds(600 + 590)
+        self.assertEqual(1, len(self.place.spans))
+        self.sender.pass_seconds(11)
+        self.assertEqual(2, len(self.place.spans))
+        self.assertLess(self.sender.shipping.lag_s, 605)
 
     def test_the_end_of_a_day_is_shipped_at_once(self) -> None:
         """An hour and a half after the clock of the tests begins, by whatever the time of day says."""
