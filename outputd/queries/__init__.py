@@ -20,6 +20,7 @@ from outputd.process.log import Logger
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
 from outputd.queries.arrivals import ARRIVALS
+from outputd.queries.changes import CHANGES
 from outputd.queries.hops import HOP
 from outputd.queries.links import LINKS
 from outputd.queries.nodes import NODES
@@ -40,7 +41,7 @@ _log = Logger()
 A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
-QUESTIONS: tuple[Question[Any], ...] = (RECENT, RESULT, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, SERIES)
+QUESTIONS: tuple[Question[Any], ...] = (RECENT, RESULT, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, SERIES, CHANGES)
 """All that can be asked, in the order of the OpenAPI document."""
 
 LIMIT_S = 10.0

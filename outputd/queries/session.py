@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from outputd.changes import changes
 from outputd.process.trouble import Kind
 from outputd.sqlite.connections import Connection, uri
 from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import delete_database, identity_of
+from outputd.store.directory import CHANGES
 from outputd.store.file import FileInfo
 from outputd.summary.summary import SCHEMA
 
@@ -117,6 +119,19 @@ class Session:
                     delete_database(self._summary)
             if kind in (Kind.DAMAGED, Kind.GONE):
                 raise NotReady(f"the summary of the files is being made: {error}") from None
+            raise
+
+    @contextlib.contextmanager
+    def changes(self) -> Iterator[None]:
+        """The list of changes, attached as `c`, in one snapshot. Raises NotReady while there is none."""
+        try:
+            with self._attached(self._summary.with_name(CHANGES), "c"):
+                if self.value("PRAGMA c.user_version") != changes.SCHEMA.version:
+                    raise NotReady("the list of changes is being made")
+                yield
+        except sqlite3.DatabaseError as error:
+            if kind_of(error) in (Kind.DAMAGED, Kind.GONE):
+                raise NotReady(f"the list of changes is being made: {error}") from None
             raise
 
     @contextlib.contextmanager
