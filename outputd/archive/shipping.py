@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 from outputd.archive import making
 from outputd.archive.asks import Shipped, Span, Taken
+from outputd.archive.files import page_of
 from outputd.archive.listing import day_before, digest_in, names_of
 from outputd.archive.making import Made
 from outputd.archive.names import KINDS, REJECTED, RESULTS, Name
@@ -17,6 +20,7 @@ def ship(objects: Objects, span: Span, instance: str) -> Shipped | Taken:
     Taken when there are names of this instance at these batches or beyond that are not those of this span and its rows.
     """
     objects.folders(RESULTS)  # one that is away is noticed before the work
+    _check_ends(span)
     shipment = Shipment(objects, span, instance)
     made = {name: shipment.made(name) for name in shipment.names}
     # only now: the sooner it is put after the look, the less can another directory put between the two
@@ -30,6 +34,15 @@ def ship(objects: Objects, span: Span, instance: str) -> Shipped | Taken:
         elif digest_in(objects, str(name)) != it.digest:
             return Taken(str(name))
     return Shipped(len(shipment.results), len(shipment.rejected), nbytes, bool(made) and not nbytes)
+
+
+def _check_ends(span: Span) -> None:
+    """Raise Unreadable unless the file has the batches that the name will say."""
+    with page_of(span.path) as db:
+        ends = {span.first_batch_id, span.last_batch_id}
+        found = db.execute("SELECT count(*) FROM batches WHERE id IN (?, ?)", (min(ends), max(ends))).fetchone()[0]
+        if found < len(ends):
+            raise FileNotFoundError(errno.ENOENT, "it does not have the batches that were to be shipped")
 
 
 class Shipment:

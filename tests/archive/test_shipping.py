@@ -12,7 +12,8 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from outputd.archive.asks import Shipped, Taken
+from outputd.archive.asks import Shipped, Span, Taken
+from outputd.archive.files import Unreadable
 from outputd.archive.objects import ArchiveFailed
 from outputd.process.trouble import Kind
 from outputd.sqlite.connections import connect
@@ -25,6 +26,7 @@ if _HAS_EXTRA:
     from outputd.archive import cutting
     from outputd.archive.cloud import Cloud
     from outputd.archive.directory import Directory
+    from outputd.archive.shipping import ship
     from outputd.export import parquet
     from tests.archive.collector import Collector, paths_in, posted_to, rejected_in, rows_in, targets_in
 
@@ -382,6 +384,15 @@ class ShippingTests(SynchronousTestCase):
             self.assertRaises(ArchiveFailed, self.one.find)
         self.one.name = "x" * 97
         self.check()
+
+    def test_a_span_that_its_file_does_not_have_is_not_shipped_in_part(self) -> None:
+        self.one.post(2)
+        for first, last in ((1, 3), (3, 4), (0, 2)):
+            failed = self.assertRaises(
+                Unreadable, ship, self.objects, Span(self.one.paths[0], "2026-01-07", first, last), "x"
+            )
+            self.assertEqual(Kind.GONE, failed.kind)
+        self.assertEqual([], paths_in(self.objects))
 
     def test_names_of_other_instances_are_left_alone(self) -> None:
         for name in ("to", "tokyo.a", "tokyo1", "u"):
