@@ -6,25 +6,31 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from outputd.archive.asks import Span
+from outputd.archive.names import INSTANCE
 from outputd.process.files import open_ours
 from outputd.sqlite.connections import reading
 from outputd.store.directory import DataDir
 from outputd.store.file import FileInfo
 
 _MOST_BYTES = 64 * 1024
+_Batch = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Date = Annotated[str, Meta(pattern=r"\A\d{4}-\d\d-\d\d\Z")]
+_Instance = Annotated[str, Meta(pattern=rf"\A{INSTANCE}\Z")]
 
 
 class UnderWay(msgspec.Struct, frozen=True):
     """A span that may or may not have been put: it is put again, as it was cut."""
 
     file: str
-    date: str
-    first_batch_id: int
-    last_batch_id: int
+    date: _Date
+    first_batch_id: _Batch
+    last_batch_id: _Batch
 
     @classmethod
     def of(cls, span: Span) -> UnderWay:
@@ -43,11 +49,11 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
     place: str
     """Where the archive is."""
-    instance: str
+    instance: _Instance
     """Under which name we ship."""
     result_files: str
     """The random name that the result files have in common."""
-    batch_id: int = 0
+    batch_id: _Batch = 0
     """The last batch that was shipped."""
     arrived: str = ""
     """When that batch arrived: another history of the same files has another one; empty where it is not known."""

@@ -15,7 +15,8 @@ _NAME = re.compile(
     r"(results|rejected)/date=(\d{4}-\d\d-\d\d)/([A-Za-z0-9._]{1,97})-(\d{19})-(\d{19})\.parquet"
 ).fullmatch
 _DATE = re.compile(r"date=(\d{4}-\d\d-\d\d)").fullmatch
-is_instance = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]{0,96}").fullmatch
+INSTANCE = r"[A-Za-z0-9][A-Za-z0-9._]{0,96}"
+is_instance = re.compile(INSTANCE).fullmatch
 """Whether an instance may have this name: it has no dash, which ends it in the name of an object, and begins with a
 letter or a digit, since engines take what begins with . or _ for hidden."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -223,6 +224,27 @@ class Mark(ShippingTest):
             self.sender.keep(1)
             self.sender.pass_seconds(600)
             self.assertEqual(list(range(1, 6 * number + 7)), self.place.ids, text)
+        self.assertEqual(1, len(self.place.instances))
+
+    def test_one_that_says_what_cannot_be_is_found_again(self) -> None:
+        self.sender.keep(2)
+        self.sender.pass_seconds(600)
+        written = json.loads(self.sender.bench.directory.archive.read_bytes())
+        span = {"file": self.sender.bench.store.current.info.path.name, "date": "2026-01-07"}
+        for wrong in (
+            {"batch_id": -1}, {"batch_id": 2**63}, {"batch_id": -(2**64)}, {"instance": ""}, {"instance": "../x-1"},
+            {"under_way": {**span, "first_batch_id": 1, "last_batch_id": 2**64}},
+            {"under_way": {**span, "first_batch_id": 1, "last_batch_id": 1, "date": "../.."}},
+        ):  # fmt: skip
+            self.sender.end()
+            self.sender.bench.directory.archive.write_text(json.dumps({**written, **wrong}), encoding="ascii")
+            self.sender.bench.start()
+            with said() as lines:
+                self.sender.begin()
+            self.assertIn("archive.json cannot be read", " ".join(lines), wrong)
+        self.sender.keep(1)
+        self.sender.pass_seconds(600)
+        self.assertEqual([(1, 2), (3, 3)], self.place.spans)
         self.assertEqual(1, len(self.place.instances))
 
     def test_it_cannot_be_written_on_a_full_disk_and_shipping_goes_on(self) -> None:
