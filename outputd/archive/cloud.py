@@ -76,11 +76,11 @@ class Cloud:
             prefixes = obstore.list_with_delimiter(self._store, prefix=folder)["common_prefixes"]
         return [prefix.rpartition("/")[2] for prefix in prefixes]
 
-    def paths(self, folder: str, beginning: str) -> Iterator[str]:
+    def paths(self, folder: str, beginning: str, above: str = "") -> Iterator[str]:
         """See Objects. They come sorted, so that those of other instances are not looked at."""
         first = f"{folder}/{beginning}"
         with _understood():
-            for chunk in obstore.list(self._store, prefix=folder, offset=first):
+            for chunk in obstore.list(self._store, prefix=folder, offset=max(first, f"{folder}/{above}")):
                 for entry in chunk:
                     if not entry["path"].startswith(first):
                         return

@@ -56,12 +56,12 @@ class Directory:
             self._check_base()
             return sorted(entry.name for entry in _entries(self._base / folder) if entry.is_dir())
 
-    def paths(self, folder: str, beginning: str) -> Iterator[str]:
+    def paths(self, folder: str, beginning: str, above: str = "") -> Iterator[str]:
         """See Objects."""
         with self._understood():
             self._check_base()
-            names = [entry.name for entry in _entries(self._base / folder) if entry.name.startswith(beginning)]
-        yield from (f"{folder}/{name}" for name in sorted(names))
+            names = sorted(entry.name for entry in _entries(self._base / folder))
+        yield from (f"{folder}/{name}" for name in names if name.startswith(beginning) and name > above)
 
     def read(self, path: str) -> bytes:
         """See Objects."""

@@ -30,8 +30,8 @@ class Objects(Protocol):
     def folders(self, folder: str) -> list[str]:
         """The names of the folders in a folder."""
 
-    def paths(self, folder: str, beginning: str) -> Iterator[str]:
-        """The paths of the objects in a folder whose names begin so."""
+    def paths(self, folder: str, beginning: str, above: str = "") -> Iterator[str]:
+        """The paths of the objects in a folder whose names begin so, and sort above another one."""
 
     def read(self, path: str) -> bytes:
         """An object."""

@@ -23,7 +23,7 @@ _HAS_EXTRA = find_spec("pyarrow") is not None and find_spec("obstore") is not No
 if _HAS_EXTRA:
     from obstore.store import MemoryStore
 
-    from outputd.archive import cutting
+    from outputd.archive import cutting, listing
     from outputd.archive.cloud import Cloud
     from outputd.archive.directory import Directory
     from outputd.archive.shipping import ship
@@ -345,7 +345,7 @@ class ShippingTests(SynchronousTestCase):
         older.ship()
         listed: list[str] = []
 
-        def paths(folder: str, beginning: str) -> Iterator[str]:
+        def paths(folder: str, beginning: str, above: str) -> Iterator[str]:
             listed.append(folder)
             return iter(())
 
@@ -358,6 +358,36 @@ class ShippingTests(SynchronousTestCase):
             fresh.ship()
         self.assertNotIn("results/date=2026-01-02", listed)
         self.assertIn("results/date=2026-01-07", listed)
+
+    def test_of_a_day_only_names_above_the_mark_are_listed_and_those_that_may_reach_beyond_it(self) -> None:
+        self.patch(listing, "_MOST_BATCHES", 3)
+        for _ in range(6):
+            self.one.post()
+            self.one.ship()
+        before, listed = paths_in(self.objects), []
+        paths = self.objects.paths
+
+        def watched(*asked: str) -> list[str]:
+            listed.extend(paths(*asked))
+            return list(paths(*asked))
+
+        self.patch(self.objects, "paths", watched)
+        self.one.post()
+        self.one.ship()
+        self.assertEqual(before[2:], listed)
+
+    def test_two_that_have_put_at_the_same_moment_find_out_when_they_put_next(self) -> None:
+        self.one.post(2)
+        other = self.clone(self.one)
+        self.one.post()
+        self.patch(self.objects, "folders", lambda folder: [])
+        self.one.ship()
+        other.ship()
+        self.assertEqual(("tokyo", "tokyo"), (self.one.name, other.name))
+        del self.objects.folders
+        other.post()
+        other.ship()
+        self.assertEqual("tokyo.2", other.name)
 
     def test_a_damaged_file_of_ours_holds_nothing_up(self) -> None:
         for _ in range(3):
