@@ -10,7 +10,7 @@ from outputd.archive.files import page_of
 from outputd.archive.listing import day_before, digest_in, names_of
 from outputd.archive.making import Made
 from outputd.archive.names import KINDS, REJECTED, RESULTS, Name
-from outputd.archive.objects import Objects
+from outputd.archive.objects import ArchiveFailed, Objects
 from outputd.archive.rows import Rejected, Results
 
 
@@ -29,10 +29,12 @@ def ship(objects: Objects, span: Span, instance: str) -> Shipped | Taken:
         return Taken(str(min(others)))
     nbytes = 0
     for name, it in made.items():
-        if name not in there and objects.put(str(name), it.parts):
-            nbytes += it.nbytes
-        elif digest_in(objects, str(name)) != it.digest:
+        is_new = name not in there and objects.put(str(name), it.parts)
+        if digest_in(objects, str(name)) != it.digest:
+            if is_new:  # something between, as a proxy, has answered with a page of its own
+                raise ArchiveFailed(f"{name} was put and cannot be read: what answers is no object storage")
             return Taken(str(name))
+        nbytes += it.nbytes if is_new else 0
     return Shipped(len(shipment.results), len(shipment.rejected), nbytes, bool(made) and not nbytes)
 
 
@@ -62,12 +64,13 @@ class Shipment:
         """In the order in which they are put."""
 
     def put(self, name: Name) -> bool:
-        """Put the object of a name, unless there is one; False if that has other rows.
+        """Put the object of a name, unless there is one; False if what is there then has other rows.
 
         Raises ArchiveFailed, Unreadable.
         """
         made = self.made(name)
-        return self._objects.put(str(name), made.parts) or digest_in(self._objects, str(name)) == made.digest
+        self._objects.put(str(name), made.parts)
+        return digest_in(self._objects, str(name)) == made.digest
 
     def made(self, name: Name) -> Made:
         """The object of a name. Raises Unreadable."""

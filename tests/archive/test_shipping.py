@@ -52,6 +52,25 @@ class Unsure:
         return bool(is_new)
 
 
+class SignIn:
+    """What lies before an archive and answers whatever it is asked with a page of its own."""
+
+    def folders(self, folder: str) -> list[str]:
+        return []
+
+    def paths(self, folder: str, beginning: str) -> Iterator[str]:
+        return iter(())
+
+    def put(self, path: str, parts: Sequence[bytes]) -> bool:
+        return True
+
+    def read(self, path: str) -> bytes:
+        return b"<html><body>Sign in first</body></html>"
+
+    def end_of(self, path: str, most_bytes: int) -> bytes:
+        return self.read(path)
+
+
 class ShippingTests(SynchronousTestCase):
     """Over a directory; below over obstore, too."""
 
@@ -110,6 +129,13 @@ class ShippingTests(SynchronousTestCase):
              "rejected/date=2026-01-07/tokyo-0000000000000000003-0000000000000000006.parquet"],
             paths_in(self.objects),
         )  # fmt: skip
+
+    def test_what_was_put_is_only_shipped_once_it_can_be_read(self) -> None:
+        self.one.post(2)
+        span = cutting.cut(self.one.paths, 0, True)
+        assert span is not None
+        failed = self.assertRaises(ArchiveFailed, ship, SignIn(), span, "tokyo")
+        self.assertIn("was put and cannot be read", str(failed))
 
     def test_what_has_only_rejected_items_or_nothing_is_shipped_as_that(self) -> None:
         self.one.post(right=0, wrong=2)
