@@ -9,7 +9,8 @@ from typing import Annotated
 
 from outputd.queries.choice import IN_FILES, NUMBERS_OF, complete_until, where
 from outputd.queries.columns import COMPLETE_UNTIL, NODES, RTT_DIFFERENCE
-from outputd.queries.parameters import DEFAULT_ROWS, Limit, Node, Since, address, whole
+from outputd.queries.order import PAGES, Cursor, Direction, Order, order_of, sort_by
+from outputd.queries.parameters import DEFAULT_ROWS, LastSeenBefore, Limit, Node, Since, address, prefix, whole
 from outputd.queries.question import Question
 from outputd.queries.session import Session
 from outputd.queries.tables import ROWS_A_PAGE, Column, Table, row_of
@@ -28,30 +29,47 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Which links are asked for."""
+    """Which links are asked for, and in which order."""
 
     limit: Limit = DEFAULT_ROWS
     ip: Annotated[str | None, address("Only links of this address.")] = None
     min_count: Annotated[int, whole("Only links that were seen so often.", most=2**62)] = 1
     node: Node = None
     since: Since = None
+    prefix: Annotated[str | None, prefix("Only links with an address of this network at either end.")] = None
+    last_seen_before: LastSeenBefore = None
+    sort: Annotated[str, sort_by(COLUMNS, "nodes")] = "count"
+    order: Direction = None
+    cursor: Cursor = None
+
+    @property
+    def wants_frequent(self) -> bool:
+        """Whether the most frequent of all are asked for."""
+        return (self.sort, self.order or "desc") == ("count", "desc") and not any((
+            self.ip, self.since, self.prefix, self.last_seen_before, self.cursor,
+        ))  # fmt: skip
 
 
 def links(session: Session, asked: Links, _: float) -> Table:
-    """Pairs of addresses that answered at consecutive TTLs, the most frequent first."""
+    """Pairs of addresses that answered at consecutive TTLs, the most frequent first unless it is said otherwise."""
+    order = order_of(asked, "from", "to")
+    if asked.prefix is not None:
+        session.choose_within(asked.prefix)
     with session.summary():
         session.execute("CREATE TEMP TABLE candidate (near, far)")
-        session.execute("CREATE TEMP TABLE found (near, far, count, difference, differences, first_seen, last_seen)")
+        session.execute('CREATE TEMP TABLE found ("from", "to", count, rtt_difference_ns, first_seen, last_seen)')
         if asked.ip is not None or asked.since is not None:
             chosen = where(asked, since="last_seen >= :since", node=_OF_NODE)
             candidates = f"{_CANDIDATES} {chosen}" if asked.ip is None else _CANDIDATES_OF_IP
             session.execute(candidates, dataclasses.asdict(asked))
-            _gather_totals(session, asked)
-        elif not _gather_frequent(session, asked):
-            session.execute(_TOTALS.format(links=f"s.link {where(asked, node=_OF_NODE)}"), dataclasses.asdict(asked))
+            _gather_totals(session, asked, order)
+        elif not (asked.wants_frequent and _gather_frequent(session, asked, order)):
+            _gather(session, asked, order, "s.link")
         session.run(_ANSWER)
         after = {**complete_until(session), "complete": not _full(session)}
-        return Table(session, "links", COLUMNS, after=after, bring=partial(_bring, session, asked))
+        return Table(
+            session, "links", COLUMNS, after=after, notes=order.notes(session), bring=partial(_bring, session, asked)
+        )
 
 
 def _bring(session: Session, asked: Links, after: int) -> bool:
@@ -68,11 +86,10 @@ CREATE TEMP TABLE answer ("from", "to", count, first_seen, last_seen, rtt_differ
 """
 _NAMED = f"""
 INSERT INTO temp.answer (rowid, "from", "to", count, first_seen, last_seen, rtt_difference_ns, nodes)
-SELECT rowid, near, far, count, first_seen, last_seen,
-  CAST(round(difference / nullif(differences, 0)) AS INTEGER), (
+SELECT rowid, "from", "to", count, first_seen, last_seen, rtt_difference_ns, (
     SELECT json_group_array(node) FROM (SELECT node FROM s.name WHERE id IN (
       SELECT j.value FROM s.link l CROSS JOIN {NUMBERS_OF.format(nodes="l.nodes")}
-      WHERE {IN_FILES} AND l.near = f.near AND l.far = f.far {{of_node}}
+      WHERE {IN_FILES} AND l.near = f."from" AND l.far = f."to" {{of_node}}
     ) ORDER BY node)
   )
 FROM temp.found f WHERE rowid > :after ORDER BY rowid LIMIT :rows
@@ -89,23 +106,38 @@ UNION SELECT near, far FROM s.link INDEXED BY link_far WHERE {IN_FILES} AND far 
 """
 _TOTALS = """
 INSERT INTO temp.found
-SELECT near, far, sum(count) AS total, total(difference_ns), sum(differences),
-  min(first_seen), max(last_seen)
-FROM {links}
-GROUP BY near, far HAVING sum(count) >= :min_count AND (:since IS NULL OR max(last_seen) >= :since)
-ORDER BY total DESC, near, far LIMIT :limit
+SELECT * FROM (
+  SELECT near AS "from", far AS "to", sum(count) AS count,
+    CAST(round(total(difference_ns) / nullif(sum(differences), 0)) AS INTEGER) AS rtt_difference_ns,
+    min(first_seen) AS first_seen, max(last_seen) AS last_seen
+  FROM {links} GROUP BY near, far
+) WHERE count >= :min_count {chosen} AND {behind} ORDER BY {by} LIMIT :limit
 """
+_CHOSEN = {
+    "since": "AND last_seen >= :since",
+    "last_seen_before": "AND last_seen < :last_seen_before",
+    "prefix": """AND (within("from") OR within("to"))""",
+}
 
 
-def _gather_totals(session: Session, asked: Links) -> None:
+def _gather(session: Session, asked: Links, order: Order, rows: str) -> None:
+    """Find the links in these rows of the summary."""
+    chosen = " ".join(condition for name, condition in _CHOSEN.items() if getattr(asked, name) is not None)
+    statement = _TOTALS.format(
+        links=f"{rows} {where(asked, node=_OF_NODE)}", chosen=chosen, behind=order.behind, by=order.by
+    )  # fmt: skip
+    session.execute(statement, {**dataclasses.asdict(asked), **order.parameters})
+
+
+def _gather_totals(session: Session, asked: Links, order: Order) -> None:
     """Find the links among the candidates."""
-    links = (
+    rows = (
         f"(SELECT l.* FROM temp.candidate c CROSS JOIN s.link l WHERE {IN_FILES} AND l.near = c.near AND l.far = c.far)"
     )
-    session.execute(_TOTALS.format(links=f"{links} {where(asked, node=_OF_NODE)}"), dataclasses.asdict(asked))
+    _gather(session, asked, order, rows)
 
 
-def _gather_frequent(session: Session, asked: Links) -> bool:
+def _gather_frequent(session: Session, asked: Links, order: Order) -> bool:
     """Find the links by those that some file has often, which are few; whether no other can be among them."""
     rows, files = session.execute("SELECT total(links), count(*) FROM s.file").fetchone()
     session.execute("CREATE TEMP TABLE often (near, far, count, files)")
@@ -128,7 +160,7 @@ def _gather_frequent(session: Session, asked: Links) -> bool:
                 " WHERE count + :seldom * (:files - files) >= :least",
                 {"seldom": seldom, "files": files, "least": least},
             )
-            _gather_totals(session, asked)
+            _gather_totals(session, asked, order)
             return True
     return False
 
@@ -146,7 +178,7 @@ LINKS = Question(
     schemas={
         "Link": row_of("Two addresses that answered at consecutive TTLs of a traceroute.", COLUMNS),
         "Links": record(
-            "Links, the most frequent first.",
+            "Links, as they are sorted.",
             {
                 "links": listed("Link", "the links"),
                 "complete_until": COMPLETE_UNTIL,
@@ -157,7 +189,8 @@ LINKS = Question(
     whole="Links",
     row="Link",
     summary="The links between addresses",
-    description="The most frequent first. A TTL without an answer is no link. `since` chooses links; the counts are"
-    " those of all files.",
+    description="The most frequent first, unless `sort` says otherwise. A TTL without an answer is no link. `since`"
+    f" chooses links; the counts are those of all files. {PAGES}",
+    is_paged=True,
     is_from_summary=True,
 )

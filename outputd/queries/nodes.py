@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Annotated
 
-from outputd.queries.choice import IN_FILES, complete_until
+from outputd.queries.choice import IN_FILES, complete_until, where
 from outputd.queries.columns import COMPLETE_UNTIL
-from outputd.queries.parameters import DEFAULT_ROWS, Limit
+from outputd.queries.order import PAGES, Cursor, Direction, order_of, sort_by
+from outputd.queries.parameters import DEFAULT_ROWS, Limit, time
 from outputd.queries.question import Question
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
@@ -38,16 +41,22 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """How many nodes are asked for."""
+    """Which nodes are asked for, and in which order."""
 
     limit: Limit = DEFAULT_ROWS
+    last_heard_before: Annotated[str | None, time("Only nodes that were heard last before this time.")] = None
+    sort: Annotated[str, sort_by(COLUMNS)] = "node"
+    order: Direction = None
+    cursor: Cursor = None
 
 
 def nodes(session: Session, asked: Nodes, now_s: float) -> Table:
-    """Each node with what it has sent, by name. The rate is that of the last five minutes.
+    """Each node with what it has sent, by name unless it is said otherwise. The rate is that of the last five minutes.
 
     The clock is right now and was since its newest stretch began; what arrived before that arrived no later than that.
     """
+    order = order_of(asked, "node")
+    chosen = where(asked, last_heard_before="last_heard < :last_heard_before")
     begin = now_s - _RATE_S
     begin_of_minute = begin // 60 * 60
     now = timestamps.at(now_s)
@@ -56,18 +65,21 @@ def nodes(session: Session, asked: Nodes, now_s: float) -> Table:
         newest, began = found or (_NONE, now)
         session.execute(
             f"""
-            CREATE TEMP TABLE answer AS
-            SELECT node, sum(batches) AS batches, sum(results) AS results, sum(rejected) AS rejected,
-              min({_as_believed("first_heard")}) AS first_heard, max({_as_believed("last_heard")}) AS last_heard,
-              round(coalesce((
-                SELECT sum(m.results) FROM s.minute m
-                WHERE {IN_FILES} AND m.minute >= :begin AND m.minute <= :now AND m.stretch = :newest AND m.node = n.node
-              ), 0) / :seconds, 3) AS results_per_s,
-              CAST(substr(max(printf('%020d', clock_id) || clock_offset_s), 21) AS REAL) AS clock_offset_s
-            FROM s.node n GROUP BY node ORDER BY node LIMIT :limit
+            CREATE TEMP TABLE found AS
+            SELECT * FROM (
+              SELECT node, sum(batches) AS batches, sum(results) AS results, sum(rejected) AS rejected,
+                min({_as_believed("first_heard")}) AS first_heard, max({_as_believed("last_heard")}) AS last_heard,
+                round(coalesce((
+                  SELECT sum(m.results) FROM s.minute m WHERE {IN_FILES} AND m.minute >= :begin AND m.minute <= :now
+                    AND m.stretch = :newest AND m.node = n.node
+                ), 0) / :seconds, 3) AS results_per_s,
+                CAST(substr(max(printf('%020d', clock_id) || clock_offset_s), 21) AS REAL) AS clock_offset_s
+              FROM s.node n GROUP BY node
+            ) {chosen} {"AND" if chosen else "WHERE"} {order.behind} ORDER BY {order.by} LIMIT :limit
             """,
             {
-                "limit": asked.limit,
+                **dataclasses.asdict(asked),
+                **order.parameters,
                 "begin": timestamps.at(begin_of_minute)[:16],
                 "seconds": now_s - begin_of_minute,
                 "newest": newest,
@@ -75,7 +87,8 @@ def nodes(session: Session, asked: Nodes, now_s: float) -> Table:
                 "now": now,
             },
         )
-        return Table(session, "nodes", COLUMNS, after=complete_until(session))
+        session.execute("CREATE TEMP TABLE answer AS SELECT * FROM temp.found ORDER BY rowid")
+        return Table(session, "nodes", COLUMNS, after=complete_until(session), notes=order.notes(session))
 
 
 _NEWEST = "SELECT number, began FROM s.stretch WHERE began <= :soon ORDER BY number DESC LIMIT 1"
@@ -93,11 +106,14 @@ NODES = Question(
     nodes,
     schemas={
         "Node": row_of("What one node has sent.", COLUMNS),
-        "Nodes": record("Nodes by name.", {"nodes": listed("Node", "the nodes"), "complete_until": COMPLETE_UNTIL}),
+        "Nodes": record(
+            "Nodes, as they are sorted.", {"nodes": listed("Node", "the nodes"), "complete_until": COMPLETE_UNTIL}
+        ),
     },
     whole="Nodes",
     row="Node",
     summary="All nodes",
-    description="By name.",
+    description=f"By name, unless `sort` says otherwise. {PAGES}",
+    is_paged=True,
     is_from_summary=True,
 )

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
 
 from outputd.results import timestamps
-from outputd.results.addresses import canonical
+from outputd.results.addresses import canonical, network_in
 from outputd.web.shapes import ADDRESS, SENT_AT, Schema
 
 A_co = TypeVar("A_co", covariant=True)
@@ -18,6 +18,7 @@ DEFAULT_ROWS = 1000
 MOST_ROWS = 100_000
 """Rows of an answer that is no list of results."""
 _DIGITS = len(str(2**63))
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?")
 _SPACE_FOR_PLUS = re.compile(r" (\d\d:\d\d)$")
 
 
@@ -102,6 +103,30 @@ def flag(meaning: str) -> Kind:
     return Kind(meaning, {"type": "boolean"}, read)
 
 
+def prefix(meaning: str) -> Kind:
+    """A network, as 192.0.2.0/24 or 2001:db8::/32; an address alone is one of its own."""
+
+    def read(name: str, text: str) -> str:
+        network = network_in(text)
+        if network is None:
+            raise BadQuestion(f"{name} must be a network, such as 192.0.2.0/24 or 2001:db8::/32")
+        return str(network)
+
+    return Kind(meaning, {"type": "string", "examples": ["192.0.2.0/24"]}, read)
+
+
+def percent(meaning: str) -> Kind:
+    """A number from 0 to 100."""
+
+    def read(name: str, text: str) -> float:
+        number = float(text) if _NUMBER.fullmatch(text) else -1.0
+        if not 0 <= number <= 100:
+            raise BadQuestion(f"{name} must be a number from 0 to 100")
+        return number
+
+    return Kind(meaning, {"type": "number", "minimum": 0, "maximum": 100}, read)
+
+
 def word(meaning: str, *words: str) -> Kind:
     """One of these words."""
 
@@ -131,6 +156,8 @@ AnyTarget = Annotated[str | None, address("Only results of this target, in any s
 Failed = Annotated[bool | None, flag("true: only those without any reply; false: only those with one.")]
 Node = Annotated[str | None, text("Only what this node measured.")]
 Since = Annotated[str | None, time("Only what was measured at this time or later; an RFC 3339 time with a zone.")]
+Prefix = Annotated[str | None, prefix("Only addresses of this network, as 192.0.2.0/24 or 2001:db8::/32.")]
+LastSeenBefore = Annotated[str | None, time("Only what was seen last before this time.")]
 Until = Annotated[str | None, time("Only what was measured before this time.")]
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from outputd.changes import changes
 from outputd.process.trouble import Kind
+from outputd.results.addresses import is_within, network_in
 from outputd.sqlite.connections import Connection, uri
 from outputd.sqlite.errors import kind_of
 from outputd.sqlite.files import delete_database, identity_of
@@ -64,6 +65,12 @@ class Session:
         """Run statements without parameters all at once: each alone costs a wait for the interpreter beside a load."""
         with self._ending():
             self._db.executescript(script)
+
+    def choose_within(self, prefix: str) -> None:
+        """Give SQL a function `within(ip)`: whether an address is in this network."""
+        network = network_in(prefix)
+        assert network is not None, prefix
+        self._db.create_function("within", 1, is_within(network), deterministic=True)
 
     def value(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first value of the first row; None when there is no row."""

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from outputd.queries.choice import IN_FILES, complete_until, where
 from outputd.queries.columns import COMPLETE_UNTIL, MEASURED, NODES
-from outputd.queries.parameters import DEFAULT_ROWS, Limit, Node, Since, address
+from outputd.queries.order import PAGES, Cursor, Direction, order_of, sort_by
+from outputd.queries.parameters import DEFAULT_ROWS, LastSeenBefore, Limit, Node, Prefix, Since, address, percent
 from outputd.queries.question import Question
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
@@ -28,36 +29,56 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Which targets are asked for."""
+    """Which targets are asked for, and in which order."""
 
     limit: Limit = DEFAULT_ROWS
     ip: Annotated[str | None, address("Only this target, in any spelling.")] = None
     node: Node = None
     since: Since = None
+    prefix: Prefix = None
+    loss_over: Annotated[float | None, percent("Only targets with a `loss_percent` above this one.")] = None
+    last_seen_before: LastSeenBefore = None
+    sort: Annotated[str, sort_by(COLUMNS, "nodes")] = "results"
+    order: Direction = None
+    cursor: Cursor = None
 
 
 def targets(session: Session, asked: Targets, _: float) -> Table:
-    """Each target with its counts, the busiest first."""
-    chosen = where(asked, node="node = :node", ip="ip = :ip")
+    """Each target with its counts, the busiest first unless it is said otherwise."""
+    order = order_of(asked, "ip")
+    counted = where(asked, node="node = :node", ip="ip = :ip")
+    chosen = where(
+        asked, since="last_seen >= :since", prefix="within(ip)", loss_over="loss_percent > :loss_over",
+        last_seen_before="last_seen < :last_seen_before",
+    )  # fmt: skip
+    if asked.prefix is not None:
+        session.choose_within(asked.prefix)
     with session.summary():
         session.execute(
             f"""
-            CREATE TEMP TABLE answer AS
-            SELECT *, {LOSS} AS loss_percent,
-              (SELECT json_group_array(node) FROM
-                (SELECT DISTINCT node FROM s.target t WHERE {IN_FILES} AND t.ip = found.ip ORDER BY node)) AS nodes
-            FROM (
-              SELECT ip, sum(results) AS results, sum(failed) AS failed, CAST(total(sent) AS INTEGER) AS sent,
-                CAST(total(received) AS INTEGER) AS received, CAST(total(lost) AS INTEGER) AS lost,
-                min(first_seen) AS first_seen, max(last_seen) AS last_seen,
-                CAST(substr(max(printf('%020d', last_id) || last_rtt_ns), 21) AS INTEGER) AS last_rtt_ns
-              FROM s.target {chosen} GROUP BY ip HAVING :since IS NULL OR max(last_seen) >= :since
-              ORDER BY 2 DESC, ip LIMIT :limit
-            ) found
+            CREATE TEMP TABLE found AS
+            SELECT * FROM (
+              SELECT *, {LOSS} AS loss_percent FROM (
+                SELECT ip, sum(results) AS results, sum(failed) AS failed, CAST(total(sent) AS INTEGER) AS sent,
+                  CAST(total(received) AS INTEGER) AS received, CAST(total(lost) AS INTEGER) AS lost,
+                  min(first_seen) AS first_seen, max(last_seen) AS last_seen,
+                  CAST(substr(max(printf('%020d', last_id) || last_rtt_ns), 21) AS INTEGER) AS last_rtt_ns
+                FROM s.target {counted} GROUP BY ip
+              )
+            ) {chosen} {"AND" if chosen else "WHERE"} {order.behind} ORDER BY {order.by} LIMIT :limit
             """,
-            dataclasses.asdict(asked),
+            {**dataclasses.asdict(asked), **order.parameters},
         )
-        return Table(session, "targets", COLUMNS, after=complete_until(session))
+        session.execute(_NAMED)
+        return Table(session, "targets", COLUMNS, after=complete_until(session), notes=order.notes(session))
+
+
+_NAMED = f"""
+CREATE TEMP TABLE answer AS
+SELECT *, (SELECT json_group_array(node) FROM
+  (SELECT DISTINCT node FROM s.target t WHERE {IN_FILES} AND t.ip = found.ip ORDER BY node)) AS nodes
+FROM temp.found ORDER BY found.rowid
+"""
 
 
 TARGETS = Question(
@@ -68,13 +89,15 @@ TARGETS = Question(
     schemas={
         "Target": row_of("What was measured of one target.", COLUMNS),
         "Targets": record(
-            "Targets, the busiest first.",
+            "Targets, as they are sorted.",
             {"targets": listed("Target", "the targets"), "complete_until": COMPLETE_UNTIL},
         ),
     },
     whole="Targets",
     row="Target",
     summary="All targets",
-    description="The busiest first. `since` chooses targets; the counts are those of all files.",
+    description=f"The busiest first, unless `sort` says otherwise. `since` chooses targets; the counts are those of all"
+    f" files. {PAGES}",
+    is_paged=True,
     is_from_summary=True,
 )

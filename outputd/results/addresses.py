@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
 
@@ -28,6 +29,33 @@ def network_of(peer: str) -> str:
     if address is None:
         return peer
     return str(ip_network(f"{address}/{48 if ':' in address else 24}", strict=False))
+
+
+def network_in(text: str) -> IPv4Network | IPv6Network | None:
+    """The network that a text spells, IPv4-mapped ones as IPv4, an address alone as one of its own; None for none."""
+    address, has_length, length = text.partition("/")
+    ip = canonical(address)
+    if ip is None or (has_length and not (length.isascii() and length.isdecimal() and len(length) < 4)):
+        return None
+    bits = 128 if ":" in ip else 32
+    mapped_bits = 96 if ":" in address and bits == 32 else 0
+    wanted = int(length) - mapped_bits if has_length else bits
+    return ip_network(f"{ip}/{wanted}", strict=False) if 0 <= wanted <= bits else None
+
+
+def is_within(network: IPv4Network | IPv6Network) -> Callable[[str], bool]:
+    """Tells whether the text of an address is in a network; one that is none is in no network."""
+    length, shift = network.max_prefixlen // 8, network.max_prefixlen - network.prefixlen
+    wanted = int(network.network_address) >> shift
+
+    def test(text: str) -> bool:
+        try:
+            data = packed(text)
+        except (OSError, ValueError):
+            return False
+        return len(data) == length and int.from_bytes(data, "big") >> shift == wanted
+
+    return test
 
 
 def packed(text: str) -> bytes:

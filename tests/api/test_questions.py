@@ -61,6 +61,19 @@ class QuestionsTest(SynchronousTestCase):
             path = f"/recent.ndjson{match[1]}" if match else None
         self.assertEqual([9, 7, 5, 3, 1], found)
 
+    def test_a_list_is_read_to_its_end_by_its_links(self) -> None:
+        self.bench.post(*(a_result(ip=f"192.0.2.{number}", received=number % 3) for number in range(7)), node="a&b")
+        path: str | None = "/targets.ndjson?sort=received&order=asc&limit=3&node=a%26b"
+        found: list[int] = []
+        while path is not None:
+            reply = self.get(path)
+            found += [int(received) for received in re.findall(rb'"received":(\d+)', reply.body)]
+            match = re.fullmatch(r'<(\?.*)>; rel="next"', reply.header("Link") or "")
+            path = f"/targets.ndjson{match[1]}" if match else None
+        self.assertEqual([0, 0, 0, 1, 1, 2, 2], found)
+        for wrong in ("cursor=x", "sort=nodes", "order=down", "prefix=10/8", "loss_over=101", "loss_over=nan"):
+            self.assertEqual(400, self.get(f"/targets?{wrong}").status, wrong)
+
     def test_a_bucket_that_was_made_longer_says_so_in_every_form(self) -> None:
         self.bench.post(a_result(), node="a")
         span = "since=2026-01-01T00:00:00Z&until=2026-01-31T00:00:00Z"

@@ -68,7 +68,17 @@ class Answers(Asking):
     def asked(self, question: Question[Any], asked: Any, answer: Any) -> Asked:
         """A question to an archive, which chooses no bounds by itself."""
         parameters = dataclasses.asdict(asked)
-        parameters.pop("include", None)
+        for name in (
+            "include",
+            "sort",
+            "order",
+            "cursor",
+            "prefix",
+            "loss_over",
+            "last_seen_before",
+            "last_heard_before",
+        ):
+            parameters.pop(name, None)
         match question.name:
             case "Recent" | "Result":
                 parameters["instance"] = INSTANCE

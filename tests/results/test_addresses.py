@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.results.addresses import canonical, network_of, packed, unpacked
+from outputd.results.addresses import canonical, is_within, network_in, network_of, packed, unpacked
 from outputd.results.hop_policy import SPECIAL_PURPOSE
 
 SAMPLES = 3000
@@ -170,6 +170,24 @@ class Networks(SynchronousTestCase):
             "::ffff:192.0.2.7": "192.0.2.0/24", "2001:db8:1:2::3": "2001:db8:1::/48", "fe80::1%eth0": "fe80::/48",
         }.items():  # fmt: skip
             self.assertEqual(network, network_of(peer))
+
+    def test_a_network_is_read_in_any_spelling_and_holds_what_ipaddress_says(self) -> None:
+        for text in ("192.0.2.1/24", "10.0.0.0/8", "0.0.0.0/0", "8.8.8.8", "2001:db8::/32", "::/0", "fe80::1/128"):
+            network = network_in(text)
+            self.assertEqual(ip_network(text, strict=False), network)
+            assert network is not None
+            test = is_within(network)
+            for address in some_addresses(5):
+                self.assertEqual(address in network, test(str(address)), (text, address))
+            self.assertFalse(test("_gateway"))
+        self.assertEqual(ip_network("192.0.2.0/24"), network_in("::ffff:192.0.2.7/120"))
+
+    def test_what_is_no_network_is_none(self) -> None:
+        for text in (
+            "", "/8", "10.0.0.0/", "10.0.0.0/33", "10/8", "::/129", "::/-1", "::ffff:1.2.3.4/95", "fe80::1%a/64",
+            "10.0.0.0/255.0.0.0", "10.0.0.0/\N{ARABIC-INDIC DIGIT EIGHT}", "10.0.0.0/8/8", "\x00",
+        ):  # fmt: skip
+            self.assertIsNone(network_in(text), text)
 
     def test_what_is_no_address_stays_as_it_is(self) -> None:
         """As all peers of a unix socket, which are one."""

@@ -1,0 +1,171 @@
+"""What `outputd.queries.order` promises of the lists, against an order and a choice that are made in Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address, ip_network
+from operator import itemgetter
+from typing import Any
+
+from outputd.queries.links import LINKS, Links
+from outputd.queries.nodes import NODES, Nodes
+from outputd.queries.order import Sorted
+from outputd.queries.parameters import BadQuestion, parameters_of, read
+from outputd.queries.question import Question
+from outputd.queries.targets import TARGETS, Targets
+from tests.kit.asking import Asking
+from tests.kit.makers import a_result, a_trace
+
+LISTS: dict[str, tuple[Question[Any], Any, tuple[str, ...]]] = {
+    "targets": (TARGETS, Targets(), ("ip",)),
+    "nodes": (NODES, Nodes(), ("node",)),
+    "links": (LINKS, Links(), ("from", "to")),
+}
+"""Each list: its question, all of it, and its key."""
+
+
+class Lists(Asking):
+    def setUp(self) -> None:
+        super().setUp()
+        self.rng = random.Random(7)
+        for number in range(3):
+            if number:
+                self.bench.outcome(self.bench.store.rotate())
+            for node in self.rng.sample(["b", "ä", "a", "10", "9", "B", "=c"], 5):
+                self.bench.clock.advance(self.rng.random() * 100)
+                self.post(node, self.rng.randrange(25))
+
+    def post(self, node: str, count: int) -> None:
+        """Store results of some targets, with short traceroutes."""
+        self.bench.post(*(self.result() for _ in range(count)), {"ip": 1}, node=node)
+
+    def result(self) -> dict[str, Any]:
+        rng = self.rng
+        ip = rng.choice(
+            [f"192.0.{rng.randrange(4)}.{rng.randrange(8)}", f"2001:db8:{rng.randrange(3)}::{rng.randrange(4)}"]
+        )
+        hops = [{"ttl": ttl, "ip": f"10.0.{ttl}.{rng.randrange(3)}", "rtt": rng.randrange(9)} for ttl in range(1, 4)]
+        received = rng.randrange(6)
+        rtt = rng.choice([None, rng.randrange(10**6)]) if received else None
+        at = f"2026-01-07T{rng.randrange(10, 23)}:30:00Z"
+        return (a_trace(*hops) if rng.random() < 0.5 else a_result()) | {
+            "ip": ip, "received": received, "avg_rtt": rtt, "timestamp": at,
+        }  # fmt: skip
+
+    def rows(self, name: str, asked: Any) -> list[Any]:
+        """The rows of an answer that is whole."""
+        rows: list[Any] = self.ask(LISTS[name][0], asked)[name]
+        return rows
+
+    def pages(self, name: str, asked: Any, meanwhile: Callable[[], object] = lambda: None) -> Iterator[list[Any]]:
+        """The rows of each page, with what happens before the next."""
+        following: Any = {}
+        while following is not None:
+            page = self.rows(name, dataclasses.replace(asked, **following))
+            found = self.find(LISTS[name][0], dataclasses.replace(asked, **following))
+            following = found.notes.following if found is not None and found.notes.following else None
+            yield page
+            meanwhile()
+
+    def test_all_rows_come_in_each_order_whole_and_page_by_page(self) -> None:
+        for name, (question, everything, keys) in LISTS.items():
+            usual = self.rows(name, everything)
+            self.assertGreater(len(usual), 5)
+            (sort,) = (each for each in parameters_of(question) if each.name == "sort")
+            self.assertEqual(set(usual[0]) - {"nodes"}, set(sort.kind.schema["enum"]))
+            for column in sort.kind.schema["enum"]:
+                for order in ("asc", "desc"):
+                    rows = sorted(usual, key=itemgetter(*keys))
+                    nulls = [row for row in rows if row[column] is None]
+                    rows = [row for row in rows if row[column] is not None]
+                    rows.sort(key=itemgetter(column), reverse=order == "desc")
+                    rows += nulls
+                    asked = dataclasses.replace(everything, sort=column, order=order)
+                    self.assertEqual(rows, self.rows(name, asked), (name, column, order))
+                    pages = list(self.pages(name, dataclasses.replace(asked, limit=4)))
+                    self.assertEqual(rows, [row for page in pages for row in page], (name, column, order))
+
+    def test_sorted_by_its_key_each_row_comes_once_while_results_arrive(self) -> None:
+        for name, (_, everything, keys) in LISTS.items():
+            for order in ("asc", "desc"):
+                before = {self.key(row, keys) for row in self.rows(name, everything)}
+                asked = dataclasses.replace(everything, sort=keys[0], order=order, limit=3)
+                pages = self.pages(name, asked, lambda: self.post(self.rng.choice("abc"), 20))
+                found = [self.key(row, keys) for page in pages for row in page]
+                self.assertEqual(len(found), len(set(found)), (name, order))
+                self.assertLessEqual(before, set(found), (name, order))
+
+    def test_sorted_by_another_column_each_row_that_does_not_change_comes_once(self) -> None:
+        everything = Targets()
+        before = {row["ip"]: row for row in self.rows("targets", everything)}
+        for order in ("asc", "desc"):
+            asked = Targets(3, sort="lost", order=order)
+            pages = self.pages("targets", asked, lambda: self.bench.post(a_result(ip="192.0.0.1", received=0)))
+            found = [row["ip"] for page in pages for row in page]
+            after = {row["ip"]: row for row in self.rows("targets", everything)}
+            same = [ip for ip in before if after[ip] == before[ip]]
+            self.assertGreater(len(same), 10)
+            self.assertEqual(dict.fromkeys(same, 1), {ip: found.count(ip) for ip in same}, order)
+            before = after
+
+    def test_what_is_chosen_is_what_python_chooses(self) -> None:
+        targets, links = self.rows("targets", Targets()), self.rows("links", Links())
+        for prefix in (
+            "192.0.2.0/23",
+            "192.0.2.1",
+            "::ffff:192.0.0.0/119",
+            "2001:db8:1::/48",
+            "::/0",
+            "0.0.0.0/0",
+            "10.0.1.0/24",
+        ):
+            said = read(TARGETS, {"prefix": prefix}).prefix
+            assert said is not None
+            network = ip_network(said)
+            inside = [row for row in targets if ip_address(row["ip"]) in network]
+            self.assertEqual(inside, self.rows("targets", Targets(prefix=said)), prefix)
+            chosen = [row for row in links if any(ip_address(row[end]) in network for end in ("from", "to"))]
+            self.assertEqual(chosen, self.rows("links", Links(prefix=said)), prefix)
+        for percent in (0.0, 20.0, 100.0):
+            lossy = [row for row in targets if row["loss_percent"] > percent]
+            self.assertEqual(lossy, self.rows("targets", Targets(loss_over=percent)))
+        time = "2026-01-07T20:30:00Z"
+        for name, asked in (("targets", Targets(last_seen_before=time[:-1].replace("T", " "))),
+                            ("links", Links(last_seen_before=time[:-1].replace("T", " ")))):  # fmt: skip
+            early = [row for row in self.rows(name, LISTS[name][1]) if row["last_seen"] < time]
+            self.assertEqual(early, self.rows(name, asked))
+            self.assertTrue(early)
+        nodes = self.rows("nodes", Nodes())
+        heard = nodes[2]["last_heard"]
+        silent = [row for row in nodes if row["last_heard"] < heard]
+        self.assertEqual(silent, self.rows("nodes", Nodes(last_heard_before=heard[:-1].replace("T", " "))))
+
+    def test_a_cursor_that_was_made_up_or_is_that_of_another_list_is_refused(self) -> None:
+        (cursor,) = self.find_cursor(TARGETS, Targets(3))
+        for asked in (
+            Targets(3, sort="ip", cursor=cursor), Targets(3, order="asc", cursor=cursor),
+            Targets(3, prefix="192.0.2.0/24", cursor=cursor), Targets(cursor=cursor[:-4]), Targets(cursor=""),
+            Targets(cursor="é"), Targets(cursor="W10"), Targets(cursor=_made_up(10**30)), Targets(cursor=_made_up(1)),
+        ):  # fmt: skip
+            with self.assertRaises(BadQuestion):
+                self.find(TARGETS, asked)
+        with self.assertRaises(BadQuestion):
+            self.find(NODES, Nodes(cursor=cursor))
+        self.assertTrue(self.find(TARGETS, Targets(1000, cursor=cursor)), "another length of a page is no other list")
+
+    def find_cursor(self, question: Question[Any], asked: Sorted) -> tuple[str]:
+        self.ask(question, asked)
+        found = self.find(question, asked)
+        assert found is not None
+        return (found.notes.following["cursor"],)
+
+    def key(self, row: Any, keys: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(row[key] for key in keys)
+
+
+def _made_up(value: object) -> str:
+    return urlsafe_b64encode(json.dumps(["0" * 16, value, ["192.0.2.1"]]).encode()).decode().rstrip("=")
