@@ -21,6 +21,7 @@ from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
 from outputd.queries.arrivals import ARRIVALS
 from outputd.queries.changes import CHANGES
+from outputd.queries.failures import FAILURES
 from outputd.queries.hops import HOP
 from outputd.queries.links import LINKS
 from outputd.queries.nodes import NODES
@@ -28,6 +29,7 @@ from outputd.queries.paths import PATHS
 from outputd.queries.question import Question
 from outputd.queries.reading import Reading, Readings, Whole
 from outputd.queries.recent import RECENT
+from outputd.queries.rejected import REJECTED
 from outputd.queries.result import RESULT
 from outputd.queries.series import SERIES
 from outputd.queries.session import NotReady, Session, TooLong
@@ -41,7 +43,9 @@ _log = Logger()
 A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
-QUESTIONS: tuple[Question[Any], ...] = (RECENT, RESULT, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, SERIES, CHANGES)
+QUESTIONS: tuple[Question[Any], ...] = (
+    RECENT, RESULT, FAILURES, REJECTED, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, SERIES, CHANGES,
+)  # fmt: skip
 """All that can be asked, in the order of the OpenAPI document."""
 
 LIMIT_S = 10.0

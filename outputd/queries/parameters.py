@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import permutations
 from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
 
 from outputd.results import timestamps
@@ -19,6 +20,7 @@ MOST_ROWS = 100_000
 """Rows of an answer that is no list of results."""
 _DIGITS = len(str(2**63))
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?")
+_PLACE = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 _SPACE_FOR_PLUS = re.compile(r" (\d\d:\d\d)$")
 
 
@@ -73,6 +75,18 @@ def result_id(meaning: str) -> Kind:
         return int(text) if len(text) < _DIGITS else 0
 
     return Kind(meaning, {"type": "integer", "minimum": 1}, read)
+
+
+def place(meaning: str) -> Kind:
+    """The number of a batch and the place of an item in it."""
+
+    def read(name: str, text: str) -> tuple[int, int]:
+        if not _PLACE.fullmatch(text):
+            raise BadQuestion(f"{name} must be the number of a batch and the place of an item, such as 7-0")
+        batch, _, index = text.partition("-")
+        return int(batch), int(index)
+
+    return Kind(meaning, {"type": "string", "pattern": f"^{_PLACE.pattern}$"}, read)
 
 
 def address(meaning: str, wrong: str = "ip must be an IPv4 or IPv6 address", missing: str = "") -> Kind:
@@ -136,6 +150,19 @@ def word(meaning: str, *words: str) -> Kind:
         return text
 
     return Kind(meaning, {"enum": list(words)}, read)
+
+
+def words(meaning: str, *words: str) -> Kind:
+    """Some of these words, with commas between them; its value is the text."""
+
+    def read(name: str, text: str) -> str:
+        said = text.split(",")
+        if len(set(said)) < len(said) or not set(said) <= set(words):
+            raise BadQuestion(f"{name} must be {' or '.join(words)}, or several with commas between them")
+        return text
+
+    every = [",".join(each) for count in range(1, len(words) + 1) for each in permutations(words, count)]
+    return Kind(meaning, {"enum": every}, read)
 
 
 def time(meaning: str) -> Kind:

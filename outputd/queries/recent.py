@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from outputd.queries.parameters import AnyTarget, Failed, Node, Since, Until, limit, whole, word
+from outputd.queries.parameters import AnyTarget, Failed, Node, Since, Until, limit, whole, words
 from outputd.queries.question import Question
 from outputd.queries.results import HOP, HOP_BYTES, MOST_HOPS, PACKET_LOSS, ROW, SIZE, TRACEROUTE, Row, printed
 from outputd.queries.session import Session
@@ -32,6 +32,7 @@ COLUMNS = (
     Column("timestamp", instant("when it was measured")),
     Column("error", text("why it failed, if the node said so"), is_optional=True),
 )
+_NODE = Column("node", text("with include=node: which node measured"), is_optional=True)
 _TRACED = Column("traceroute", {
     "description": "with include=traceroute", "anyOf": [ref("StoredTraceroute"), {"type": "null"}]
 }, is_optional=True)  # fmt: skip
@@ -48,7 +49,13 @@ class Recent:
     since: Since = None
     until: Until = None
     before: Annotated[int | None, whole("Only results with smaller ids: the next page.")] = None
-    include: Annotated[str | None, word(f"Also the traceroute, of at most {MOST_HOPS} hops.", "traceroute")] = None
+    include: Annotated[
+        str | None, words(f"Also the traceroute, of at most {MOST_HOPS} hops, or the node.", "traceroute", "node")
+    ] = None
+
+    def includes(self, what: str) -> bool:
+        """Whether this is asked for, too."""
+        return what in (self.include or "").split(",")
 
     @property
     def conditions(self) -> list[str]:
@@ -66,7 +73,7 @@ class Recent:
         ]
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where a result stands, and how long it is without its hops."""
 
     id: int
@@ -78,7 +85,7 @@ class _Place(NamedTuple):
 def recent(session: Session, asked: Recent, _: float) -> Rows:
     """The newest results by arrival."""
     first: list[list[dict[str, Any]]] = []
-    pages: list[tuple[FileInfo, list[_Place]]] = []
+    pages: list[tuple[FileInfo, list[Place]]] = []
     wanted, last = asked.limit, 0
 
     def gather(info: FileInfo) -> bool:
@@ -98,12 +105,12 @@ def recent(session: Session, asked: Recent, _: float) -> Rows:
             where.append(f"(SELECT node FROM f.batches WHERE id = {batch_of('p.id')}) = :node")
         chosen = f"WHERE {' AND '.join(where)}" if where else ""
         text = session.value(
-            f"SELECT json_group_array(json_array(p.id, {SIZE}{_HOPS if asked.include else ''}))"
+            f"SELECT json_group_array(json_array(p.id, {SIZE}{_HOPS if asked.includes('traceroute') else ''}))"
             f" FROM (SELECT p.id, p.error FROM {source} {chosen} ORDER BY {order} LIMIT :limit) p",
             parameters,
         )
-        places = msgspec.json.decode(text, type=list[_Place])
-        for page in _pages(places):
+        places = msgspec.json.decode(text, type=list[Place])
+        for page in parted(places):
             if first:
                 pages.append((info, page))
             else:  # now, while the file is open
@@ -120,12 +127,13 @@ def recent(session: Session, asked: Recent, _: float) -> Rows:
 
     session.over_files(gather, session.files[::-1])
     following = {} if wanted else {"limit": str(asked.limit), "before": str(last)}
-    return Rows(session, COLUMNS, read, notes=Notes(following))
+    columns = (*COLUMNS, _NODE) if asked.includes("node") else COLUMNS
+    return Rows(session, columns, read, notes=Notes(following))
 
 
-def _pages(places: Sequence[_Place]) -> Iterator[list[_Place]]:
+def parted(places: Sequence[Place]) -> Iterator[list[Place]]:
     """These places, parted where a page is full."""
-    page: list[_Place] = []
+    page: list[Place] = []
     room_bytes = PAGE_BYTES
     for place in places:
         page.append(place)
@@ -139,14 +147,17 @@ def _pages(places: Sequence[_Place]) -> Iterator[list[_Place]]:
         yield page
 
 
-def _read(session: Session, places: Sequence[_Place], asked: Recent) -> list[dict[str, Any]]:
+def _read(session: Session, places: Sequence[Place], asked: Recent) -> list[dict[str, Any]]:
     """The results at these places of the file that is attached."""
-    if asked.include:
-        text = session.value(_READ_TRACED, {"places": msgspec.json.encode(places).decode(), "most_hops": MOST_HOPS})
-        traced = msgspec.json.decode(text, type=list[tuple[Row, msgspec.Raw]])
-        return [{**printed(*row), "traceroute": traceroute} for row, traceroute in traced]
-    text = session.value(_READ, {"ids": msgspec.json.encode([place.id for place in places]).decode()})
-    return [printed(*row) for row in msgspec.json.decode(text, type=list[Row])]
+    beside = {what: sql if asked.includes(what) else "NULL" for what, sql in _BESIDE.items()}
+    text = session.value(
+        _READ.format(**beside), {"places": msgspec.json.encode(places).decode(), "most_hops": MOST_HOPS}
+    )  # fmt: skip
+    found = msgspec.json.decode(text, type=list[tuple[Row, msgspec.Raw, msgspec.Raw]])
+    return [
+        printed(*row) | {name: value for name, value in (("node", node), ("traceroute", trace)) if asked.includes(name)}
+        for row, node, trace in found
+    ]
 
 
 _HOPS = f"""
@@ -154,20 +165,20 @@ _HOPS = f"""
 , iif(EXISTS (SELECT 1 FROM f.traceroute_results WHERE id = p.id), {first_hop("(p.id + 1)")}, NULL)
 """
 _READ = f"""
-SELECT CAST(json_group_array(json_array({ROW})) AS BLOB)
-FROM json_each(:ids) c CROSS JOIN f.ping_results p WHERE p.id = c.value
+SELECT CAST(json_group_array(json_array(json_array({ROW}), {{node}}, {{traceroute}})) AS BLOB)
+FROM json_each(:places) c CROSS JOIN f.ping_results p WHERE p.id = c.value ->> 0
 """
-_READ_TRACED = f"""
-SELECT CAST(json_group_array(json_array(json_array({ROW}), (
+_BESIDE = {
+    "node": f"(SELECT node FROM f.batches WHERE id = {batch_of('p.id')})",
+    "traceroute": f"""(
   SELECT json_object({TRACEROUTE}, 'hops', json((
     SELECT json_group_array({HOP}) FROM (
       SELECT * FROM f.traceroute_hops
       WHERE id >= c.value ->> 2 AND id < c.value ->> 3 AND traceroute_id = p.id ORDER BY id LIMIT :most_hops
     )
   ))) FROM f.traceroute_results t WHERE t.id = p.id
-))) AS BLOB)
-FROM json_each(:places) c CROSS JOIN f.ping_results p WHERE p.id = c.value ->> 0
-"""
+)""",
+}
 
 
 RECENT = Question(
@@ -176,7 +187,7 @@ RECENT = Question(
     Recent,
     recent,
     schemas={
-        "RecentResult": row_of("A stored result.", (*COLUMNS, _TRACED)),
+        "RecentResult": row_of("A stored result.", (*COLUMNS, _NODE, _TRACED)),
         "RecentResults": {"type": "array", "items": ref("RecentResult"), "maxItems": MOST_RECENT},
     },
     whole="RecentResults",

@@ -357,7 +357,8 @@ class ServiceTests(TestCase):
     async def _questions(self) -> None:
         hops = [{"ttl": 1, "ip": "10.0.0.1", "rtt": 5}, {"ttl": 2, "ip": "10.0.0.2"}, {"ttl": 3, "timeout": True}]
         spread = a_result(error='a "b",\n', avg_rtt=5, min_rtt=1, max_rtt=9, stddev_rtt=2)
-        await self.want(200, "POST", "/results", body_of(a_trace(*hops), spread), {"X-Ping-Node": "n,1"})
+        await self.want(200, "POST", "/results", body_of(a_trace(*hops), spread, a_result(received=0), {"ip": 1}),
+                        {"X-Ping-Node": "n,1"})  # fmt: skip
         newest = (await self.want(200, "GET", "/recent?limit=1&include=traceroute")).json[0]["id"]
         await self.running.parts.changes.up_to_date(30.0)
         week = "since=2026-01-01T00:00:00Z&until=2026-01-08T00:00:00%2B01:00&bucket=3600"
@@ -367,6 +368,8 @@ class ServiceTests(TestCase):
             "/paths?ip=8.8.8.8", f"/series?ip=8.8.8.8&{week}", "/series?ip=9.9.9.9", "/links?ip=10.0.0.2&min_count=1",
             "/changes", "/changes?kind=loss_began&ip=8.8.8.8&node=a&until=2027-01-01T00:00:00Z",
             "/targets?since=2026-01-01T00:00:00Z", "/links?since=2030-01-01T00:00:00Z", "/paths?ip=9.9.9.9",
+            "/recent?include=node,traceroute", "/failures", "/failures?node=nobody", "/rejected", "/rejected?limit=1",
+            "/targets?limit=1", "/nodes?limit=1&sort=results", "/links?limit=1&sort=from&order=desc",
         )  # fmt: skip
         for question in questions:
             path, mark, query = question.partition("?")
@@ -378,7 +381,8 @@ class ServiceTests(TestCase):
                 self.assertEqual(reply.header("Content-Type"), again.header("Content-Type"))
         for question in (
             "/results/x", "/targets?limit=0", "/nodes?limit=x", "/arrivals?bucket=x", "/links?min_count=0", "/hops/x",
-            "/paths", "/series?ip=x", "/series?ip=8.8.8.8&bucket=0", "/changes?kind=x",
+            "/failures?since=x", "/rejected?before=7", "/recent?include=hops", "/targets?sort=x", "/paths",
+            "/series?ip=x", "/series?ip=8.8.8.8&bucket=0", "/changes?kind=x",
         ):  # fmt: skip
             await self.want(400, "GET", question)
         for question in ("/results/999999", "/hops/192.0.2.1"):

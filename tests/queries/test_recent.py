@@ -26,6 +26,21 @@ class TheNewest(Asking):
     def rotate(self) -> None:
         self.bench.outcome(self.bench.store.rotate())
 
+    def test_the_node_is_there_for_those_who_ask_for_it(self) -> None:
+        """Rule 16: more only for those who ask by `include`."""
+        sent = []
+        for node in ("a", "b", "=c", "b"):
+            self.bench.post(*[a_trace({"ttl": 1, "ip": "10.0.0.1"})] * 3, node=node)
+            sent += [node] * 3
+            self.rotate()
+        both = self.rows(Recent(include="traceroute,node"))
+        self.assertEqual(sent[::-1], [row["node"] for row in both])
+        self.assertEqual(self.rows(Recent(include="node")), [_without("traceroute", row) for row in both])
+        self.assertEqual(self.rows(Recent(include="traceroute")), [_without("node", row) for row in both])
+        self.assertEqual(self.rows(Recent()), [_without("node", _without("traceroute", row)) for row in both])
+        first, *_ = (self.answer(RECENT, Recent(include="node"), "csv") or "").splitlines()[1:]
+        self.assertEqual("b", first.rpartition(",")[2])
+
     def test_nothing_yet(self) -> None:
         """Rule 16."""
         self.assertEqual(self.recent(), [])
@@ -188,3 +203,7 @@ class LongAnswers(Asking):
         self.assertLess(max(map(len, pages)), 2 * PAGE_BYTES)
         rows = json.loads(b"".join(pages))
         self.assertEqual([2] * 5 + [MOST_HOPS] * 5, [len(row["traceroute"]["hops"]) for row in rows])
+
+
+def _without(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {member: value for member, value in row.items() if member != name}
