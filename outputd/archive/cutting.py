@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from outputd.archive.asks import Span
 from outputd.archive.files import Unreadable, page_of
+from outputd.export.statements import octets
 from outputd.process.trouble import Kind
 from outputd.store.fragments import first_above, first_hop
 
@@ -120,13 +121,6 @@ _BATCHES = """
 SELECT id, substr(received_at, 1, 10), first_id, last_id, rejected, coalesce(last_id - first_id + 1, 0) + rejected
 FROM batches WHERE id > :above ORDER BY id LIMIT :most
 """
-
-
-def octets(text: str) -> str:
-    """SQL for the bytes of a text, 0 of NULL."""
-    return f"coalesce(length(CAST({text} AS BLOB)), 0)"
-
-
 _RESULT_WEIGHT = f"""
 SELECT (SELECT total({_RESULT_BYTES} + {octets("error")}) FROM ping_results WHERE id BETWEEN :low AND :high)
   + (SELECT total({octets("method")} + {octets("error")}) FROM traceroute_results WHERE id BETWEEN :low AND :high)

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outputd.archive.asks import Span
-from outputd.archive.cutting import octets
 from outputd.archive.files import Still, page_of
 from outputd.export.page import Page
 from outputd.export.parquet import times
 from outputd.export.reading import HopSpan, read_hops, read_results
+from outputd.export.statements import octets
 from outputd.sqlite.errors import corrupt
 from outputd.store.fragments import first_above, first_hop
 

@@ -23,7 +23,8 @@ def _columns(columns: Columns) -> str:
     return ", ".join(f"CAST(json_group_array({value}) AS BLOB)" for value, _ in columns)
 
 
-def _octets(text: str) -> str:
+def octets(text: str) -> str:
+    """SQL for the bytes of a text, 0 of NULL."""
     return f"coalesce(length(CAST({text} AS BLOB)), 0)"
 
 
@@ -50,7 +51,7 @@ SELECT max(id) FROM (
 """
 _PLACES = f"""
 SELECT CAST(json_group_array(json_array(id, batch_id, text_bytes)) AS BLOB) FROM (
-  SELECT p.id, b.id AS batch_id, {" + ".join(map(_octets, ("p.error", "t.error", "t.method")))} AS text_bytes
+  SELECT p.id, b.id AS batch_id, {" + ".join(map(octets, ("p.error", "t.error", "t.method")))} AS text_bytes
   FROM {{source}} LEFT JOIN traceroute_results t ON t.id = p.id WHERE {{range}}{{where}} ORDER BY {{order}} LIMIT :rows
 )
 """
