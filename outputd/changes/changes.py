@@ -136,7 +136,7 @@ class Changes(Derived):
                     return False
                 newest = newest_of(file)
                 found = self._look(posts, observations(file, posts))
-        except (sqlite3.DatabaseError, ValueError, TypeError, OverflowError) as error:
+        except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
             self.close()  # the detector has seen a part: it goes on from what it remembers
             if _is_of_the_file(error, info.path):
                 raise _Unreadable(str(error)) from error

@@ -57,12 +57,13 @@ class Routes(msgspec.Struct, array_like=True, gc=False):
 
     def _look(self, at: str, route: str, checksum: int) -> News | None:
         hops = route.split(" ")
-        known = _by_ttl(self.younger, self.older)
-        strange = [hop for hop in hops if not _is_explained(hop, known)]
-        if not strange or not self.older:
+        new = set(hops).difference(self.younger.split(" "))
+        strange = self._strange(hops, new) if new and self.older else []
+        if not strange:
             if self.row and _contradicts(hops, self.strange):
                 self._end_row()
-            self._learn(route)
+            if new:
+                self._learn(route)
             self.usual = route
             if len(self.seen) < _MOST_SEEN:
                 self.seen = [*self.seen, checksum]
@@ -77,6 +78,14 @@ class Routes(msgspec.Struct, array_like=True, gc=False):
         if self.row >= CHANCE_TRACES:
             self._end_row()
         return None
+
+    def _strange(self, hops: Sequence[str], new: set[str]) -> list[str]:
+        """Which of these hops the window does not explain; `new` are those that its younger half lacks."""
+        unknown = new.difference(self.older.split(" "))
+        if not unknown:
+            return []
+        known = _by_ttl(self.younger, self.older)
+        return [hop for hop in hops if hop in unknown and not _is_explained(hop, known)]
 
     def _end_row(self) -> None:
         """Its hops are of equal paths."""
@@ -119,8 +128,9 @@ def _by_ttl(*texts: str) -> dict[str, set[str]]:
 
 
 def _is_explained(hop: str, known: dict[str, set[str]]) -> bool:
+    """Whether an unknown hop is no news where it is."""
     at_ttl = known.get(hop.partition("/")[0], ())
-    return not at_ttl or hop in at_ttl or len(at_ttl) >= WIDE
+    return not at_ttl or len(at_ttl) >= WIDE
 
 
 def _contradicts(hops: Sequence[str], strange: Sequence[str]) -> bool:

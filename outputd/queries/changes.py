@@ -89,5 +89,5 @@ CHANGES = Question(
     whole="Changes",
     row="Change",
     summary="What changed: routes, loss, round-trip times, nodes",
-    description="The newest first. Found from the results some seconds after they arrived; the newest 20,000 are kept.",
+    description="The newest first. Found about 20 s after the results have arrived; the newest 20,000 are kept.",
 )
