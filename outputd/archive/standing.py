@@ -60,7 +60,8 @@ class Standing:
             self.mark = self._written = kept
             self.is_proven = kept.batch_id > 0
         else:
-            self.mark = replace(kept, place=self._place, batch_id=0, arrived="", under_way=None)
+            instance = instance_of(name_in(kept.instance), of)
+            self.mark = Mark(place=self._place, instance=instance, result_files=of)
         self.through = self.mark.batch_id
 
     def _kept(self) -> Mark | None:
