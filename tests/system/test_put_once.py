@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,11 @@ from tests.kit.object_store import KEY, SECRET, ObjectStore
 class S3Tests(test_shipping.ShippingTests):
     store: ObjectStore | None = None
 
-    @classmethod
-    def tearDownClass(cls) -> None:
-        if cls.store is not None:
-            cls.store.kill()
-        super().tearDownClass()
-
     def archive(self) -> Any:
         if S3Tests.store is None:
-            S3Tests.store = ObjectStore(Path(self.mktemp()).absolute()).start()
+            S3Tests.store = ObjectStore(Path(self.mktemp()).absolute())
+            atexit.register(S3Tests.store.kill)  # one for all tests: each takes a second to start
+            S3Tests.store.start()
         for name, value in (("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET)):
             os.putenv(name, value)  # obstore reads the environment of the process
             self.addCleanup(os.unsetenv, name)
