@@ -27,6 +27,7 @@ _DUCKDB = f"""
 import duckdb
 {_FROM_STDIN}
 db = duckdb.connect()
+db.execute("SET enable_progress_bar = false")  # it is printed among the answers
 db.execute(views)
 def ask(question, parameters):
     found = db.execute(question, parameters)

@@ -34,6 +34,7 @@ def duckdb(endpoint: str, path: str, key: str, secret: str) -> Iterable[Sequence
     """By DuckDB and its httpfs."""
     (extension,) = importlib.resources.files("duckdb_extension_httpfs").joinpath("extensions").glob("*/*")  # type: ignore[attr-defined]  # it is a Path
     db = importlib.import_module("duckdb").connect()
+    db.execute("SET enable_progress_bar = false")  # it is printed among the lines
     db.execute(f"LOAD '{extension}'")
     db.execute(
         f"CREATE SECRET (TYPE s3, KEY_ID '{key}', SECRET '{secret}', ENDPOINT '{endpoint.removeprefix('http://')}',"
