@@ -35,6 +35,7 @@ from outputd.queries.series import SERIES
 from outputd.queries.session import NotReady, Session, TooLong
 from outputd.queries.tables import Format, Notes, Rows, Table
 from outputd.queries.targets import TARGETS
+from outputd.queries.trace import TRACE
 from outputd.store.file import FileInfo
 from outputd.summary.keeping_up import UpToDate
 from outputd.web.compression import HELD_BYTES, Gzip, gzipped
@@ -44,7 +45,7 @@ A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
 QUESTIONS: tuple[Question[Any], ...] = (
-    RECENT, RESULT, FAILURES, REJECTED, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, SERIES, CHANGES,
+    RECENT, RESULT, FAILURES, REJECTED, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, TRACE, SERIES, CHANGES,
 )  # fmt: skip
 """All that can be asked, in the order of the OpenAPI document."""
 

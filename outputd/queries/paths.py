@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import msgspec
@@ -11,17 +10,12 @@ from outputd.queries.parameters import Node, Since, Target
 from outputd.queries.question import Question
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
-from outputd.store.fragments import NODES_OF_CHOSEN, SILENCE, believed, first_hop
-from outputd.store.times import within
+from outputd.queries.traceroutes import HOPS, MOST_BYTES, MOST_TRACEROUTES, over_newest
+from outputd.store.fragments import NODES_OF_CHOSEN, SILENCE, believed
 from outputd.web import shapes
 from outputd.web.shapes import count, flag, instant, listed, or_null, record, text
 
-MOST_TRACEROUTES = 5000
-"""Traceroutes that are read for one answer, the newest."""
 MOST_IN_TIMELINE = 2000
-MOST_BYTES = 8 << 20
-"""Bytes of hops that are read for one answer, about; 5000 traceroutes of 30 long IPv6 addresses have 7 MiB."""
-_HOP_BYTES = 8
 _MOST_GAP = 30
 COLUMNS = (
     Column("node", text("the node that measured")),
@@ -47,24 +41,13 @@ class Paths:
 
 def paths(session: Session, asked: Paths, _: float) -> Table:
     """The distinct paths of each node, the one that was seen last first."""
-    parameters = dataclasses.asdict(asked)
-    where = " AND ".join(["p.ip = :ip", "t.id = p.id", *within("+p.timestamp", asked.since, None)])
-    of_node = "" if asked.node is None else "AND b.node = :node"
-    room, room_bytes, complete = MOST_TRACEROUTES, MOST_BYTES, True
     session.run(_SCRATCH)
+    of_node = "" if asked.node is None else "AND b.node = :node"
 
-    def gather(_: object) -> bool:
-        nonlocal room, room_bytes, complete
-        session.execute("DELETE FROM temp.chosen")
-        session.execute(f"INSERT INTO temp.chosen {_CHOSEN} WHERE {where} {_NEWEST}", {**parameters, "room": room})
-        rows, fitting, size_bytes = session.row(_FITTING, {"room": room_bytes})
-        session.execute("DELETE FROM temp.chosen WHERE before >= :room", {"room": room_bytes})
-        session.execute(f"INSERT INTO temp.trace {_TRACES} {of_node}", parameters)
-        complete = fitting == rows < room
-        room, room_bytes = room - fitting, room_bytes - size_bytes
-        return not complete
+    def take_in() -> None:
+        session.execute(f"INSERT INTO temp.trace {_TRACES} {of_node}", {"node": asked.node})
 
-    session.over_files(gather, session.files[::-1])
+    complete = over_newest(session, asked.ip, asked.since, None, take_in)
     session.run(_ANSWER)
     after = {
         "timeline": msgspec.Raw(session.value(_TIMELINE)),
@@ -75,25 +58,13 @@ def paths(session: Session, asked: Paths, _: float) -> Table:
 
 
 _SCRATCH = """
-CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY, octets, before);
 CREATE TEMP TABLE trace (id INTEGER PRIMARY KEY, node, at, completed, replies);
-"""
-_HOPS = f"f.traceroute_hops h WHERE h.id >= {first_hop('p.id')} AND h.id < {first_hop('(p.id + 1)')}"
-# The newest traceroutes of a file: the bytes of the hops of each, and of all that are newer.
-_CHOSEN = f"""
-SELECT id, octets, sum(octets) OVER (ORDER BY id DESC) - octets FROM (
-  SELECT p.id, (SELECT coalesce(sum(coalesce(length(CAST(h.ip AS BLOB)), 0) + {_HOP_BYTES}), 0) FROM {_HOPS}) AS octets
-  FROM f.ping_results p CROSS JOIN f.traceroute_results t
-"""
-_NEWEST = "ORDER BY p.id DESC LIMIT :room)"
-_FITTING = """
-SELECT count(*), count(iif(before < :room, 1, NULL)), coalesce(sum(iif(before < :room, octets, 0)), 0) FROM temp.chosen
 """
 # `replies` is a list in JSON of [TTL, who answered].
 _TRACES = f"""
 SELECT p.id, b.node, {believed("p", "b")}, t.completed, (
   SELECT json_group_array(json_array(ttl, ip)) FROM (
-    SELECT h.ttl, min(iif(h.timeout OR h.ip IN {SILENCE}, NULL, h.ip)) AS ip FROM {_HOPS} GROUP BY h.ttl
+    SELECT h.ttl, min(iif(h.timeout OR h.ip IN {SILENCE}, NULL, h.ip)) AS ip FROM {HOPS} GROUP BY h.ttl
   )
 )
 FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p CROSS JOIN f.traceroute_results t

@@ -70,7 +70,11 @@ class Session:
         """Give SQL a function `within(ip)`: whether an address is in this network."""
         network = network_in(prefix)
         assert network is not None, prefix
-        self._db.create_function("within", 1, is_within(network), deterministic=True)
+        self.define("within", 1, is_within(network))
+
+    def define(self, name: str, arguments: int, work: Callable[..., str | bool]) -> None:
+        """Give SQL a function whose value depends on its arguments alone."""
+        self._db.create_function(name, arguments, work, deterministic=True)
 
     def value(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first value of the first row; None when there is no row."""

@@ -369,6 +369,7 @@ class ServiceTests(TestCase):
             "/changes", "/changes?kind=loss_began&ip=8.8.8.8&node=a&until=2027-01-01T00:00:00Z",
             "/targets?since=2026-01-01T00:00:00Z", "/links?since=2030-01-01T00:00:00Z", "/paths?ip=9.9.9.9",
             "/recent?include=node,traceroute", "/failures", "/failures?node=nobody", "/rejected", "/rejected?limit=1",
+            "/trace?ip=8.8.8.8", "/trace?ip=9.9.9.9",
             "/targets?limit=1", "/nodes?limit=1&sort=results", "/links?limit=1&sort=from&order=desc",
         )  # fmt: skip
         for question in questions:
@@ -381,7 +382,7 @@ class ServiceTests(TestCase):
                 self.assertEqual(reply.header("Content-Type"), again.header("Content-Type"))
         for question in (
             "/results/x", "/targets?limit=0", "/nodes?limit=x", "/arrivals?bucket=x", "/links?min_count=0", "/hops/x",
-            "/failures?since=x", "/rejected?before=7", "/recent?include=hops", "/targets?sort=x", "/paths",
+            "/failures?since=x", "/trace", "/rejected?before=7", "/recent?include=hops", "/targets?sort=x", "/paths",
             "/series?ip=x", "/series?ip=8.8.8.8&bucket=0", "/changes?kind=x",
         ):  # fmt: skip
             await self.want(400, "GET", question)

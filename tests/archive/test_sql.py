@@ -35,7 +35,7 @@ from tests.summary.test_summary import wild
 INSTANCE = "graz.0a1b2c3d"
 ALL_TIME = ("0001-01-01 00:00:00", "9999-12-31 23:59:59")
 DAY_S = 86_400
-ALONE = {"failures", "rejected", "changes"}
+ALONE = {"failures", "rejected", "changes", "trace"}
 """Questions that the service alone answers."""
 REAL = Path(os.environ.get("OUTPUTD_DATA", "/work/shared/data")) / "results"
 _IN_LIST = {

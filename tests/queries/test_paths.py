@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from outputd.queries.paths import MOST_BYTES, MOST_TRACEROUTES, PATHS, Paths
+from outputd.queries.paths import PATHS, Paths
+from outputd.queries.traceroutes import MOST_BYTES, MOST_TRACEROUTES
 from tests.kit.asking import Asking
 from tests.kit.makers import a_trace, many_hops
 
