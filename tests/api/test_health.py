@@ -43,12 +43,13 @@ class HealthTest(SynchronousTestCase):
         self.disk = Directory(self.bench.path)
         self.state: FeedState | None = FeedState("ok", "", EPOCH, None)
         self.summing_up: Failure | None = None
+        self.looking_for_changes: Failure | None = None
         self.stopping = False
         bench = self.bench
         questions = bench.questions()
         health = bench.health(
             self.disk, lambda: questions.unreadable, lambda: self.summing_up, lambda: self.state,
-            lambda: self.stopping,
+            lambda: self.stopping, looking_for_changes=lambda: self.looking_for_changes,
         )  # fmt: skip
         self.site = Site(
             Routes([*health.routes(), *questions.routes()]), bench.clock, Admission(1 << 20, bench.clock.seconds),
@@ -212,6 +213,12 @@ class Checks(HealthTest):
         check = health["checks"]["database"]
         self.assertEqual((health["status"], check["status"], check["since"]), ("healthy", "warn", NOW))
         self.assertIn("attempt to write a readonly database", check["reason"])
+
+    def test_a_list_of_changes_that_falls_behind_is_a_warning(self) -> None:
+        self.looking_for_changes = Failure("attempt to write a readonly database", EPOCH)
+        check = self.health()["checks"]["database"]
+        self.assertEqual((check["status"], check["since"]), ("warn", NOW))
+        self.assertIn("/changes lacks", check["reason"])
 
     def test_a_summary_without_room_is_the_disk_s_matter(self) -> None:
         """Rule 20: one cause, one check."""

@@ -137,12 +137,14 @@ class Bench:
         self, directory: DataDir | None = None, unreadable: Callable[[], Mapping[str, Failure]] = dict,
         summing_up: Callable[[], Failure | None] = lambda: None, feed: Callable[[], FeedState | None] = lambda: None,
         stopping: Callable[[], bool] = lambda: False, counted_share: Callable[[], float | None] = lambda: None,
-        archive: Any = None,
+        archive: Any = None, looking_for_changes: Callable[[], Failure | None] = lambda: None,
     ) -> Health:  # fmt: skip
         """The routes that tell how it stands."""
         disk = Disk(directory or self.directory, self.in_thread, self.clock, self.now)
         checks: list[Check] = [
-            DatabaseCheck(self.store, self.ledger, disk, unreadable, summing_up, self.now, counted_share),
+            DatabaseCheck(
+                self.store, self.ledger, disk, unreadable, summing_up, self.now, counted_share, looking_for_changes
+            ),
             DiskCheck(self.store, self.ledger, disk, Trouble(self.now, self.clock.seconds)),
             RotationCheck(self.store, self.rotation),
             InputServiceCheck(self.ledger, feed),
