@@ -338,6 +338,12 @@ class WellTests(OperationsTest):
         self.post()
         self.follow("input_service does not take hops")
 
+    def test_archive_away(self) -> None:
+        self.set(OUTPUTD_ARCHIVE=f"file://{self.here}/not-mounted", OUTPUTD_ARCHIVE_EVERY="0.01")
+        self.start()
+        self.post()
+        self.follow("The archive does not take results")
+
     def test_input_service_refuses(self) -> None:
         service = self.input_service()
         service.verdict = lambda hops: 422
