@@ -68,20 +68,24 @@ def _first_of(path: Path, after: int) -> tuple[Span | None, bool]:
 def _next_of(path: Path, span: Span | None, after: int, room_bytes: int) -> tuple[list[_Batch] | None, int]:
     """The next batches of a file that are of the day of a span, and their weight; None where there are no more at all.
 
-    Those that are too damaged to be weighed make a span of their own: no others are given up with them.
+    Those that are too damaged to be weighed make a span of their own, and few others are given up with them.
     """
-    batches: list[_Batch] = []
-    try:
-        with page_of(path) as db:
-            found = _next_batches(db, span.last_batch_id if span else after)
-            if not found:
-                return None, 0
-            batches = found[: _of_day(found, span.date if span else found[0].date)]
-            return _within(db, batches, room_bytes)
-    except Unreadable as error:
-        if error.kind is not Kind.DAMAGED or not batches:
-            raise
-        return batches, _MOST_BYTES + 1
+    with page_of(path) as db:
+        found = _next_batches(db, span.last_batch_id if span else after)
+    if not found:
+        return None, 0
+    batches = found[: _of_day(found, span.date if span else found[0].date)]
+    few = len(batches) // 8
+    while True:
+        try:
+            with page_of(path) as db:
+                return _within(db, batches, room_bytes)
+        except Unreadable as error:
+            if error.kind is not Kind.DAMAGED:
+                raise
+        if len(batches) <= max(1, few):
+            return batches, _MOST_BYTES + 1
+        batches = batches[: len(batches) // 2]
 
 
 def _within(db: sqlite3.Connection, batches: list[_Batch], room_bytes: int) -> tuple[list[_Batch], int]:

@@ -56,14 +56,14 @@ class CutTests(SynchronousTestCase):
 
     def test_what_is_damaged_is_a_span_of_its_own(self) -> None:
         """Else all of the file would have to be given up with it."""
-        self.patch(cutting, "_MOST_BATCHES", 10)
         for n in range(50):
             self.bench.post(*[a_result(error=f"of {n} " + "x" * 200)] * 20)
         path = self.paths[0]
         self.rotate()
         self.bench.outcome(self.bench.store.finish_closed())
         spoil_leaf(path, b"of 24 ")
-        self.assertEqual([(1, 20), (21, 30), (31, 50)], self.spans())
+        # the page begins in batch 24
+        self.assertEqual([(1, 21), (22, 24), (25, 27), (28, 50)], self.spans())
 
     def test_no_span_has_batches_of_two_files(self) -> None:
         for _ in range(2):
