@@ -140,7 +140,7 @@ class KeepingUp:
             last = info.last_batch_id
         else:
             return  # the store finds out, and leaves it
-        self.losses.note(max(standing.through + 1, info.first_batch_id), last, f"{path.name}: {failed.reason}")
+        self.losses.note(max(standing.through + 1, info.first_batch_id), last, failed.reason)
         await standing.move(last, self._store.files)
         self._failed_in_a_row, self._again_s = 0, 0.0
 
