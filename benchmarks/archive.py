@@ -25,7 +25,7 @@ from tests.kit.object_store import ObjectStore
 _INSTANCES = 3
 _RESULTS = 130_000
 _LEAST_S = 10.0  # so that an object's worth of results comes together
-_EVERY = "0.05"
+_EVERY, _AT_ONCE = "0.05", "0.001"
 _SHIPPED_S = 300.0
 _LOOK_S = 0.1
 
@@ -104,16 +104,15 @@ class _Bench:
     def lag(self) -> str:
         """How far the archive is behind while an instance is full."""
         kind, seconds = usual(), max(3 * self._session.seconds, 3 * _LEAST_S)
-        with self._shipping(every="10") as service:
+        with self._shipping() as service:
             with _sampled(service) as samples:
                 service.post(kind, kind.connections, seconds)
             began = time.monotonic()
-            service.rotate()  # the rest is less than an object, and would wait for ten minutes
             _wait_until_shipped([service])
             drained_s = time.monotonic() - began
         lags, backlogs = zip(*samples, strict=True)
         return "\n\n".join([
-            f"### {seconds:g} s at the best rate, {kind.title}, shipped by objects of 64 MiB of rows",
+            f"### {seconds:g} s at the best rate, {kind.title}, shipped every {60 * float(_EVERY):g} s",
             table(["lag, s", "closed files that wait, MiB", "all shipped after, s"], [
                 [Spread.of(lags), Spread.of(size / 2**20 for size in backlogs), f"{drained_s:.1f}"]
             ]),
@@ -157,7 +156,7 @@ class _Bench:
 
     def _shipped(self, directories: Sequence[Path]) -> _Shipped:
         with ExitStack() as stack:
-            services = [stack.enter_context(self._shipping(directory)) for directory in directories]
+            services = [stack.enter_context(self._shipping(directory, _AT_ONCE)) for directory in directories]
             began = time.monotonic()
             child_mib = _wait_until_shipped(services)
             seconds = time.monotonic() - began
