@@ -54,6 +54,8 @@ class Ship(msgspec.Struct, frozen=True, tag=True):
 
     span: Span
     instance: str
+    since: str = ""
+    """When the last batch before it arrived, if that is known: what another history has beyond came no earlier."""
 
 
 class Find(msgspec.Struct, frozen=True, tag=True):
@@ -62,6 +64,8 @@ class Find(msgspec.Struct, frozen=True, tag=True):
     instance: str
     after: int
     paths: tuple[Path, ...]
+    since: str = ""
+    """When the batch at the mark arrived, if that is known."""
 
 
 class Shipped(msgspec.Struct, frozen=True, tag=True):

@@ -55,11 +55,11 @@ class Archivist:
         if isinstance(request, Ship):
             from outputd.archive.shipping import ship  # noqa: PLC0415  # pyarrow takes a second and 60 MiB
 
-            return ship(self._objects, request.span, request.instance)
+            return ship(self._objects, request.span, request.instance, request.since)
         assert isinstance(request, Find), "Open is the first message"
         from outputd.archive.finding import find  # noqa: PLC0415  # likewise
 
-        return find(self._objects, request.instance, request.after, request.paths)
+        return find(self._objects, request.instance, request.after, request.paths, request.since)
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ class _Range(NamedTuple):
     names: dict[str, Name]
 
 
-def find(objects: Objects, instance: str, after: int, paths: Sequence[Path]) -> Found:
+def find(objects: Objects, instance: str, after: int, paths: Sequence[Path], since: str = "") -> Found:
     """See asks.Find. A `rejected` object that a crash has kept from following its results is put.
 
     Raises ArchiveFailed, Unreadable.
@@ -57,8 +57,9 @@ def find(objects: Objects, instance: str, after: int, paths: Sequence[Path]) -> 
     ours = [held for path in paths if (held := _held(path, after)) is not None]
     newest = max((held.newest for held in ours), default=after)
     above = [held for held in ours if held.last_batch_id]
-    since = min((held.since for held in above), default=None) or max((held.since for held in ours), default=None)
-    ranges = _ranges(names_of(objects, instance, since and day_before(since[:10]), after))
+    first = min((held.since for held in above), default=None) or max((held.since for held in ours), default=None)
+    first = first and min(first, since or first)
+    ranges = _ranges(names_of(objects, instance, first and day_before(first[:10]), after))
     is_shared = any(later.first_batch_id <= earlier.last_batch_id for earlier, later in pairwise(ranges))
     for there in reversed(ranges):
         is_shared |= there.last_batch_id > newest

@@ -190,7 +190,8 @@ class KeepingUp:
     async def _put(self, span: Span, files: Sequence[FileInfo]) -> None:
         """Ship a span. It is written down before, and the mark after it. Raises Undone, OSError."""
         await self._standing.take_up(span)
-        answer = await self._asking.ask(Ship(span, self._standing.mark.instance))
+        mark = self._standing.mark
+        answer = await self._asking.ask(Ship(span, mark.instance, mark.arrived))
         if isinstance(answer, Taken):
             self._standing.doubt()
             await self._find(answer.name)
@@ -215,7 +216,8 @@ class KeepingUp:
             if missing:
                 raise _waits(missing)
             before = self._standing.mark
-            found = await self._asking.ask(Find(before.instance, before.batch_id, tuple(info.path for info in files)))
+            paths = tuple(info.path for info in files)
+            found = await self._asking.ask(Find(before.instance, before.batch_id, paths, before.arrived))
             if taken and not found.is_shared and found.mark <= before.batch_id:
                 raise Undone(Failed(f"{taken} is in the archive, and nobody knows what it is"))
             await self._standing.believe(found, files)

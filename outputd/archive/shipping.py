@@ -14,7 +14,7 @@ from outputd.archive.objects import ArchiveFailed, Objects
 from outputd.archive.rows import Rejected, Results
 
 
-def ship(objects: Objects, span: Span, instance: str) -> Shipped | Taken:
+def ship(objects: Objects, span: Span, instance: str, since: str = "") -> Shipped | Taken:
     """Put what these batches have stored, unless it was put before. Raises ArchiveFailed, Unreadable.
 
     Taken when there are names of this instance at these batches or beyond that are not those of this span and its rows.
@@ -24,7 +24,8 @@ def ship(objects: Objects, span: Span, instance: str) -> Shipped | Taken:
     shipment = Shipment(objects, span, instance)
     made = {name: shipment.made(name) for name in shipment.names}
     # only now: the sooner it is put after the look, the less can another directory put between the two
-    there = set(names_of(objects, instance, day_before(span.date), span.first_batch_id - 1))
+    day = day_before(min(span.date, since[:10] or span.date))
+    there = set(names_of(objects, instance, day, span.first_batch_id - 1))
     if others := there - made.keys():
         return Taken(str(min(others)))
     nbytes = 0

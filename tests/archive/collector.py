@@ -31,6 +31,8 @@ class Collector:
         self.objects = objects
         self.name = name
         self.mark = mark
+        self.arrived = ""
+        """The day of the batch at the mark."""
         self.posted: Counter[str] = Counter()
         """Targets of what was posted here."""
 
@@ -54,18 +56,18 @@ class Collector:
         """Ship spans until nothing is left, or so many."""
         answers: list[Shipped | Taken] = []
         while len(answers) < most and (span := cut(self.paths, self.mark, True)) is not None:
-            answers.append(ship(self.objects, span, self.name))
+            answers.append(ship(self.objects, span, self.name, self.arrived))
             if isinstance(answers[-1], Taken):
                 before = self.mark, self.name
                 self.find()
                 assert before != (self.mark, self.name), "it would be asked forever"
             else:
-                self.mark = span.last_batch_id
+                self.mark, self.arrived = span.last_batch_id, span.date
         return answers
 
     def find(self) -> bool:
         """Look where the mark is; whether the name is shared."""
-        found = find(self.objects, self.name, self.mark, self.paths)
+        found = find(self.objects, self.name, self.mark, self.paths, self.arrived)
         assert found.mark >= self.mark
         self.mark = found.mark
         if found.is_shared:
@@ -74,7 +76,9 @@ class Collector:
 
     def cloned(self, into: Path) -> Collector:
         """A copy of its directory, which goes on by itself."""
-        return Collector(self.bench.crashed(into), self.objects, self.name, self.mark)
+        clone = Collector(self.bench.crashed(into), self.objects, self.name, self.mark)
+        clone.arrived = self.arrived
+        return clone
 
 
 def paths_in(objects: Objects) -> list[str]:

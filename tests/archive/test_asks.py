@@ -18,7 +18,7 @@ _SPAN = Span(_PATH, "2026-11-30", 7, 9)
 class MessageTests(SynchronousTestCase):
     def test_each_message_arrives_as_it_was_sent_whatever_the_bytes_of_a_path(self) -> None:
         requests: tuple[Request, ...] = (
-            Open("file:///archive", {"KEY": "secret"}), Cut((_PATH,), 6, True), Ship(_SPAN, "one"),
+            Open("file:///archive", {"KEY": "secret"}), Cut((_PATH,), 6, True), Ship(_SPAN, "one", "2026-01-07"),
             Find("one", 6, (_PATH,)),
         )  # fmt: skip
         answers: tuple[Answer, ...] = (

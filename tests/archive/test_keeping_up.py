@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.archive import mark as marks
 from outputd.archive.asking import Asking
-from outputd.archive.asks import HANGS_AFTER_S, Failed, Find
+from outputd.archive.asks import HANGS_AFTER_S, Failed, Find, Ship
 from outputd.archive.keeping_up import KeepingUp
 from outputd.archive.retention import Retention
 from outputd.archive.standing import Standing
@@ -186,6 +186,8 @@ class Mark(ShippingTest):
         self.sender.pass_seconds(600)
         self.assertEqual([(1, 2), (3, 3)], self.place.spans)
         self.assertEqual([], [asked for asked in self.place.asked if isinstance(asked, Find)])
+        since = [asked.since[:10] for asked in self.place.asked if isinstance(asked, Ship)]
+        self.assertEqual(["2026-01-07"], since)
 
     def test_a_span_is_written_down_before_it_is_put(self) -> None:
         there: list[marks.Mark] = []

@@ -331,6 +331,23 @@ class ShippingTests(SynchronousTestCase):
         backup.post(10)
         self.check()
 
+    def test_a_backup_that_is_restored_days_later_takes_another_name(self) -> None:
+        """What was shipped meanwhile is of earlier days than all that is new, and than the file which that is in."""
+        for is_found in (False, True):
+            self.setUp()
+            self.one.post(2)
+            self.one.ship()
+            backup = self.clone(self.one)
+            self.one.post(2)
+            self.one.ship()
+            backup.bench.clock_is_off_s = 5 * _DAY_S
+            backup.rotate()
+            backup.post(2)
+            if is_found:
+                self.assertTrue(backup.find())
+            self.check()
+            self.assertEqual("tokyo.2", backup.name)
+
     def test_two_histories_of_one_name_from_the_beginning_share_nothing(self) -> None:
         other = self.collector()
         self.one.post(3)
