@@ -78,8 +78,8 @@ MEAN_GAPS = 64
 
 # -- how much is remembered --------------------------------------------------------------------------
 
-MOST_PAIRS = 10_000
-"""Pairs of node and target, of 1 to 7 KiB; usually 2."""
+MOST_PAIRS = 2500
+"""Pairs of node and target, usually of 2 KiB in memory; of 10 where a hostile node chooses its hops."""
 MOST_SENDERS = 10_000
 """Nodes."""
 KEPT_S = 3600.0
