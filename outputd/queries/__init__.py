@@ -8,8 +8,10 @@ by page as it is read: a slow reader holds neither a thread nor a result file.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -71,6 +73,7 @@ class Queries:
         self._reactor = reactor
         self._now = now
         self._limit_s = limit_s
+        self._long_page = threading.Lock()
         self._asking: dict[Session, IDelayedCall] = {}
         self._stopped: NotReady | None = None
         self._idle: Deferred[None] | None = None
@@ -99,7 +102,7 @@ class Queries:
             await self._up_to_date(_PATIENCE_S)
         if self._stopped is None and len(self._asking) >= _MOST_AT_ONCE:
             raise NotReady("too many questions wait")
-        session = Session(list(self._files()), self._summary)
+        session = Session(list(self._files()), self._summary, self._long_page)
         work = self._work(session, _find, session, question, asked, form, gzip_from_bytes, self._now())
         answer: Deferred[_Found | None] = Deferred()
         work.chainDeferred(answer)
@@ -133,7 +136,9 @@ class Queries:
         if self._stopped is not None:
             raise self._stopped
         self._asking[session] = self._reactor.callLater(self._limit_s, self._end, session)
-        return Deferred.fromCoroutine(self._in_thread(work, *args, **kwargs)).addBoth(self._left, session)
+        return Deferred.fromCoroutine(self._in_thread(_paged, session, partial(work, *args, **kwargs))).addBoth(
+            self._left, session
+        )
 
     def _left(self, found: T, session: Session) -> T:
         """The thread has left a question, whether it is still asked or not."""
@@ -156,6 +161,13 @@ class Queries:
         if session in self._asking:
             session.end(TooLong(f"it takes more than {self._limit_s:g} s: ask for less"))
             self._asking[session] = self._reactor.callLater(_AGAIN_S, self._end, session)
+
+
+def _paged(session: Session, work: Callable[[], T]) -> T:
+    try:
+        return work()
+    finally:
+        session.end_page()
 
 
 _ENOUGH_BYTES = 256 * 1024

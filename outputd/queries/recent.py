@@ -11,7 +11,18 @@ import msgspec
 
 from outputd.queries.parameters import AnyTarget, Failed, Node, Since, Until, limit, whole, words
 from outputd.queries.question import Question
-from outputd.queries.results import HOP, HOP_BYTES, MOST_HOPS, PACKET_LOSS, ROW, SIZE, TRACEROUTE, Row, printed
+from outputd.queries.results import (
+    HOP,
+    HOP_BYTES,
+    MOST_HOPS,
+    PACKET_LOSS,
+    ROW,
+    SIZE,
+    TRACEROUTE,
+    TRACEROUTE_SIZE,
+    Row,
+    printed,
+)
 from outputd.queries.session import Session
 from outputd.queries.tables import PAGE_BYTES, Column, Notes, Rows, row_of
 from outputd.store.file import FileInfo
@@ -105,7 +116,7 @@ def recent(session: Session, asked: Recent, _: float) -> Rows:
             where.append(f"(SELECT node FROM f.batches WHERE id = {batch_of('p.id')}) = :node")
         chosen = f"WHERE {' AND '.join(where)}" if where else ""
         text = session.value(
-            f"SELECT json_group_array(json_array(p.id, {SIZE}{_HOPS if asked.includes('traceroute') else ''}))"
+            f"SELECT json_group_array(json_array(p.id, {SIZE}{_TRACED_SIZE if asked.includes('traceroute') else ''}))"
             f" FROM (SELECT p.id, p.error FROM {source} {chosen} ORDER BY {order} LIMIT :limit) p",
             parameters,
         )
@@ -149,6 +160,7 @@ def parted(places: Sequence[Place]) -> Iterator[list[Place]]:
 
 def _read(session: Session, places: Sequence[Place], asked: Recent) -> list[dict[str, Any]]:
     """The results at these places of the file that is attached."""
+    session.begin_page(sum(place.size_bytes for place in places))
     beside = {what: sql if asked.includes(what) else "NULL" for what, sql in _BESIDE.items()}
     text = session.value(
         _READ.format(**beside), {"places": msgspec.json.encode(places).decode(), "most_hops": MOST_HOPS}
@@ -160,7 +172,8 @@ def _read(session: Session, places: Sequence[Place], asked: Recent) -> list[dict
     ]
 
 
-_HOPS = f"""
+_TRACED_SIZE = f"""
++ coalesce((SELECT {TRACEROUTE_SIZE} FROM f.traceroute_results t WHERE t.id = p.id), 0)
 , iif(EXISTS (SELECT 1 FROM f.traceroute_results WHERE id = p.id), {first_hop("p.id")}, NULL)
 , iif(EXISTS (SELECT 1 FROM f.traceroute_results WHERE id = p.id), {first_hop("(p.id + 1)")}, NULL)
 """

@@ -11,7 +11,7 @@ import msgspec
 
 from outputd.queries.parameters import result_id
 from outputd.queries.question import Question
-from outputd.queries.results import HOP, PACKET_LOSS, ROW, TRACEROUTE, Row, printed
+from outputd.queries.results import HOP, PACKET_LOSS, ROW, SIZE, TRACEROUTE, TRACEROUTE_SIZE, Row, printed
 from outputd.queries.session import NotReady, Session
 from outputd.queries.tables import Column, Rows, row_of
 from outputd.store.file import FileInfo
@@ -44,14 +44,16 @@ def result(session: Session, asked: Result, _: float) -> Rows | None:
 
     def gather(info: FileInfo) -> bool:
         nonlocal found, file
+        size_bytes = session.value(_SIZE, {"id": asked.id})
+        if size_bytes is None:
+            return False
+        session.begin_page(size_bytes)
         text = session.value(
             f"SELECT CAST(json_array(json_array({ROW}), {_MORE}, {_TRACEROUTE}, {_BATCH}, {_HOPS}) AS BLOB)"
             " FROM f.ping_results p LEFT JOIN f.rtt_spread s ON s.ping_result_id = p.id"
             f" LEFT JOIN f.batches b ON b.id = {batch_of('p.id')} WHERE p.id = :id",
             {"id": asked.id},
         )
-        if text is None:
-            return False
         found, file = msgspec.json.decode(text, type=_Found), info
         return True
 
@@ -100,6 +102,10 @@ _MORE = """json_object(
 'received_at', substr(p.created_at, 1, 10) || 'T' || substr(p.created_at, 12) || 'Z'
 )"""
 _TRACEROUTE = f"(SELECT json_object({TRACEROUTE}) FROM f.traceroute_results t WHERE t.id = p.id)"
+_SIZE = f"""
+SELECT {SIZE} + coalesce((SELECT {TRACEROUTE_SIZE} FROM f.traceroute_results t WHERE t.id = p.id), 0)
+FROM f.ping_results p WHERE p.id = :id
+"""
 _BATCH = "json_object('id', b.id, 'accepted', b.accepted, 'rejected', b.rejected)"
 _HOPS = f"json_array({first_hop('p.id')}, {first_hop('(p.id + 1)')})"
 _PAGE = f"""

@@ -9,7 +9,18 @@ import msgspec
 from outputd.queries.columns import LOSS_PERCENT as PACKET_LOSS
 from outputd.results import timestamps
 
-__all__ = ["HOP", "HOP_BYTES", "MOST_HOPS", "PACKET_LOSS", "ROW", "SIZE", "TRACEROUTE", "Row", "printed"]
+__all__ = [
+    "HOP",
+    "HOP_BYTES",
+    "MOST_HOPS",
+    "PACKET_LOSS",
+    "ROW",
+    "SIZE",
+    "TRACEROUTE",
+    "TRACEROUTE_SIZE",
+    "Row",
+    "printed",
+]
 
 MOST_HOPS = 1024
 """Hops of a traceroute in a list of results; one result alone has all."""
@@ -17,6 +28,8 @@ MOST_HOPS = 1024
 ROW = "p.id, p.ip, p.sent, p.received, quote(p.packet_loss), p.avg_rtt, p.timestamp, p.error"
 SIZE = "160 + coalesce(length(CAST(p.error AS BLOB)), 0)"
 """SQL: the bytes of ROW when it is printed, about."""
+TRACEROUTE_SIZE = "coalesce(length(CAST(t.method AS BLOB)), 0) + coalesce(length(CAST(t.error AS BLOB)), 0)"
+"""SQL: those of the texts of TRACEROUTE."""
 HOP_BYTES = 64
 """Those of a hop, about."""
 _FLAG = "json(CASE WHEN {0} IS NULL THEN 'null' WHEN {0} THEN 'true' ELSE 'false' END)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,10 @@ _CACHE_KIB = 256  # of each of the long answers that are being read; four times 
 _LOOK_EVERY = 1_000_000
 """Steps of SQLite's machine, tens of milliseconds; an interrupt that comes before a statement's first step is lost."""
 
+LONG_PAGE_BYTES = 256 * 1024
+"""A page with more of texts is made while no other such is: while it is made it has many times its bytes."""
+_LOOK_S = 0.1
+
 
 class TooLong(Exception):
     """The question was not answered within its time, and its SQL was ended."""
@@ -35,13 +40,16 @@ class NotReady(Exception):
 class Session:
     """Reads for one question. It belongs to one thread at a time; `end` may be called from any."""
 
-    def __init__(self, files: Sequence[FileInfo], summary: Path) -> None:
+    def __init__(self, files: Sequence[FileInfo], summary: Path, long_page: threading.Lock | None = None) -> None:
+        """`long_page` is held by the one of all sessions that makes a long page."""
         self.files = files
         self.unreadable: dict[str, str] = {}
         """Damaged files that were passed over, by name, with what is wrong."""
         self.has_begun = False
         """Whether a part of the answer is with the client: who reads it can no longer be told of a damaged file."""
         self._summary = summary
+        self._long_page = long_page or threading.Lock()
+        self._has_long_page = False
         self._ended: Exception | None = None
         self._db = sqlite3.connect(
             ":memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=5, factory=Connection
@@ -84,6 +92,21 @@ class Session:
     def row(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first row; None when there is none."""
         return self.execute(statement, parameters).fetchone()
+
+    def begin_page(self, size_bytes: int) -> None:
+        """Wait, if the page that is made now will be long, until no other such is made. Raises TooLong."""
+        if size_bytes <= LONG_PAGE_BYTES or self._has_long_page:
+            return
+        while not self._long_page.acquire(timeout=_LOOK_S):
+            if self._ended is not None:
+                raise self._ended
+        self._has_long_page = True
+
+    def end_page(self) -> None:
+        """What was being made has left the thread, or failed."""
+        if self._has_long_page:
+            self._has_long_page = False
+            self._long_page.release()
 
     def over_files(self, work: Callable[[FileInfo], bool | None], files: Sequence[FileInfo] | None = None) -> None:
         """Do `work` with each file attached as `f`, in one snapshot of it, until it returns True.

@@ -197,10 +197,11 @@ class Rows:
         elif format == "ndjson" and self.document is None:
             yield from map(_json_lines, self.read())
         else:
-            opening, closing = self.document or (b"[", b"]")
-            yield opening
+            ends = list(self.document or (b"[", b"]"))
+            self.document = None  # it may be long, and so may the wait
+            yield ends.pop(0)
             yield from map(_list_items, chain([b""], repeat(b",")), filter(None, self.read()))
-            yield closing + b"\n" * (format == "ndjson")
+            yield ends.pop() + b"\n" * (format == "ndjson")
 
     @property
     def _beside(self) -> Row:
@@ -208,6 +209,7 @@ class Rows:
 
     def _with_beside(self, rows: Sequence[Row]) -> Sequence[Row]:
         beside = self._beside
+        self.document = None  # as above
         return [{**(rows[0] if rows else {}), **beside}, *rows[1:]] if beside else rows
 
 

@@ -15,7 +15,7 @@ from outputd.queries.nodes import Nodes
 from outputd.queries.question import Question
 from outputd.queries.reading import Readings
 from outputd.queries.recent import RECENT, Recent
-from outputd.queries.session import NotReady, Session, TooLong
+from outputd.queries.session import LONG_PAGE_BYTES, NotReady, Session, TooLong
 from tests.kit.bench import Bench
 from tests.kit.running import REACTOR, Running, eventually
 
@@ -74,6 +74,32 @@ class Ending(TestCase):
             await asked
         with self.assertRaises(NotReady):
             await queries.ask(RECENT, Recent(), "json")
+
+    async def test_one_long_page_is_made_at_a_time(self) -> None:
+        """Rule 9: while it is made, it is in memory many times over."""
+        queries = self.queries(600.0)
+        asked, go = threading.Event(), threading.Event()
+        at_once: list[int] = []
+        making: list[Session] = []
+
+        def ask(session: Session) -> None:
+            if making:
+                asked.set()
+            session.begin_page(LONG_PAGE_BYTES + 1)
+            making.append(session)
+            at_once.append(len(making))
+            asked.wait()
+            go.wait()
+            making.remove(session)
+
+        both = [Deferred.fromCoroutine(queries.ask(a_question(ask), Nodes(), "json"))]
+        await eventually(lambda: bool(making))
+        both.append(Deferred.fromCoroutine(queries.ask(a_question(ask), Nodes(), "json")))
+        await eventually(asked.is_set)
+        go.set()
+        for each in both:
+            await each
+        self.assertEqual([1, 1], at_once)
 
 
 class HungUp(TestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,7 +14,7 @@ from outputd.queries.columns import NODES as LISTED
 from outputd.queries.nodes import NODES, Nodes
 from outputd.queries.recent import RECENT, Recent
 from outputd.queries.session import Session
-from outputd.queries.tables import PAGE_BYTES, Column, Table
+from outputd.queries.tables import PAGE_BYTES, Column, Rows, Table
 from outputd.web.shapes import text
 from tests.kit.asking import Asking
 from tests.kit.makers import a_result
@@ -70,3 +71,20 @@ class Pages(SynchronousTestCase):
             self.assertLess(max(map(len, pages)), 2 * PAGE_BYTES)
         rows = json.loads(b"".join(table.pages("json")))["rows"]
         self.assertEqual(list(range(1, 1201)), [row["name"] for row in rows])
+
+
+class Waiting(SynchronousTestCase):
+    def test_what_is_sent_of_a_document_is_not_kept_for_the_rest(self) -> None:
+        """Rule 9: it may be a text of megabytes, and its reader may be slow."""
+        session = Session([], Path("none"))
+        self.addCleanup(session.close)
+        for form in ("json", "ndjson", "csv"):
+            opening = b'{"error":"%s","hops":[' % (b"e" * 1000)
+            rows = Rows(
+                session, [], lambda: iter([[{"ttl": 1}], [{"ttl": 2}]]), (opening, b"]}"), lambda _: {"error": "e"}
+            )
+            pages = rows.pages(form)
+            for _ in range(2):
+                next(pages)
+            self.assertEqual(2, sys.getrefcount(opening), "the name here, and the argument")
+            self.assertTrue(list(pages))

@@ -67,6 +67,16 @@ class LongTexts(ReadingTest):
         wait_until(lambda: self.figure(outputd, "answers_held_bytes") == 0, "nothing is held for those who have gone")
         self.assertLess(outputd.peak_rss_bytes, _LIMIT_BYTES)
 
+    @long("tests.queries.test_queries.Ending.test_one_long_page_is_made_at_a_time")
+    def test_one_error_of_a_whole_body_that_many_ask_for_at_once(self) -> None:
+        outputd = self.outputd("--max-pending-mb=64").start()
+        outputd.post([a_result(error="e" * (8 * _MIB - 400))])
+        for asked in ("/recent?limit=1", "/results/1"):
+            with self.slow_readers(outputd, asked, 32):
+                wait_until(lambda: self.figure(outputd, "answers_read") > 1, "it is being read")
+                wait_until(lambda: outputd.get("/results/1").status == 200, "one who reads is answered", deadline_s=60)
+        self.assertLess(outputd.peak_rss_bytes, (64 + 150) * _MIB)
+
     @long("tests.queries.test_recent.LongAnswers.test_so_are_long_traceroutes")
     def test_traceroutes_of_a_thousand_hops(self) -> None:
         outputd = self.started("--max-size-mb=400")
