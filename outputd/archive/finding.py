@@ -154,7 +154,10 @@ def _rows_there(data: bytes, kind: str, low: int, high: int) -> Iterator[_Row]:
                 at = table.column_names.index(name)
                 table = table.set_column(at, name, table[name].cast(TIME).cast(pa.int64()))
         table = table.sort_by([("batch_id", "ascending"), ("id", "ascending")])
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError):
+        batches = table["batch_id"]
+    except (pa.ArrowException, KeyError, OSError):
+        return
+    if batches.type != pa.int64() or batches.null_count:
         return
     for batch in table.to_batches(_MOST_ROWS):
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.archive import mark as marks
 from outputd.archive.asking import Asking
-from outputd.archive.asks import HANGS_AFTER_S, Failed, Find, Ship
+from outputd.archive.asks import Failed, Find, Ship
 from outputd.archive.keeping_up import KeepingUp
 from outputd.archive.retention import Retention
 from outputd.archive.standing import Standing
@@ -574,12 +574,6 @@ class Losses(ShippingTest):
 
 
 class Ends(ShippingTest):
-    def test_a_child_that_hangs_is_killed_and_its_work_done_again(self) -> None:
-        self.sender.keep(1)
-        self.sender.pass_seconds(600)
-        self.assertEqual([(1, 1)], self.place.spans)
-        self.assertGreater(HANGS_AFTER_S, 600)
-
     def test_a_stop_ends_the_child_and_starts_no_other(self) -> None:
         self.sender.keep(1)
         self.sender.rotate()

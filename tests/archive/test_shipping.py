@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -21,6 +22,8 @@ from tests.kit.bench import Bench
 
 _HAS_EXTRA = find_spec("pyarrow") is not None and find_spec("obstore") is not None
 if _HAS_EXTRA:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
     from obstore.store import MemoryStore
 
     from outputd.archive import cutting, listing
@@ -203,6 +206,17 @@ class ShippingTests(SynchronousTestCase):
         for number, content in enumerate([b"", b"PAR1", b"x" * 1000]):
             name = f"tokyo-{1:019}-{1:019}.parquet"
             self.objects.put(f"results/date=2026-01-0{number + 7}/{name}", [content])
+        self.one.ship()
+        self.assertEqual(("tokyo.2", 1), (self.one.name, self.one.mark))
+
+    def test_what_is_parquet_of_another_kind_under_our_name_is_not_ours(self) -> None:
+        self.one.post()
+        columns = ("batch_id", "id", "node", "received_at", "ip", "timestamp")
+        for number, values in enumerate(([["a"]], ["a"], [None], [1])):
+            file = io.BytesIO()
+            pq.write_table(pa.table(dict.fromkeys(columns, values)), file)
+            name = f"tokyo-{1:019}-{1:019}.parquet"
+            self.objects.put(f"results/date=2026-01-0{number + 6}/{name}", [file.getvalue()])
         self.one.ship()
         self.assertEqual(("tokyo.2", 1), (self.one.name, self.one.mark))
 
