@@ -18,7 +18,6 @@ _KILLS = 4
 
 
 @long(
-    "tests.system.test_shipments.ShipmentTests.test_all_is_well_and_every_engine_reads_the_same",
     "tests.archive.test_keeping_up.Mark.test_a_kill_between_the_put_and_the_mark_ships_nothing_twice",
     "tests.archive.test_keeping_up.Mark.test_one_that_is_lost_or_broken_is_found_again",
     "tests.archive.test_shipping.ShippingTests.test_a_clone_ships_what_both_had_once_and_its_own_under_another_name",

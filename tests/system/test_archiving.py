@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from tests.kit.depth import long
 from tests.kit.makers import a_result
 from tests.system.harness import HOST, Outputd, SystemTest
 from tests.system.waiting import wait_until
@@ -73,6 +74,7 @@ class KillTests(ArchivingTest):
         self.assertEqual(list(range(1, 101)), sorted(self.ids()))
         self.assertEqual({**before, "batch_id": 2}, {**json.loads(mark.read_bytes()), "arrived": before["arrived"]})
 
+    @long("tests.archive.test_keeping_up.Mark.test_one_that_is_lost_or_broken_is_found_again")
     def test_a_mark_that_is_lost_is_found_again_and_a_child_that_is_killed_replaced(self) -> None:
         self.service.start()
         for n in range(1, 4):

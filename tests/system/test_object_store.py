@@ -12,6 +12,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.kit.depth import long
 from tests.kit.object_store import BUCKET, KEY, REGION, SECRET, ObjectStore
 from tests.kit.relay import Relay, Way, passing
 from tests.system.waiting import wait_until
@@ -20,6 +21,10 @@ _PATIENCE = timedelta(seconds=3)
 _NAME = "archive/results/a.parquet"
 
 
+@long(
+    "tests.archive.test_shipping.ShippingTests.test_one_that_another_put_meanwhile_is_compared",
+    "tests.archive.test_cloud.CloudTests.test_each_cloud_is_asked_to_put_only_what_is_not_there",
+)
 class ObjectStoreTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = ObjectStore(Path(self.mktemp()).absolute())

@@ -152,6 +152,7 @@ class OverviewTests(PagesTest):
             with urlopen(address, timeout=DEADLINE_S) as answer:
                 self.assertEqual(b"SQLite format 3\0", answer.read(16), address)
 
+    @long("tests.pages.test_pages.Heads.test_pages_are_for_readers")
     def test_a_reader_is_offered_what_a_reader_may(self) -> None:
         """Rule 25: its token opens every page, and nothing on one leads to a 403."""
         token = new_token()

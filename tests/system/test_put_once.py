@@ -11,9 +11,14 @@ from uuid import uuid4
 from outputd.archive.objects import objects_at
 from outputd.archive.place import place_of
 from tests.archive import test_shipping
+from tests.kit.depth import long
 from tests.kit.object_store import KEY, SECRET, ObjectStore
 
 
+@long(
+    "tests.archive.test_shipping.ShippingTests.test_a_doubtful_answer_is_no_loss_and_no_double",
+    "tests.archive.test_cloud.CloudTests.test_each_cloud_is_asked_to_put_only_what_is_not_there",
+)
 class S3Tests(test_shipping.ShippingTests):
     store: ObjectStore | None = None
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from obstore.store import S3Store
 from twisted.trial.unittest import SkipTest
 
+from tests.kit.depth import long
 from tests.kit.object_store import BUCKET, KEY, REGION, SECRET, ObjectStore
 from tests.system.account import Told
 from tests.system.engines import ENGINES
@@ -23,6 +24,10 @@ from tests.system.shipments import Archive, Shipments
 _NAME = "results/date={}/one-1-9.parquet"
 
 
+@long(
+    "tests.archive.test_making.MakingTests.test_rows_are_those_of_sqlite_by_target_time_and_id_however_odd_they_are",
+    "tests.archive.test_shipping.ShippingTests.test_what_is_shipped_is_there_once_with_the_rejected_items",
+)
 class ShipmentTests(SystemTest):
     """Objects are made of exports, which have the same columns."""
 
