@@ -19,7 +19,7 @@ DEFAULT_ROWS = 1000
 MOST_ROWS = 100_000
 """Rows of an answer that is no list of results."""
 _DIGITS = len(str(2**63))
-_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 _PLACE = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 _SPACE_FOR_PLUS = re.compile(r" (\d\d:\d\d)$")
 
@@ -126,7 +126,7 @@ def prefix(meaning: str) -> Kind:
             raise BadQuestion(f"{name} must be a network, such as 192.0.2.0/24 or 2001:db8::/32")
         return str(network)
 
-    return Kind(meaning, {"type": "string", "examples": ["192.0.2.0/24"]}, read)
+    return Kind(meaning, {"type": "string", "format": "cidr", "examples": ["192.0.2.0/24"]}, read)
 
 
 def percent(meaning: str) -> Kind:

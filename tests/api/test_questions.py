@@ -71,8 +71,18 @@ class QuestionsTest(SynchronousTestCase):
             match = re.fullmatch(r'<(\?.*)>; rel="next"', reply.header("Link") or "")
             path = f"/targets.ndjson{match[1]}" if match else None
         self.assertEqual([0, 0, 0, 1, 1, 2, 2], found)
-        for wrong in ("cursor=x", "sort=nodes", "order=down", "prefix=10/8", "loss_over=101", "loss_over=nan"):
+        for wrong in (
+            "cursor=x",
+            "sort=nodes",
+            "order=down",
+            "prefix=10/8",
+            "loss_over=101",
+            "loss_over=nan",
+            "loss_over=1e9",
+        ):
             self.assertEqual(400, self.get(f"/targets?{wrong}").status, wrong)
+        for right in ("loss_over=1e1", "loss_over=2.5E-60", "prefix=192.0.2.9/6", "prefix=::1"):
+            self.assertEqual(200, self.get(f"/targets?{right}").status, right)
 
     def test_a_bucket_that_was_made_longer_says_so_in_every_form(self) -> None:
         self.bench.post(a_result(), node="a")
