@@ -173,9 +173,11 @@ class SmallArchives(Answers):
             *((RESULT, Result(number)) for number in range(1, len(kept) + 1)),
         )  # fmt: skip
 
+    @long("tests.archive.test_sql.SmallArchives.test_duckdb")
     def test_what_is_hard_to_carry_over_in_duckdb(self) -> None:
         self.weird(DUCKDB, WEIRD)
 
+    @long("tests.archive.test_sql.SmallArchives.test_clickhouse")
     def test_what_is_hard_to_carry_over_in_clickhouse(self) -> None:
         """But for a traceroute that says nothing, which ClickHouse reads as none."""
         said = [changes for changes in WEIRD if changes.get("traceroute") not in ({}, {"hops": []})]

@@ -31,7 +31,7 @@ TOP = Path(__file__).resolve().parents[2]
 _WANTED = {"short": {False}, "long": {True}, "all": {False, True}}
 """By what is asked for: whether a test that is wanted is a long one."""
 _MODULE_S = 1200
-_JOBS = (os.cpu_count() or 2) * 3 // 2  # a system test waits for half of its time
+_JOBS = (os.cpu_count() or 2) * 2  # a system test waits for half of its time
 _LINE = "{state:6} {name:42} {passed:4d} passed  {seconds:6.1f} s"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.kit.depth import long
 from tests.system.files import all_faults, column, opened, result_files, stored_targets
 from tests.system.harness import Outputd, SystemTest
 from tests.system.load import Post, Source, targets
@@ -79,6 +80,7 @@ class ClockTests(SystemTest):
         self.assertStopped(outputd.stop())
         self._check(4)
 
+    @long("tests.system.test_clock.ClockTests.test_back_an_hour_and_forward_a_year_and_back")
     def test_behind_and_then_stepped_forward(self) -> None:
         """Rule 6: what a node sends again at once is stored once, before a restart and after it."""
         self.set_clock("-86400")
@@ -95,6 +97,7 @@ class ClockTests(SystemTest):
         self.assertStopped(outputd.stop())
         self.assertEqual(targets(self.posts), stored_targets(self.directory))
 
+    @long("tests.system.test_clock.ClockTests.test_back_an_hour_and_forward_a_year_and_back")
     def test_ahead_and_then_set_right(self) -> None:
         """Rule 4: last_result_time is judged by the clock of today."""
         self.set_clock("+3652d")

@@ -244,6 +244,7 @@ class PrometheusTests(SystemTest):
         self.assertEqual({"ok"}, {rule["health"] for rule in rules}, rules)
         self.assertEqual([], [rule["name"] for rule in rules if rule["state"] == "firing"])
 
+    @long("tests.system.test_monitoring.FileTests.test_the_alerts_fire_when_they_must_and_not_before")
     def test_a_service_that_has_gone_is_down(self) -> None:
         wait_until(lambda: self.values('up{job="outputd"}') == [1.0], "scraped")
         self.served.kill()

@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
+from tests.kit.depth import long
 from tests.system.harness import SystemTest
 from tests.system.markdown import blocks, installed, run
 
@@ -161,15 +162,18 @@ class Recipes(SystemTest):
         tables = self.python(self.recipes("pandas"), _PANDAS.format("timestamp"), "pandas")
         self.assertTold(tables, _IN_NS)
 
+    @long("tests.system.test_read.Recipes.test_duckdb_and_parquet")
     def test_pandas_and_parquet(self) -> None:
         """Its times are microseconds, so that all are counted, and the sums have nanoseconds."""
         load, times = self.recipes("pandas and Parquet")
         recipes = [load, *self.recipes("pandas")[1:], times]
         self.assertTold(self.python(recipes, _PANDAS.format("time"), "pandas", "pyarrow"), _IN_NS, TIMES)
 
+    @long("tests.system.test_read.Recipes.test_pandas")
     def test_polars(self) -> None:
         self.assertTold(self.python(self.recipes("Polars"), _POLARS.format("timestamp"), "polars"), _IN_US)
 
+    @long("tests.system.test_read.Recipes.test_duckdb_and_parquet")
     def test_polars_and_parquet(self) -> None:
         load, times = self.recipes("Polars and Parquet")
         recipes = [load, *self.recipes("Polars")[1:], times]
@@ -186,6 +190,7 @@ class Recipes(SystemTest):
         tables = self.python(self.recipes("DuckDB and Parquet"), _DUCKDB.format(times), "duckdb")
         self.assertTold(tables, _IN_NS, TIMES)
 
+    @long("tests.system.test_read.Recipes.test_pandas")
     def test_r(self) -> None:
         rscript = shutil.which("Rscript")
         if rscript is None or self.fails(rscript, "library(RSQLite)"):
