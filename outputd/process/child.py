@@ -9,7 +9,7 @@ import sys
 from typing import IO
 
 _LENGTH_BYTES = 8
-_NICENESS = 10
+_NICENESS = 19
 
 
 class Ended(Exception):
