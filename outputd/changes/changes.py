@@ -30,8 +30,8 @@ from outputd.store.file import FileInfo
 
 _log = Logger()
 SCHEMA = Schema(files_of("outputd.changes") / "schema", 1, application_id=0x6F757463)  # "outc"
-_CACHE_KIB = 1024
-_WAL_BYTES = 4 << 20
+_CACHE_KIB = 256
+_WAL_BYTES = 1 << 20
 _MOST_CHANGES = 20_000
 _REMEMBER_RESULTS = 200_000
 """After so many the memory of the detector is kept, which is up to 20 MB: a crash has as many looked at again."""

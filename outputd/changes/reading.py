@@ -17,8 +17,8 @@ from outputd.sqlite.connections import transaction
 from outputd.sqlite.errors import corrupt
 from outputd.store.fragments import SILENCE, believable, believed, first_hop
 
-_MOST_POSTS = 1000
-_MOST_RESULTS = 2000
+_MOST_POSTS = 500
+_MOST_RESULTS = 500
 """Of the POSTs that are taken in at once, of which there is at least one; and of a page."""
 
 

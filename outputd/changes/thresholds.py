@@ -78,7 +78,7 @@ MEAN_GAPS = 64
 
 # -- how much is remembered --------------------------------------------------------------------------
 
-MOST_PAIRS = 2500
+MOST_PAIRS = 1000
 """Pairs of node and target, usually of 2 KiB in memory; of 10 where a hostile node chooses its hops."""
 MOST_SENDERS = 10_000
 """Nodes."""
