@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.queries import QUESTIONS
 from outputd.queries.arrivals import ARRIVALS, Arrivals
@@ -31,13 +29,13 @@ from tests.kit.exported import WEIRD
 from tests.kit.makers import a_result, a_trace
 from tests.kit.sql_engines import CLICKHOUSE, DUCKDB, SQL, Asked, Engine, needs
 from tests.summary.test_summary import wild
+from tests.system.shared import replay
 
 INSTANCE = "graz.0a1b2c3d"
 ALL_TIME = ("0001-01-01 00:00:00", "9999-12-31 23:59:59")
 DAY_S = 86_400
 ALONE = {"failures", "rejected", "changes", "trace"}
 """Questions that the service alone answers."""
-REAL = Path(os.environ.get("OUTPUTD_DATA", "/work/shared/data")) / "results"
 _IN_LIST = {
     "Targets": "targets", "Nodes": "nodes", "Arrivals": "buckets", "Links": "links", "Series": "buckets",
 }  # fmt: skip
@@ -190,14 +188,11 @@ class RealArchives(Answers):
 
     def real(self, engine: Engine) -> None:
         needs(engine.module)
-        path = REAL / "medium.jsonl.gz"
-        if not path.exists():
-            raise SkipTest(f"{path} is not here: it needs the real results that outputd is tested with")
-        lines = gzip.decompress(path.read_bytes()).splitlines()
-        for number, line in enumerate(lines):
-            self.bench.post(*json.loads(line), *[{"ip": 1}] * (number % 7 == 3), node=f"node-{number % 5}")
-            self.bench.clock.advance(2 * DAY_S / len(lines))
-            if number in (len(lines) // 3, len(lines) // 2):
+        bodies = replay("medium").bodies
+        for number, body in enumerate(bodies):
+            self.bench.post(*json.loads(body), *[{"ip": 1}] * (number % 7 == 3), node=f"node-{number % 5}")
+            self.bench.clock.advance(2 * DAY_S / len(bodies))
+            if number in (len(bodies) // 3, len(bodies) // 2):
                 self.bench.outcome(self.bench.store.rotate())
         targets = [target["ip"] for target in self.ask(TARGETS, Targets(50))["targets"]]
         links = self.ask(LINKS, Links(100))["links"]
