@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 
 from outputd.queries.parameters import AnyTarget, Failed, Node, Since, Until, limit, whole, words
+from outputd.queries.places import Pages, Place
 from outputd.queries.question import Question
 from outputd.queries.results import (
     HOP,
-    HOP_BYTES,
     MOST_HOPS,
     PACKET_LOSS,
     ROW,
@@ -24,7 +23,7 @@ from outputd.queries.results import (
     printed,
 )
 from outputd.queries.session import Session
-from outputd.queries.tables import PAGE_BYTES, Column, Notes, Rows, row_of
+from outputd.queries.tables import Column, Notes, Rows, row_of
 from outputd.store.file import FileInfo
 from outputd.store.fragments import batch_of, first_hop
 from outputd.store.times import within
@@ -84,19 +83,9 @@ class Recent:
         ]
 
 
-class Place(NamedTuple):
-    """Where a result stands, and how long it is without its hops."""
-
-    id: int
-    size_bytes: int
-    first_hop: int | None = None
-    end_of_hops: int | None = None
-
-
 def recent(session: Session, asked: Recent, _: float) -> Rows:
     """The newest results by arrival."""
-    first: list[list[dict[str, Any]]] = []
-    pages: list[tuple[FileInfo, list[Place]]] = []
+    pages = Pages(session, lambda places: _read(session, places, asked))
     wanted, last = asked.limit, 0
 
     def gather(info: FileInfo) -> bool:
@@ -121,41 +110,16 @@ def recent(session: Session, asked: Recent, _: float) -> Rows:
             parameters,
         )
         places = msgspec.json.decode(text, type=list[Place])
-        for page in parted(places):
-            if first:
-                pages.append((info, page))
-            else:  # now, while the file is open
-                first.append(_read(session, page, asked))
-            last = page[-1].id
+        pages.add(info, places)
+        if places:
+            last = places[-1].id
         wanted -= len(places)
         return not wanted
-
-    def read() -> Iterator[list[dict[str, Any]]]:
-        while first:
-            yield first.pop()
-        for info, page in pages:
-            yield session.in_file(info, partial(_read, session, page, asked)) or []
 
     session.over_files(gather, session.files[::-1])
     following = {} if wanted else {"limit": str(asked.limit), "before": str(last)}
     columns = (*COLUMNS, _NODE) if asked.includes("node") else COLUMNS
-    return Rows(session, columns, read, notes=Notes(following))
-
-
-def parted(places: Sequence[Place]) -> Iterator[list[Place]]:
-    """These places, parted where a page is full."""
-    page: list[Place] = []
-    room_bytes = PAGE_BYTES
-    for place in places:
-        page.append(place)
-        room_bytes -= place.size_bytes
-        if place.first_hop is not None and place.end_of_hops is not None:
-            room_bytes -= HOP_BYTES * min(MOST_HOPS, place.end_of_hops - place.first_hop)
-        if room_bytes <= 0:
-            yield page
-            page, room_bytes = [], PAGE_BYTES
-    if page:
-        yield page
+    return Rows(session, columns, pages.read, notes=Notes(following))
 
 
 def _read(session: Session, places: Sequence[Place], asked: Recent) -> list[dict[str, Any]]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 
 from outputd.queries.parameters import limit, place
 from outputd.queries.parameters import text as any_text
+from outputd.queries.places import Pages, Place
 from outputd.queries.question import Question
-from outputd.queries.recent import Place, parted
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Notes, Rows, row_of
 from outputd.results import timestamps
@@ -47,8 +46,7 @@ class Rejected:
 
 def rejected(session: Session, asked: Rejected, _: float) -> Rows:
     """The newest rejected items by arrival; of one POST, the last one first."""
-    first: list[list[dict[str, Any]]] = []
-    pages: list[tuple[FileInfo, list[Place]]] = []
+    pages = Pages(session, lambda places: _read(session, places))
     wanted, last = asked.limit, ""
     conditions = [
         *(["b.node = :node"] if asked.node is not None else ()),
@@ -66,25 +64,15 @@ def rejected(session: Session, asked: Rejected, _: float) -> Rows:
             {"node": asked.node, "batch": batch, "index": index, "limit": wanted},
         )
         items = msgspec.json.decode(found, type=list[tuple[int, int, int, int]])
-        for page in parted([Place(number, size_bytes) for number, size_bytes, *_ in items]):
-            if first:
-                pages.append((info, page))
-            else:  # now, while the file is open
-                first.append(_read(session, page))
+        pages.add(info, [Place(number, size_bytes) for number, size_bytes, *_ in items])
         if items:
             last = "{}-{}".format(*items[-1][2:])
         wanted -= len(items)
         return not wanted
 
-    def read() -> Iterator[list[dict[str, Any]]]:
-        while first:
-            yield first.pop()
-        for info, page in pages:
-            yield session.in_file(info, partial(_read, session, page)) or []
-
     session.over_files(gather, session.files[::-1])
     following = {} if wanted else {"before": last}
-    return Rows(session, COLUMNS, read, notes=Notes(following))
+    return Rows(session, COLUMNS, pages.read, notes=Notes(following))
 
 
 def _read(session: Session, places: Sequence[Place]) -> list[dict[str, Any]]:
