@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from outputd.api.disk import Disk, Seen
 from outputd.archive.archive import Archive
-from outputd.ledger.feed import FeedState
+from outputd.client.delivery import PeerState
 from outputd.ledger.ledger import Ledger
 from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.results import timestamps
@@ -218,7 +218,7 @@ class InputServiceCheck:
 
     declared = INPUT_SERVICE
 
-    def __init__(self, ledger: Ledger, feed: Callable[[], FeedState | None]) -> None:
+    def __init__(self, ledger: Ledger, feed: Callable[[], PeerState | None]) -> None:
         self._ledger = ledger
         self._feed = feed
 

@@ -18,8 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.api import openapi
 from outputd.api.checks import DECLARED
 from outputd.api.disk import PATIENCE_S
+from outputd.client.delivery import PeerState
 from outputd.intake.admission import Admission
-from outputd.ledger.feed import FeedState
 from outputd.process.trouble import Failure, Kind
 from outputd.security.access import Access
 from outputd.store.directory import DataDir
@@ -63,7 +63,7 @@ class ChecksTest(SynchronousTestCase):
         self.directory = Directory(bench.path)
         self.hangs: Deferred[None] | None = None
         self.looks = 0
-        self.state: FeedState | None = FeedState("ok", "", EPOCH, None)
+        self.state: PeerState | None = PeerState("ok", "", EPOCH, None)
         self.unreadable: dict[str, Failure] = {}
         bench.in_thread = self.in_thread
         self.counted_share: float | None = None
@@ -113,7 +113,7 @@ class Declarations(ChecksTest):
         self.directory.free = 1 << 20
         self.fail_to_rotate()
         self.bench.doors.make_room([], 1000, "")
-        self.state = FeedState("outage", "no", EPOCH, None)
+        self.state = PeerState("outage", "no", EPOCH, None)
         self.archive.failure = Failure("no", EPOCH)
         look()
         self.state = None

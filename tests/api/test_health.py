@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd import __version__
 from outputd.api.health import go_duration
+from outputd.client.delivery import PeerState
 from outputd.intake.admission import Admission
-from outputd.ledger.feed import FeedState
 from outputd.ledger.keeping_up import Upkeep
 from outputd.process.trouble import Failure, Kind
 from outputd.security.access import Access
@@ -41,7 +41,7 @@ class HealthTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.bench = Bench(Path(self.mktemp()))
         self.disk = Directory(self.bench.path)
-        self.state: FeedState | None = FeedState("ok", "", EPOCH, None)
+        self.state: PeerState | None = PeerState("ok", "", EPOCH, None)
         self.summing_up: Failure | None = None
         self.looking_for_changes: Failure | None = None
         self.stopping = False
@@ -238,7 +238,7 @@ class Checks(HealthTest):
     def test_a_dead_input_service_is_a_warning_and_never_more(self) -> None:
         """Rule 20: nobody is paged for a neighbour."""
         self.bench.post(a_trace(*many_hops(3)))
-        self.state = FeedState("outage", "ConnectionRefusedError: no", EPOCH - 3600, EPOCH + 30)
+        self.state = PeerState("outage", "ConnectionRefusedError: no", EPOCH - 3600, EPOCH + 30)
         self.bench.clock.advance(86_400)
         reply = self.get("/health")
         self.assertEqual((reply.status, reply.json["status"]), (200, "healthy"))
@@ -348,7 +348,7 @@ class Ready(HealthTest):
 
     def test_a_dead_input_service_changes_nothing(self) -> None:
         """Rules 20 and 21."""
-        self.state = FeedState("outage", "no", EPOCH, None)
+        self.state = PeerState("outage", "no", EPOCH, None)
         self.assertEqual(self.get("/ready").status, 200)
 
 

@@ -26,10 +26,10 @@ from outputd.api.exports import Exports
 from outputd.api.health import Health
 from outputd.api.metrics import Metrics
 from outputd.api.questions import Questions
+from outputd.client.delivery import PeerState
 from outputd.intake.admission import Admission, Reservation
 from outputd.intake.collector import Collector, Posted, Sender
 from outputd.intake.counters import Stats
-from outputd.ledger.feed import FeedState
 from outputd.ledger.ledger import Ledger
 from outputd.pages import Pages, Report, Surroundings
 from outputd.process.threads import InThread
@@ -135,7 +135,7 @@ class Bench:
 
     def health(
         self, directory: DataDir | None = None, unreadable: Callable[[], Mapping[str, Failure]] = dict,
-        summing_up: Callable[[], Failure | None] = lambda: None, feed: Callable[[], FeedState | None] = lambda: None,
+        summing_up: Callable[[], Failure | None] = lambda: None, feed: Callable[[], PeerState | None] = lambda: None,
         stopping: Callable[[], bool] = lambda: False, counted_share: Callable[[], float | None] = lambda: None,
         archive: Any = None, looking_for_changes: Callable[[], Failure | None] = lambda: None,
     ) -> Health:  # fmt: skip

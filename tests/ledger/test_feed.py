@@ -22,9 +22,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from outputd.client.bounds import EXCHANGE_S
+from outputd.client.delivery import PeerState
 from outputd.client.retry import backoff
 from outputd.client.words import in_words
-from outputd.ledger.feed import GATHER_S, FeedState, HopFeed
+from outputd.ledger.feed import GATHER_S, HopFeed
 
 URL = "http://input-service:8080/hops"
 EPOCH = 1_767_825_000.0
@@ -471,20 +472,20 @@ class Outages(FeedTest):
         """Rule 20: for the health check, in wall-clock time."""
         status = 200
         self.start(answer=lambda hops: status)
-        self.assertEqual(self.feed.state, FeedState("ok", "", EPOCH, None))
+        self.assertEqual(self.feed.state, PeerState("ok", "", EPOCH, None))
         self.clock.advance(100)
         status = 503
         self.ledger.owed.append("8.8.8.8")
         self.feed.wake()
         self.clock.advance(GATHER_S)
         begun = EPOCH + self.clock.seconds()
-        self.assertEqual(self.feed.state, FeedState("outage", "it answers 503", begun, begun + 1))
+        self.assertEqual(self.feed.state, PeerState("outage", "it answers 503", begun, begun + 1))
         status = 502
         self.clock.advance(1)
-        self.assertEqual(self.feed.state, FeedState("outage", "it answers 502", begun, begun + 3))
+        self.assertEqual(self.feed.state, PeerState("outage", "it answers 502", begun, begun + 3))
         status = 200
         self.clock.advance(2)
-        self.assertEqual(self.feed.state, FeedState("ok", "", begun + 3, None))
+        self.assertEqual(self.feed.state, PeerState("ok", "", begun + 3, None))
         self.assertEqual((self.feed.posts_succeeded, self.feed.posts_refused, self.feed.posts_failed), (1, 0, 2))
 
     def test_an_outage_is_logged_when_it_begins_and_when_it_ends(self) -> None:
