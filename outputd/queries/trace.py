@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from outputd.queries.parameters import Node, Since, Target, Until
 from outputd.queries.question import Question
+from outputd.queries.routes import REPLIES, SAID, WHAT_IS_ONE, define_names
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
 from outputd.queries.traceroutes import HOPS, MOST_BYTES, MOST_TRACEROUTES, over_newest
-from outputd.store.fragments import NODES_OF_CHOSEN, SILENCE, believable
+from outputd.store.fragments import NODES_OF_CHOSEN, believable
 from outputd.web import shapes
 from outputd.web.shapes import Schema, count, flag, listed, or_null, record, text
 
@@ -29,7 +29,7 @@ _ADDRESS = record(
 )
 COLUMNS = (
     Column("node", text("the node that measured")),
-    Column("route", or_null(text("the name of the route; null for all traceroutes of the node"))),
+    Column("route", or_null(text("the name of the route, as in `/paths`; null for all traceroutes of the node"))),
     Column("traceroutes", count("traceroutes of the node, or of the route", least=1)),
     Column("ttl", count("the TTL")),
     Column("addresses", {
@@ -58,7 +58,7 @@ class Trace:
 
 def trace(session: Session, asked: Trace, _: float) -> Table:
     """Each TTL on the way to a target: first of all traceroutes of a node, then of its routes, the most usual first."""
-    session.define("named", 2, _named)
+    define_names(session)
     session.run(_SCRATCH)
     of_node = "" if asked.node is None else "AND b.node = :node"
 
@@ -72,28 +72,17 @@ def trace(session: Session, asked: Trace, _: float) -> Table:
     return Table(session, "hops", COLUMNS, {"ip": asked.ip}, after)
 
 
-def _named(node: str, replies: str) -> str:
-    """The name of a route, which is the same as long as the route is."""
-    return hashlib.blake2s(f"{node}\n{replies}".encode(), digest_size=6).hexdigest()
-
-
 _SCRATCH = """
 CREATE TEMP TABLE trace (id INTEGER PRIMARY KEY, node, replies, last_ttl);
 CREATE TEMP TABLE reply (trace, ttl, ip, rtt);
 """
-_SAID = f"iif(h.timeout OR h.ip IN {SILENCE}, NULL, h.ip)"
-# Who answered is a list in JSON of [TTL, who answered]; silence is left out of it.
 _TRACES = f"""
-SELECT p.id, b.node, (
-  SELECT json_group_array(json_array(ttl, said)) FROM (
-    SELECT h.ttl, min({_SAID}) AS said FROM {HOPS} GROUP BY h.ttl HAVING said IS NOT NULL
-  )
-), (SELECT max(h.ttl) FROM {HOPS})
+SELECT p.id, b.node, {REPLIES}, (SELECT max(h.ttl) FROM {HOPS})
 FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p WHERE p.id = c.id
 """
 _REPLIES = f"""
 INSERT INTO temp.reply
-SELECT p.id, h.ttl, {_SAID}, iif({_SAID} IS NULL, NULL, {believable("h.rtt")})
+SELECT p.id, h.ttl, {SAID}, iif({SAID} IS NULL, NULL, {believable("h.rtt")})
 FROM temp.chosen c CROSS JOIN temp.trace p CROSS JOIN {HOPS} AND p.id = c.id
 """
 _ANSWER = f"""
@@ -162,6 +151,6 @@ TRACE = Question(
     row="TraceHop",
     summary="The way to a target, TTL by TTL",
     description=f"Of the newest {MOST_TRACEROUTES} traceroutes, or as many as have {MOST_BYTES >> 20} MiB of hops:"
-    f" first the rows of all traceroutes of each node, then those of the {MOST_ROUTES} most usual routes. Traceroutes"
-    " have the same route when the same addresses replied at the same TTLs; its name stays the same.",
+    f" first the rows of all traceroutes of each node, then those of the {MOST_ROUTES} most usual routes."
+    f" {WHAT_IS_ONE}",
 )

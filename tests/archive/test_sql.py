@@ -162,6 +162,9 @@ class SmallArchives(Answers):
         for rtts in ((1000, 1001), (1001, 1000), (0, 1), (2**62, 1)):
             near, far = ({"ttl": ttl, "ip": f"10.0.0.{ttl}", "rtt": rtt} for ttl, rtt in enumerate(rtts, 1))
             self.bench.post(a_trace(near, far), a_trace(near, far | {"rtt": 3}), node="a")
+        for text in ("\u00e9\ud83d\ude00", '"\\/', "a\n2 1 b", "\x00", ""):
+            for ttls in ((0, 1), (1, 33), (31, 255), (32, 64)):
+                self.bench.post(a_trace(*({"ttl": ttl, "ip": text} for ttl in ttls), {"ttl": 99, "timeout": True}))
         self.assertAnswersAlike(
             engine,
             (NODES, Nodes()), (TARGETS, Targets()), (ARRIVALS, Arrivals(60, *ALL_TIME)), (LINKS, Links()),

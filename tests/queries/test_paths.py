@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from outputd.queries.paths import PATHS, Paths
+from outputd.queries.trace import TRACE, Trace
 from outputd.queries.traceroutes import MOST_BYTES, MOST_TRACEROUTES
 from tests.kit.asking import Asking
 from tests.kit.makers import a_trace, many_hops
@@ -65,10 +66,46 @@ class ThePaths(Asking):
         found = self.ask(PATHS, Paths("8.8.8.8"))
         self.assertEqual((1, False, 255), (found["traceroutes"], found["complete"], len(found["paths"][0]["hops"])))
 
-    def test_a_silence_is_as_long_as_it_was_or_cut_short(self) -> None:
-        for ttls, hops in (
-            ((0, 1), ["0", "1"]), ((3,), [None, None, "3"]), ((1, 255), ["1", *[None] * 30, "255"]),
-            ((32,), [*[None] * 30, "32"]), ((), []),
-        ):  # fmt: skip
-            self.bench.post(a_trace(*({"ttl": ttl, "ip": f"{ttl}"} for ttl in ttls)))
-            self.assertEqual(hops, self.ask(PATHS, Paths("8.8.8.8"))["paths"][0]["hops"])
+    def test_the_most_usual_path_is_the_first_and_of_equally_usual_ones_the_newest(self) -> None:
+        for ip in ("10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.3", "10.0.0.4"):
+            self.bench.post(a_trace({"ttl": 1, "ip": ip}))
+        found = self.ask(PATHS, Paths("8.8.8.8"))
+        self.assertEqual([["10.0.0.2"], ["10.0.0.4"], ["10.0.0.3"], ["10.0.0.1"]], [p["hops"] for p in found["paths"]])
+        self.assertEqual([1, 2, 0, 0, 3], [place for _, _, place in found["timeline"]])
+
+    def test_how_a_silence_was_written_makes_no_other_path(self) -> None:
+        ends = [{"ttl": 1, "ip": "10.0.0.1"}, {"ttl": 4, "ip": "8.8.8.8"}]
+        silent = {"ttl": 2, "timeout": True}
+        for hops in (ends, [*ends, silent], [*ends, silent | {"ttl": 5}, silent | {"ttl": 255}], [*ends, {"ttl": 3}]):
+            self.bench.post(a_trace(*hops), node="a")
+        (path,) = self.ask(PATHS, Paths("8.8.8.8"))["paths"]
+        self.assertEqual((["10.0.0.1", None, None, "8.8.8.8"], [1, 2, 3, 4]), (path["hops"], path["ttls"]))
+        self.assertEqual(4, path["count"])
+
+    def test_a_path_has_the_name_that_its_route_has_in_trace_whatever_else_is_there(self) -> None:
+        self.bench.post(a_trace({"ttl": 1, "ip": "10.0.0.1"}, {"ttl": 9, "ip": "_gateway"}), node="a")
+        self.assertEqual(["11c42a68049f"], [path["route"] for path in self.ask(PATHS, Paths("8.8.8.8"))["paths"]])
+        for node, ip in (("a", "10.0.0.1"), ("b", "10.0.0.1"), ("a", "10.0.0.2")):
+            self.bench.post(*[a_trace({"ttl": 1, "ip": ip})] * 3, node=node)
+            self.bench.outcome(self.bench.store.rotate())
+        found = [(path["node"], path["route"]) for path in self.ask(PATHS, Paths("8.8.8.8"))["paths"]]
+        rows = self.ask(TRACE, Trace("8.8.8.8"))["hops"]
+        told = dict.fromkeys((row["node"], row["route"]) for row in rows if row["route"] is not None)
+        self.assertEqual(list(told), found)
+        self.assertEqual(("a", "11c42a68049f"), found[-1])
+
+    def test_no_text_of_a_hop_takes_the_name_of_another_route(self) -> None:
+        self.bench.post(a_trace({"ttl": 1, "ip": "a"}, {"ttl": 2, "ip": "b"}))
+        self.bench.post(*(a_trace({"ttl": 1, "ip": text}) for text in ("a\n2 1 b", "ab", "a 2 b")))
+        self.assertEqual(4, len({path["route"] for path in self.ask(PATHS, Paths("8.8.8.8"))["paths"]}))
+
+    def test_a_silence_is_as_long_as_it_was_or_cut_short_and_the_ttls_are_true(self) -> None:
+        for number, (ttls, hops, told) in enumerate((
+            ((0, 1), ["0", "1"], [0, 1]), ((3,), [None, None, "3"], [1, 2, 3]),
+            ((1, 255), ["1", *[None] * 30, "255"], [*range(1, 32), 255]),
+            ((32,), [*[None] * 30, "32"], [*range(1, 31), 32]), ((0, 3), ["0", None, None, "3"], [0, 1, 2, 3]),
+            ((31,), [*[None] * 30, "31"], [*range(1, 32)]), ((), [], []),
+        )):  # fmt: skip
+            self.bench.post(a_trace(*({"ttl": ttl, "ip": f"{ttl}"} for ttl in ttls)), node=f"{number}")
+            (path,) = self.ask(PATHS, Paths("8.8.8.8", f"{number}"))["paths"]
+            self.assertEqual((hops, told), (path["hops"], path["ttls"]))

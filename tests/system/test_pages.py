@@ -269,6 +269,19 @@ class TargetTests(PagesTest):
         self.assertIn(first, marked[0])
         self.assertIn(second, marked[0])
 
+    def test_the_usual_route_is_the_first_and_its_ttls_are_true(self) -> None:
+        ip = "203.0.113.9"
+        hops = [{"ttl": 1, "ip": "10.0.0.1", "rtt": 1}, {"ttl": 40, "ip": ip, "rtt": 2}]
+        usual = {"method": "icmp", "completed": True, "hops": hops}
+        self.post(*[result(ip, 600 + ago, traceroute=usual) for ago in range(3)], traced(ip, ["10.0.0.2", ip]))
+        self.open(f"/targets/{ip}").wait_text("#strips", "2 routes")
+        heads, ttls = (
+            self.browser.run(f"return [...document.querySelectorAll('#paths {cells}')].map(cell => cell.textContent)")
+            for cells in ("thead th", "tbody th")
+        )
+        self.assertEqual(["A 3", "B 1"], [head[:3] for head in heads])
+        self.assertTrue(ttls[-1].endswith("40 / 2"), ttls)
+
     def test_a_question_that_fails_empties_no_part_but_its_own(self) -> None:
         ip = "203.0.113.9"
         self.post(*[traced(ip, ["10.0.0.1", ip], 60 * ago) for ago in range(3)])

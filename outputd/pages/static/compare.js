@@ -2,49 +2,54 @@
 
 import { at } from "./units.js";
 
-/** Whether two paths may be one route: where both answered it was the same address, and one that was cut short began alike. */
+/** A path as the beginning of a route: who replied, by TTL. */
+function begun(path) {
+  const answered = path.ttls.map((ttl, place) => [ttl, path.hops[place]]).filter(([, hop]) => hop != null);
+  return { ...path, replies: new Map(answered), last: answered.at(-1)?.[0] ?? 0, members: [path] };
+}
+
+/** Whether two routes may be one: where both answered it was the same address, and none goes on behind the target. */
 function alike(one, other) {
-  const whole = (path) => path.completed !== false;
-  const last = (hops) => hops.findLastIndex((hop) => hop != null) + 1;
-  const size = Math.min(whole(one) ? one.hops.length : last(one.hops), whole(other) ? other.hops.length : last(other.hops));
-  if (whole(one) && whole(other) && one.hops.length !== other.hops.length) return false;
+  if ((one.completed && other.last > one.last) || (other.completed && one.last > other.last)) return false;
   let common = 0;
-  for (let place = 0; place < size; place += 1) {
-    const [near, far] = [one.hops[place], other.hops[place]];
-    if (near != null && far != null && near !== far) return false;
-    if (near != null && near === far) common += 1;
+  for (const [ttl, hop] of other.replies) {
+    const known = one.replies.get(ttl);
+    if (known != null && known !== hop) return false;
+    if (known != null) common += 1;
   }
   return common > 0;
 }
 
 /**
- * Paths of one node as routes: those that differ only by silence are one. A route has the hops that its members know,
- * their counts together, and `members`.
+ * Paths of one node as routes, the most usual first: those that differ only by silence are one. A route has its `hops`
+ * by TTL as its members know them (null for silence), their counts together, and `members`.
  */
 export function merged(paths) {
   const routes = [];
   for (const path of paths) {
-    const route = routes.find((known) => alike(known, path));
+    const found = begun(path);
+    const route = routes.find((known) => alike(known, found));
     if (!route) {
-      routes.push({ ...path, hops: [...path.hops], members: [path] });
+      routes.push(found);
       continue;
     }
-    if (path.completed !== false && route.completed === false) {
-      route.hops = path.hops.map((hop, place) => hop ?? route.hops[place] ?? null);
-      route.completed = path.completed;
-    } else {
-      route.hops = route.hops.map((hop, place) => hop ?? path.hops[place] ?? null);
-    }
+    for (const [ttl, hop] of found.replies) route.replies.set(ttl, hop);
+    route.last = Math.max(route.last, found.last);
+    route.completed ||= path.completed;
     route.members.push(path);
     route.count += path.count;
     if (at(path.last_seen) > at(route.last_seen)) route.last_seen = path.last_seen;
   }
-  return routes;
+  for (const route of routes) {
+    const ttls = new Set(route.members.flatMap((path) => path.ttls));
+    route.hops = [...ttls].sort((one, other) => one - other).map((ttl) => ({ ttl, hop: route.replies.get(ttl) ?? null }));
+  }
+  return routes.sort((one, other) => other.count - one.count);
 }
 
 /** Rows of hops, one for each path, null where it has none: paths are laid beside the first by their common hops. */
 export function aligned(paths) {
-  let rows = (paths[0] ?? []).map((hop, place) => [{ hop, ttl: place + 1 }]);
+  let rows = (paths[0] ?? []).map((cell) => [cell]);
   for (let number = 1; number < paths.length; number += 1) rows = joined(rows, paths[number], number);
   return rows;
 }
@@ -56,10 +61,9 @@ function joined(rows, path, number) {
   const best = Array.from({ length: rows.length + 1 }, () => new Float64Array(path.length + 1));
   for (let i = rows.length - 1; i >= 0; i -= 1) {
     for (let j = path.length - 1; j >= 0; j -= 1) {
-      best[i][j] = Math.max(best[i + 1][j], best[i][j + 1], best[i + 1][j + 1] + worth(rows[i], path[j]));
+      best[i][j] = Math.max(best[i + 1][j], best[i][j + 1], best[i + 1][j + 1] + worth(rows[i], path[j].hop));
     }
   }
-  const cells = (place) => ({ hop: path[place], ttl: place + 1 });
   const nothing = Array(number).fill(null);
   const result = [];
   let spareRows = [];
@@ -74,16 +78,16 @@ function joined(rows, path, number) {
   let i = 0;
   let j = 0;
   while (i < rows.length || j < path.length) {
-    if (i < rows.length && j < path.length && fits(rows[i], path[j]) && best[i][j] === best[i + 1][j + 1] + worth(rows[i], path[j])) {
+    if (i < rows.length && j < path.length && fits(rows[i], path[j].hop) && best[i][j] === best[i + 1][j + 1] + worth(rows[i], path[j].hop)) {
       pair();
-      result.push([...rows[i], cells(j)]);
+      result.push([...rows[i], path[j]]);
       i += 1;
       j += 1;
     } else if (j >= path.length || (i < rows.length && best[i + 1][j] >= best[i][j + 1])) {
       spareRows.push(rows[i]);
       i += 1;
     } else {
-      sparePath.push(cells(j));
+      sparePath.push(path[j]);
       j += 1;
     }
   }
@@ -93,3 +97,6 @@ function joined(rows, path, number) {
 
 /** Whether a row's cells are not all the same. */
 export const differs = (row) => row.some((cell) => (cell?.hop ?? null) !== (row[0]?.hop ?? null) || (cell == null) !== (row[0] == null));
+
+/** The TTLs of a row: usually all have the same. */
+export const ttlsOf = (row) => [...new Set(row.filter((cell) => cell != null).map((cell) => cell.ttl))];

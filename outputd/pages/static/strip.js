@@ -8,7 +8,7 @@ import { at, count, local } from "./units.js";
 const TALL = 26;
 const HUES = 8;
 
-/** A name and a colour for each route of a node, in the order in which they were seen last. */
+/** A letter and a colour for each route of a node, the most usual first. */
 export const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : `${String.fromCharCode(64 + Math.floor(place / 26))}${String.fromCharCode(65 + (place % 26))}`);
 export const hue = (place) => `route-${place % HUES}`;
 

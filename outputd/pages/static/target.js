@@ -1,7 +1,7 @@
 /** A target: round-trip times, losses and routes over time, by node. */
 
 import { ask, refreshing } from "./ask.js";
-import { aligned, differs, merged } from "./compare.js";
+import { aligned, differs, merged, ttlsOf } from "./compare.js";
 import { $, choice, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
 import { onResults } from "./frame.js";
 import { fill } from "./parts.js";
@@ -119,7 +119,7 @@ function seriesTable(buckets) {
 
 // -- routes
 
-/** The routes of each node, the one that was seen last first, and what its traceroutes found. */
+/** The routes of each node, the most usual first, and what its traceroutes found. */
 function routes() {
   const nodes = new Map();
   for (const path of state.paths.paths) {
@@ -162,16 +162,16 @@ function drawPaths(all) {
   put($("paths"), all.slice(0, state.allPanels ? 100 : MOST_PANELS).map((route, index) => {
     const paths = route.paths.slice(0, MOST_SIDE_BY_SIDE);
     const rows = aligned(paths.map((path) => path.hops));
-    const label = `Last ${paths.length} routes of ${route.node}`;
+    const label = `The ${paths.length} most usual routes of ${route.node}`;
     return h("details", { open: index === 0 },
       h("summary", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.paths.length, "route")}, ${counted(route.paths.reduce((sum, path) => sum + path.count, 0), "traceroute")}`)),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
         h("table", { class: "paths" }, h("caption", { class: "unseen" }, label),
           h("thead", null, h("tr", null, h("td", null), paths.map((path, place) => h("th", { scope: "col" }, routeMark(place), h("span", null, ` ${count(path.count)} ×`),
             h("br"), h("span", { class: "quiet" }, "last ", since(path.last_seen), path.completed === false ? ", not completed" : ""))))),
-          h("tbody", null, rows.map((row, number) => {
+          h("tbody", null, rows.map((row) => {
             const marked = paths.length > 1 && differs(row);
-            return h("tr", { class: marked ? "differs" : null }, h("th", { scope: "row" }, marked ? h("span", { class: "mark", title: "differs" }, "≠") : null, marked ? h("span", { class: "unseen" }, "differs, ") : null, String(number + 1)),
+            return h("tr", { class: marked ? "differs" : null }, h("th", { scope: "row" }, marked ? h("span", { class: "mark", title: "differs" }, "≠") : null, marked ? h("span", { class: "unseen" }, "differs, ") : null, ttlsOf(row).join(" / ")),
               paths.map((path, place) => hopCell(row[place])));
           })))));
   }));

@@ -1,6 +1,5 @@
--- The paths to a target, as GET /paths: those that were seen last first, and the newest traceroutes with the place of
--- their path, from 0. ip in canonical text; NULL is any: node, since (measured). traceroutes: the most to read, the
--- newest.
+-- The paths to a target, as GET /paths: the most usual first, and the newest traceroutes with the place of their path,
+-- from 0. ip in canonical text; NULL is any: node, since (measured). traceroutes: the most to read, the newest.
 WITH newest AS (
   SELECT instance, id, node, received_at, traceroute.completed AS completed, traceroute.hops AS hops,
     outputd_believed(outputd_ns(timestamp, timestamp_ns), outputd_ns(received_at, 0)) AS seen_at
@@ -9,30 +8,35 @@ WITH newest AS (
     AND ({since:Nullable(String)} IS NULL OR timestamp >= outputd_time({since:Nullable(String)}))
   ORDER BY received_at DESC, id DESC, instance LIMIT {traceroutes:UInt64}
 ), trace AS ( -- who replied at each TTL; of several the smallest text
-  SELECT * EXCEPT hops, arrayMap(step -> (step, arraySort(arrayMap(
-    hop -> if(hop.timeout OR hop.ip IN ('0.0.0.0', '::'), NULL, hop.ip), arrayFilter(hop -> hop.ttl = step, hops)
-  ))[1]), arraySort(arrayDistinct(hops.ttl))) AS replies
+  SELECT * EXCEPT hops, arraySort(arrayMap(hop -> (hop.ttl, assumeNotNull(hop.ip)), arrayFilter(
+    hop -> NOT hop.timeout AND ifNull(hop.ip NOT IN ('0.0.0.0', '::'), false), hops
+  ))) AS replied, arrayFilter(
+    (reply, place) -> place = 1 OR reply.1 != replied[place - 1].1, replied, arrayEnumerate(replied)
+  ) AS replies
   FROM newest WHERE {node:Nullable(String)} IS NULL OR node = {node:Nullable(String)}
 ), path AS (
   SELECT node, replies, count() AS times, min(seen_at) AS first_seen, max(seen_at) AS last_seen,
-    max(completed) AS reached, row_number() OVER (ORDER BY max((received_at, id)) DESC) - 1 AS place
+    max(completed) AS reached, row_number() OVER (ORDER BY count() DESC, max((received_at, id)) DESC) - 1 AS place
   FROM trace GROUP BY node, replies
-), told AS ( -- from TTL 1 on, NULL for silence, a long one cut short
+), told AS ( -- from TTL 1 to the last that replied, NULL for silence, a long one cut short
   SELECT place, node, times, outputd_printed(path.first_seen) AS first_seen,
     outputd_printed(path.last_seen) AS last_seen, reached, arrayFlatten(arrayMap((reply, before) -> arrayPushBack(
-      arrayResize(CAST([], 'Array(Nullable(String))'), least(30, greatest(0, toInt16(reply.1) - before - 1)), NULL),
-      reply.2
-    ), replies, arrayPopBack(arrayPushFront(replies.1, 0)))) AS hops
+      arrayMap(ttl -> (toUInt8(ttl), NULL), range(before + 1, least(before + 31, reply.1))),
+      CAST(reply, 'Tuple(UInt8, Nullable(String))')
+    ), replies, arrayPopBack(arrayPushFront(replies.1, 0)))) AS steps,
+    substring(lower(hex(SHA256(concat(node, '\n', arrayStringConcat(arrayMap(
+      reply -> concat(toString(reply.1), ' ', toString(length(reply.2)), ' ', reply.2, '\n'), replies
+    )))))), 1, 12) AS route
   FROM path
 ), point AS (
   SELECT received_at, id, outputd_printed(seen_at) AS seen, node, place
   FROM trace JOIN path USING (node, replies) ORDER BY received_at DESC, id DESC, instance LIMIT 2000
 )
 SELECT {ip:String} AS ip,
-  (SELECT CAST(arrayMap(row -> (row.2, row.3, row.4, row.5, row.6, row.7),
-    arraySort(row -> row.1, groupArray((place, node, hops, times, first_seen, last_seen, reached)))),
+  (SELECT CAST(arrayMap(row -> (row.2, row.3.2, row.4, row.5, row.6, row.7, row.8, row.3.1),
+    arraySort(row -> row.1, groupArray((place, node, steps, times, first_seen, last_seen, reached, route)))),
     'Array(Tuple(node String, hops Array(Nullable(String)), count UInt64, first_seen String, last_seen String,
-      completed Nullable(Bool)))')
+      completed Nullable(Bool), route String, ttls Array(UInt8)))')
     FROM told) AS paths,
   (SELECT CAST(arrayMap(row -> (row.3, row.4, row.5),
     arrayReverseSort(row -> (row.1, row.2), groupArray((received_at, id, seen, node, place)))),

@@ -1,0 +1,43 @@
+"""Routes: who replied at which TTL of a traceroute, in one spelling, and the name of that."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from outputd.queries.session import Session
+from outputd.queries.traceroutes import HOPS
+from outputd.store.fragments import SILENCE
+
+SAID = f"iif(h.timeout OR h.ip IN {SILENCE}, NULL, h.ip)"
+"""SQL of who replied, by a hop (h) of a traceroute; NULL for silence."""
+REPLIES = f"""
+(SELECT json_group_array(json_array(ttl, said)) FROM (
+  SELECT h.ttl, min({SAID}) AS said FROM {HOPS} GROUP BY h.ttl HAVING said IS NOT NULL
+))
+"""
+"""SQL of the route of a traceroute whose id is p.id: a list in JSON of [TTL, the smallest text that replied].
+
+Silence is left out of it: how far a traceroute went on without a reply makes no other route.
+"""
+WHAT_IS_ONE = (
+    "Traceroutes of a node have the same route when the same addresses replied at the same TTLs; its name stays the"
+    " same as long as a file holds one of them."
+)
+"""What is said of routes."""
+_Replies = msgspec.json.Decoder(list[tuple[int, str]])
+
+
+def define_names(session: Session) -> None:
+    """Give SQL a function `named(node, replies)`: the name of a route of a node."""
+    session.define("named", 2, _named)
+
+
+def _named(node: str, replies: str) -> str:
+    """The same in the SQL for archives: it may depend on nothing but the route, and not on how JSON is written.
+
+    The length of each text stands before it, since a node chooses the texts: no two routes are spelled alike.
+    """
+    hops = (f"{ttl} {len(ip.encode())} {ip}\n" for ttl, ip in _Replies.decode(replies))
+    return hashlib.sha256(f"{node}\n{''.join(hops)}".encode()).hexdigest()[:12]
