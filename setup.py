@@ -14,6 +14,7 @@ ARCHIVE = [*PARQUET, "obstore>=0.12"]
 
 TEST = [
     *ARCHIVE,
+    "coloraide>=4",
     "hypothesis>=6.100",
     "openapi-schema-validator>=0.9",
     "openapi-spec-validator>=0.9",

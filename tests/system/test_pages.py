@@ -495,6 +495,49 @@ class EverybodyTests(PagesTest):
         self.assertRegex(browser.text("#smoke [aria-live]"), r"loss in [\d,]+ result")
         self.assertEqual(1, browser.count("#smoke .bubble"))
 
+    def test_light_or_dark_is_the_readers_choice_and_kept(self) -> None:
+        shown = "return document.documentElement.dataset.theme"
+        browser = self.open()
+        self.addCleanup(browser.run, "localStorage.clear()")
+        self.assertEqual("light", browser.run(shown))
+        browser.look(WIDE, "dark")
+        browser.wait(f"{shown} === 'dark'")
+        browser.run("""
+            const choice = document.getElementById("theme");
+            choice.value = "light";
+            choice.dispatchEvent(new Event("change"));
+        """)
+        self.assertEqual("light", browser.run(shown))
+        browser = self.open("/topology")
+        self.assertEqual("light", browser.run(shown))
+        self.assertEqual("light", browser.run("return document.getElementById('theme').value"))
+        browser.run("localStorage.clear()")
+        browser = self.open()
+        self.assertEqual("dark", browser.run(shown))
+        browser.run("dispatchEvent(new Event('beforeprint'))")
+        self.assertEqual("light", browser.run(shown))
+        browser.run("dispatchEvent(new Event('afterprint'))")
+        self.assertEqual("dark", browser.run(shown))
+        self.assertNoComplaints()
+
+    def test_a_question_mark_shows_the_keys(self) -> None:
+        browser = self.open()
+        browser.press("?")
+        browser.wait("return document.getElementById('keys').open")
+        browser.press(ESCAPE)
+        browser.wait("return !document.getElementById('keys').open")
+        browser.press("/", "?")
+        self.assertEqual("?", browser.run("return document.querySelector('#search input').value"))
+        self.assertFalse(browser.run("return document.getElementById('keys').open"))
+        self.assertNoComplaints()
+
+    def test_paper_has_what_is_read_and_not_what_is_pressed(self) -> None:
+        browser = self.open()
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        self.addCleanup(browser.driver.execute_cdp_cmd, "Emulation.setEmulatedMedia", {"media": ""})
+        self.assertEqual(0, browser.count(".search, #theme, #span, footer nav"))
+        self.assertEqual(1, browser.count("#verdict-words"))
+
     def test_axe_finds_nothing(self) -> None:
         source = axe()
         for filled in (False, True):

@@ -1,8 +1,8 @@
-/** Results per second over time, and under it the loss as a strip of colour. */
+/** Results per second over time, and under it the loss as a strip: the more, the taller. */
 
-import { lossClass, scale, timeAxis, valueAxis } from "./axes.js";
+import { lossClass, lossKeys, lossPlace, scale, timeAxis, valueAxis } from "./axes.js";
 import { cursor } from "./cursor.js";
-import { put, s } from "./dom.js";
+import { h, put, s } from "./dom.js";
 import { ticks } from "./ticks.js";
 import { at, count, local, percent, rate } from "./units.js";
 
@@ -26,7 +26,8 @@ export function drawArrivals(element, answer, width) {
   const end = (row) => x(Math.min(until, row.start + bucketMs));
   const steps = rows.map((row) => `L${x(row.start)} ${y(row.rate)}L${end(row)} ${y(row.rate)}`).join("");
   const shape = `M${box.left} ${box.bottom}${steps}L${box.right} ${box.bottom}`;
-  const strip = { top: box.bottom + 6, bottom: box.bottom + 16 };
+  const strip = { top: box.bottom + 4, bottom: box.bottom + 18 };
+  const tall = (bucket) => 2 + 2 * lossPlace(bucket.loss_percent);
   const svg = s(
     "svg",
     {
@@ -41,13 +42,13 @@ export function drawArrivals(element, answer, width) {
       .filter((row) => row.bucket)
       .map((row) =>
         s("rect", {
-          class: lossClass(row.bucket.loss_percent), x: x(row.start), y: strip.top,
-          width: Math.max(1, end(row) - x(row.start) + 0.3), height: strip.bottom - strip.top,
+          class: lossClass(row.bucket.loss_percent), x: x(row.start), y: strip.bottom - tall(row.bucket),
+          width: Math.max(1, end(row) - x(row.start) + 0.3), height: tall(row.bucket),
         }),
       ),
     s("text", { class: "tag", x: box.left - 8, y: strip.bottom, "text-anchor": "end" }, "loss"),
   );
-  put(element, svg);
+  put(element, svg, h("div", { class: "legend" }, lossKeys("Loss:")));
   cursor(svg, rows.map((row) => (x(row.start) + end(row)) / 2), box.top, strip.bottom, (index) => {
     const { start, bucket, rate: perSecond } = rows[index];
     if (!bucket) return [local(start), "nothing arrived"];

@@ -1,6 +1,6 @@
 /** Scales and axes of the pictures, in SVG. */
 
-import { s } from "./dom.js";
+import { h, s } from "./dom.js";
 import { timeTicks } from "./ticks.js";
 import { local } from "./units.js";
 
@@ -38,4 +38,11 @@ export function valueAxis(values, y, print, box) {
 export const LOSSES = [
   [0, "none"], [5, "up to 5 %"], [10, "up to 10 %"], [25, "up to 25 %"], [50, "up to 50 %"], [99.999, "over 50 %"], [100, "all lost"],
 ];
-export const lossClass = (percent) => `loss-${LOSSES.findIndex(([most]) => percent <= most)}`;
+export const lossPlace = (percent) => LOSSES.findIndex(([most]) => percent <= most);
+export const lossClass = (percent) => `loss-${lossPlace(percent)}`;
+
+/** What the colours of loss mean; `words` say what has them. */
+export const lossKeys = (words) => [
+  h("span", { class: "key" }, words),
+  LOSSES.map(([, range], place) => h("span", { class: "key" }, h("span", { class: `swatch loss-${place}`, "aria-hidden": "true" }), range)),
+];

@@ -20,7 +20,7 @@ export class Picture {
     this.wanted = false;
     this.pointers = new Map();
     new ResizeObserver(() => this.draw()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    document.addEventListener("theme", () => this.#paint()); // at once, since a page may be about to be printed
     this.#listen();
   }
 
@@ -125,7 +125,7 @@ export class Picture {
       byColour.get(colour).push(address);
     }
     for (const [colour, addresses] of byColour) {
-      pen.fillStyle = this.palette[colour] ?? ink("--quiet");
+      pen.fillStyle = ink(this.palette[colour] ?? "--quiet");
       for (const dim of near ? [true, false] : [false]) {
         pen.globalAlpha = dim ? 0.5 : 1;
         pen.beginPath();

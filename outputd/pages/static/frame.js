@@ -1,6 +1,7 @@
 /** What every page has: the search, the zone, and the news of the service. */
 
 import { $, h, put, say } from "./dom.js";
+import { listen } from "./keys.js";
 import { here } from "./place.js";
 import { isAddress, setClock, zone } from "./units.js";
 
@@ -89,4 +90,5 @@ $("search").addEventListener("submit", (event) => {
 $("search").addEventListener("input", (event) => event.target.setCustomValidity(""));
 
 put($("zone"), `Times are in ${zone()}; hover over one for UTC.`);
+listen();
 connect();

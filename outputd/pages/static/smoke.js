@@ -1,12 +1,13 @@
 /** Round-trip times of one target by one node: the spread as smoke, the median as a line whose colour is the loss. */
 
-import { LOSSES, lossClass, scale, timeAxis, valueAxis } from "./axes.js";
+import { lossClass, lossKeys, scale, timeAxis, valueAxis } from "./axes.js";
 import { cursor } from "./cursor.js";
 import { h, put, s } from "./dom.js";
 import { ticks } from "./ticks.js";
 import { at, counted, local, percent, rtt } from "./units.js";
 
 const HEIGHT = 190;
+let hatches = 0;
 const BANDS = [["rtt_min_ns", "rtt_max_ns", "smoke-1"], ["rtt_p10_ns", "rtt_p90_ns", "smoke-2"], ["rtt_p25_ns", "rtt_p75_ns", "smoke-3"]];
 
 /** The most that the pictures of these buckets must show: outliers alone do not flatten the rest. */
@@ -47,6 +48,7 @@ export function drawSmoke(element, buckets, view, width, name) {
     const kind = lossClass(bucket.loss_percent);
     medians.set(kind, `${medians.get(kind) ?? ""}M${left} ${inside(bucket.rtt_p50_ns)}H${right}`);
   }
+  const hatch = `hatch-${(hatches += 1)}`; // one a picture: in one that is hidden nobody finds it
   const svg = s(
     "svg",
     {
@@ -55,8 +57,10 @@ export function drawSmoke(element, buckets, view, width, name) {
     },
     valueAxis(values, y, rtt, box),
     timeAxis(view.since, view.until, box),
+    s("defs", null, s("pattern", { id: hatch, width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+      s("line", { class: "hatch", y2: 7 }))),
     rows.filter((row) => row.bucket.rtt_p50_ns == null).map(({ left, right }) =>
-      s("rect", { class: "dark", x: left, y: box.top, width: right - left, height: box.bottom - box.top })),
+      s("rect", { class: "dark", fill: `url(#${hatch})`, x: left, y: box.top, width: right - left, height: box.bottom - box.top })),
     bands,
     [...medians].map(([kind, d]) => s("path", { class: `median ${kind}`, d })),
   );
@@ -75,8 +79,8 @@ export function drawSmoke(element, buckets, view, width, name) {
 /** What the colours mean. */
 export function smokeLegend() {
   return [
-    h("span", { class: "key" }, "Median, by loss:"),
-    LOSSES.map(([, words], place) => h("span", { class: "key" }, h("span", { class: `swatch loss-${place}`, "aria-hidden": "true" }), words)),
+    lossKeys("Median, by loss:"),
+    h("span", { class: "key" }, h("span", { class: "swatch hatch-key", "aria-hidden": "true" }), "no reply"),
     h("span", { class: "key" }, h("span", { class: "swatch smoke-key", "aria-hidden": "true" }), "spread: half, 80 %, all"),
   ];
 }

@@ -12,12 +12,15 @@ const MOST_LINKS = 8000;
 const SMALL = 1500;
 const WHOLE_EVERY_MS = 60_000;
 const MOST_ROWS = 300;
+/** Names of the colours of the style sheet. */
+const inks = (name, size) => Array.from({ length: size }, (_, place) => `--${name}-${place}`);
+
 const RTT_STEPS_MS = [5, 20, 50, 100, 200];
-const RTT_INKS = ["#2dd4bf", "#38a3d1", "#6f7fe8", "#a35bd6", "#d946a8", "#ef4461"];
+const RTT_INKS = inks("rtt", 6);
 const AGE_STEPS_S = [60, 3600, 86_400, 604_800];
-const AGE_INKS = ["#f59e0b", "#d98324", "#a8703f", "#7d6f66", "#66727c"];
+const AGE_INKS = inks("age", 5);
 const AGE_WORDS = ["a minute", "an hour", "a day", "a week"];
-const NODE_INKS = ["#0ea5a0", "#e08a1e", "#6d83f2", "#dc5a82", "#84a82b", "#a86ee0", "#2f9fd0", "#a07c52"];
+const NODE_INKS = inks("node", 8);
 
 let graph = new Graph();
 let layout = null;
@@ -36,7 +39,7 @@ const nodesByUse = () => {
 
 function key(ink, words) {
   const swatch = h("span", { class: "swatch round", "aria-hidden": "true" });
-  swatch.style.background = ink;
+  swatch.style.background = `var(${ink})`;
   return h("span", { class: "key" }, swatch, words);
 }
 
@@ -55,7 +58,7 @@ function colour() {
     const places = new Map(nodes.map((node, place) => [node, Math.min(place, NODE_INKS.length - 1)]));
     picture.palette = NODE_INKS;
     picture.colour = (address) => (address.nodes.length === 1 ? places.get(address.nodes[0]) : -1);
-    put($("graph-legend"), "Seen by one node alone:", nodes.slice(0, NODE_INKS.length).map((node, place) => key(NODE_INKS[place], place === NODE_INKS.length - 1 && nodes.length > NODE_INKS.length ? "others" : node)), key("var(--quiet)", "by several"));
+    put($("graph-legend"), "Seen by one node alone:", nodes.slice(0, NODE_INKS.length).map((node, place) => key(NODE_INKS[place], place === NODE_INKS.length - 1 && nodes.length > NODE_INKS.length ? "others" : node)), key("--quiet", "by several"));
   } else {
     const newest = Math.max(...graph.addresses.map((address) => address.lastSeen));
     picture.palette = AGE_INKS;
