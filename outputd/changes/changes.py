@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from outputd.changes.change import TOPICS, Change, Value
-from outputd.changes.detector import Detector, Observation, Post
+from outputd.changes.detector import Detector, Post, Seen
 from outputd.changes.reading import newest_of, observations, posts_after
 from outputd.process.log import Logger
 from outputd.process.trouble import Kind
@@ -157,7 +157,7 @@ class Changes(Derived):
             self._tell([change.kind for change in new])
         return self._batch_id < newest
 
-    def _look(self, posts: Sequence[Post], seen: Iterator[Observation]) -> list[Change]:
+    def _look(self, posts: Sequence[Post], seen: Iterator[Seen]) -> list[Change]:
         return [change for post in posts for change in self._detector.take(post, islice(seen, post.results))]
 
     def _keep(self, db: sqlite3.Connection, found: Sequence[Change]) -> list[Change]:

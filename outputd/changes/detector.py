@@ -5,8 +5,8 @@ What it finds depends on nothing but what it was given, so that it finds the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -17,17 +17,9 @@ from outputd.changes.rtt import Rtt
 from outputd.changes.silence import Silence
 from outputd.changes.thresholds import KEPT_S, MOST_PAIRS
 
-
-class Observation(NamedTuple):
-    """One result; times are in the stored form."""
-
-    target: str
-    at: str
-    sent: int
-    received: int
-    rtt_ns: int | None
-    route: str | None
-    """See routes; None where no hop answered."""
+Seen: TypeAlias = tuple[str, str, int, int, int | None, str | None]
+"""A result: target, when (in the stored form), packets sent, received, round-trip time in microseconds, route (see
+routes; None without one)."""
 
 
 class Post(NamedTuple):
@@ -61,23 +53,20 @@ class Detector:
         self._silence = Silence()
         self._pairs: dict[tuple[str, str], Pair] = {}
 
-    def take(self, post: Post, observations: Iterable[Observation]) -> Iterator[Change]:
+    def take(self, post: Post, seen: Iterable[Seen]) -> Iterator[Change]:
         """Take in a POST, with its results."""
         yield from self._silence.hear(post.node, post.arrived)
-        for seen in observations:
-            for news in self._see(post.node, seen):
-                yield Change(news.kind, post.node, seen.target, news.since, news.before, news.after)
-
-    def _see(self, node: str, seen: Observation) -> Sequence[News]:
-        pair = self._pair((node, seen.target))
-        if pair is None:
-            return ()
-        found = (
-            pair.loss.see(seen.at, seen.sent, seen.received) if seen.sent else None,
-            pair.rtt.see(seen.at, seen.rtt_ns) if seen.rtt_ns is not None else None,
-            pair.routes.see(seen.at, seen.route) if seen.route is not None and is_watched(seen.route) else None,
-        )
-        return () if found == _NOTHING else [news for news in found if news is not None]
+        node = post.node
+        for target, at, sent, received, rtt_us, route in seen:
+            pair = self._pair((node, target))
+            if pair is None:
+                continue
+            if sent and (news := pair.loss.see(at, sent, received)):
+                yield _change(news, node, target)
+            if rtt_us is not None and (news := pair.rtt.see(at, rtt_us)):
+                yield _change(news, node, target)
+            if route is not None and is_watched(route) and (news := pair.routes.see(at, route)):
+                yield _change(news, node, target)
 
     def _pair(self, key: tuple[str, str]) -> Pair | None:
         """The pair, as the one that was seen last; None when there is no room for it."""
@@ -115,5 +104,8 @@ class Detector:
         return detector
 
 
-_NOTHING = (None, None, None)
+def _change(news: News, node: str, target: str) -> Change:
+    return Change(news.kind, node, target, news.since, news.before, news.after)
+
+
 _PAIRS_A_PART = 250

@@ -31,6 +31,8 @@ class Loss(msgspec.Struct, array_like=True, gc=False):
     def see(self, at: str, sent: int, received: int) -> News | None:
         """Take in a result that sent some packets."""
         lost = max(0, sent - received)
+        if not lost and not self.usual and not self.row and self.results == USUAL_RESULTS and not self.is_lossy:
+            return None  # as most are
         if self.results < LEARN_RESULTS:
             self._learn(lost / sent, 1)
         elif (lost > LOSSY_SHARE * sent) is not self.is_lossy:

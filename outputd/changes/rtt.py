@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Sequence
 from datetime import date
@@ -14,20 +15,24 @@ from outputd.changes.thresholds import (
     AGREE_SHARE,
     BUCKET,
     BUCKETS_A_DAY,
+    BUCKETS_APART,
     BUCKETS_IN_A_ROW,
     DEVIATIONS,
+    FEW_BUCKETS,
     LEARN_BUCKETS,
     LEAST_SHARE,
     LEAST_US,
     LEAST_VALUES,
+    MOST_BUCKETS,
     MOST_VALUES,
     NORMAL,
     PART_INSIDE,
     RECKON_BUCKETS,
 )
 
-_ENTRY_BYTES = 8
-_MOST_US = 2**32 - 1
+_ENTRY = struct.Struct("=II")
+_VALUE = struct.Struct("=I")
+_MOST_BYTES = MOST_VALUES * _VALUE.size
 
 
 class Rtt(msgspec.Struct, array_like=True, gc=False):
@@ -37,31 +42,32 @@ class Rtt(msgspec.Struct, array_like=True, gc=False):
     """
 
     since: str = ""
-    values: list[int] = []
+    values: bytes = b""
+    """Of the bucket, 32 bits each."""
     history: bytes = b""
-    """For each bucket its number and its median, 32 bits each."""
+    """Of buckets their numbers and their medians, 32 bits each."""
     usual: int = 0
     width: int = 0
     reckon_in: int = 0
     astray: list[tuple[str, int]] = []
     """Buckets that have left the usual one on the same side: when each began, and its median."""
 
-    def see(self, at: str, rtt_ns: int) -> News | None:
-        """Take in the round-trip time of a result."""
+    def see(self, at: str, rtt_us: int) -> News | None:
+        """Take in the round-trip time of a result, under an hour."""
         news = None
-        if not self.since.startswith(at[:BUCKET]):
-            if len(self.values) >= LEAST_VALUES:
+        if not at.startswith(self.since[:BUCKET]) or not self.since:
+            if len(self.values) >= LEAST_VALUES * _VALUE.size:
                 news = self._close()
-                self.values = []
+                self.values = b""
             if not self.values:
                 self.since = at
-        if len(self.values) < MOST_VALUES:
-            self.values.append(min(rtt_ns // 1000, _MOST_US))
+        if len(self.values) < _MOST_BYTES:
+            self.values += _VALUE.pack(rtt_us)
         return news
 
     def _close(self) -> News | None:
         """A bucket is full."""
-        values = sorted(self.values)
+        values = sorted(array("I", self.values))
         median, most = values[len(values) // 2], len(values) // PART_INSIDE
         if self.reckon_in <= 0:
             self._reckon()
@@ -94,15 +100,20 @@ class Rtt(msgspec.Struct, array_like=True, gc=False):
         return News("rtt_shifted", since, before * 1000, level * 1000)
 
     def _take(self, buckets: Sequence[tuple[str, int]]) -> None:
-        """They belong to what is usual."""
-        entries = array("I", [part for since, median in buckets for part in (_number(since), median)])
-        self.history = (self.history + entries.tobytes())[-BUCKETS_A_DAY * _ENTRY_BYTES :]
+        """They belong to what is usual, of which a part stands for all once there is enough."""
+        for since, median in buckets:
+            number = _number(since)
+            newest = _ENTRY.unpack_from(self.history, len(self.history) - _ENTRY.size)[0] if self.history else number
+            if len(self.history) < FEW_BUCKETS * _ENTRY.size or not 0 <= number - newest < BUCKETS_APART:
+                self.history = (self.history + _ENTRY.pack(number, median))[-MOST_BUCKETS * _ENTRY.size :]
 
     def _reckon(self) -> None:
         """Work out what was usual in the day before."""
-        entries = array("I", self.history)
-        since = _number(self.since) - BUCKETS_A_DAY
-        medians = [median for number, median in zip(entries[::2], entries[1::2], strict=True) if number >= since]
+        now = _number(self.since)
+        entries = [entry for entry in _ENTRY.iter_unpack(self.history) if abs(now - entry[0]) <= BUCKETS_A_DAY]
+        if len(entries) * _ENTRY.size < len(self.history):
+            self.history = b"".join(_ENTRY.pack(*entry) for entry in entries)
+        medians = [median for _, median in entries]
         self.reckon_in = RECKON_BUCKETS
         if len(medians) < LEARN_BUCKETS:
             self.reckon_in = min(RECKON_BUCKETS, LEARN_BUCKETS - len(medians))

@@ -34,6 +34,8 @@ BUCKETS_IN_A_ROW = 3
 BUCKET = len("2026-01-07 22:3")
 """Of a stored time: buckets of ten minutes."""
 BUCKETS_A_DAY = 144
+FEW_BUCKETS, BUCKETS_APART, MOST_BUCKETS = 24, 5, 60
+"""Beyond a few, buckets are remembered that are so far apart, and so many at most: they stand for the day."""
 LEAST_VALUES, MOST_VALUES = 3, 15
 """A bucket lasts until it has so many round-trip times; of more the first ones stand for all."""
 LEARN_BUCKETS = 12

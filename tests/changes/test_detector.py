@@ -8,10 +8,10 @@ from itertools import chain
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.changes.change import Change
-from outputd.changes.detector import Detector, Observation, Post
+from outputd.changes.detector import Detector, Post
 from outputd.changes.thresholds import MOST_PAIRS, WINDOW_TRACES
 from outputd.results import timestamps
-from tests.changes.world import BEGIN_S, EVERY_S, World, found_by, known, score
+from tests.changes.world import BEGIN_S, EVERY_S, Observation, World, found_by, known, route_of, score
 
 DAY = 288
 """Results of a day, one every five minutes."""
@@ -21,7 +21,14 @@ AT_5 = "1/10.0.0.1 2/10.0.0.2 3/10.0.0.3"
 def seen(number: int, received: int = 4, rtt_ms: float | None = 20.0, route: str | None = None) -> Observation:
     """The result of this number of one target, five minutes after the one before."""
     at = timestamps.at(BEGIN_S + number * EVERY_S)
-    return Observation("192.0.2.1", at, 4, received, None if rtt_ms is None else int(rtt_ms * 1e6), route)
+    return Observation(
+        "192.0.2.1",
+        at,
+        4,
+        received,
+        None if rtt_ms is None else int(rtt_ms * 1e3),
+        route and route_of(*route.split(" ")),
+    )
 
 
 def changes(observations: Iterable[Observation], detector: Detector | None = None) -> list[Change]:
@@ -84,8 +91,14 @@ class Routes(SynchronousTestCase):
 
     def test_a_route_that_comes_back_after_the_window_is_news(self) -> None:
         other = AT_5.replace("0.2", "9.9")
-        found = self.changed(*[AT_5] * 30, *[other] * 2 * WINDOW_TRACES, *[AT_5] * 5)
-        self.assertEqual([change.since for change in found], [after(30), after(30 + 2 * WINDOW_TRACES)])
+        found = self.changed(*[AT_5] * 30, *[other] * 4 * WINDOW_TRACES, *[AT_5] * 5)
+        self.assertEqual([change.since for change in found], [after(30), after(30 + 4 * WINDOW_TRACES)])
+
+    def test_traceroutes_beyond_one_in_ten_minutes_cost_nothing_until_one_is_not_explained(self) -> None:
+        """A second one of the same ten minutes is not looked at, but each is that follows one with news."""
+        other = AT_5.replace("0.2", "9.9")
+        self.assertEqual(self.changed(*[AT_5] * 24, *[AT_5, other] * 20), [])
+        self.assertEqual(len(self.changed(*[AT_5] * 24, AT_5, AT_5, *[other] * 3)), 1)
 
     def test_a_crowd_of_addresses_at_one_ttl_is_none(self) -> None:
         self.assertEqual(
@@ -149,8 +162,8 @@ class RoundTripTimes(SynchronousTestCase):
         results = [seen(number) for number in range(DAY)]
         for days in (1, -1, -400):
             moved = [
-                each._replace(at=timestamps.at(timestamps.seconds(each.at) + days * 86_400), rtt_ns=rtt_ns)
-                for rtt_ns, numbers in ((20_000_000, range(DAY, DAY + 60)), (30_000_000, range(DAY + 60, DAY + 90)))
+                each._replace(at=timestamps.at(timestamps.seconds(each.at) + days * 86_400), rtt_us=rtt_us)
+                for rtt_us, numbers in ((20_000, range(DAY, DAY + 60)), (30_000, range(DAY + 60, DAY + 90)))
                 for each in map(seen, numbers)
             ]
             posts = [(Post(number, "graz-1", after(number)), [each]) for number, each in enumerate((*results, *moved))]

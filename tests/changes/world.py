@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from outputd.changes.change import Change
-from outputd.changes.detector import Detector, Observation, Post
+from outputd.changes.detector import Detector, Post
 from outputd.results import timestamps
 
 BEGIN_S = 1_767_830_400.0
@@ -22,6 +22,22 @@ HOUR_S = 3600.0
 NODES = ("graz-1", "oslo-1", "pune-1")
 TARGETS = tuple(f"198.51.100.{number}" for number in range(1, 13))
 DEAD, LOSSY, NOISY = TARGETS[0], TARGETS[1], TARGETS[2]
+
+
+class Observation(NamedTuple):
+    """One result, as the detector takes it."""
+
+    target: str
+    at: str
+    sent: int
+    received: int
+    rtt_us: int | None
+    route: str | None
+
+
+def route_of(*hops: str) -> str:
+    """A route of hops that are written TTL/ADDRESS."""
+    return "-".join(f"{100 + int(ttl)}{address}" for ttl, _, address in (hop.partition("/") for hop in hops))
 
 
 class Known(NamedTuple):
@@ -110,9 +126,9 @@ class World:
         usual_ms = 10.0 + 7 * TARGETS.index(target) + 30 * NODES.index(node)
         level_ms = usual_ms * (1 + self._is("rtt", node, target, now_s))
         scatter = 0.5 if self._is("noise", node, target, now_s) else 0.01
-        rtt_ns = int(1e6 * max(0.2, level_ms * (1 + rng.gauss(0, scatter)) + rng.expovariate(3.0)))
+        rtt_us = int(1e3 * max(0.2, level_ms * (1 + rng.gauss(0, scatter)) + rng.expovariate(3.0)))
         route = self._route(node, target, now_s)
-        return Observation(target, timestamps.at(now_s), 4, received, rtt_ns if received else None, route)
+        return Observation(target, timestamps.at(now_s), 4, received, rtt_us if received else None, route)
 
     def _route(self, node: str, target: str, now_s: float) -> str | None:
         """Eleven hops: two ways of two hops each, a crowd at one TTL, and some that do not answer."""
@@ -127,7 +143,7 @@ class World:
         ]  # fmt: skip
         reached = len(hops) - (target == DEAD)
         answered = [f"{ttl}/{hop}" for ttl, hop in enumerate(hops[:reached], 1) if ttl != 2 and rng.random() > 0.08]
-        return " ".join(answered) or None
+        return route_of(*answered) or None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class ChangesTests(Asking):
     def setUp(self) -> None:
         super().setUp()
         self.post(4, HOPS, 30)
-        self.post(4, OTHERS, 4)
+        self.post(4, OTHERS, 14)
         self.post(0, OTHERS, 4)
         self.post(4, OTHERS, 4)
 
@@ -41,7 +41,7 @@ class ChangesTests(Asking):
     def test_each_says_what_was_and_what_came_the_newest_first(self) -> None:
         self.look()
         now_s = self.bench.now()
-        began, ended, changed = (timestamps.printed(timestamps.at(now_s - 60 * ago)) for ago in (7, 3, 11))
+        began, ended, changed = (timestamps.printed(timestamps.at(now_s - 60 * ago)) for ago in (7, 3, 12))
         same = {"node": "graz-1", "target": "8.8.8.8"}
         self.assertEqual(
             self.ask(CHANGES, Changes()),
