@@ -11,9 +11,11 @@ if VERSION is None:
 
 PARQUET = ["pyarrow>=17"]
 ARCHIVE = [*PARQUET, "obstore>=0.12"]
+NAMES = ["maxminddb>=3"]  # the first that reads from an object without a name
 
 TEST = [
     *ARCHIVE,
+    *NAMES,
     "coloraide>=4",
     "hypothesis>=6.100",
     "openapi-schema-validator>=0.9",
@@ -51,6 +53,7 @@ setup(
     extras_require={
         "parquet": PARQUET,
         "archive": ARCHIVE,
+        "names": NAMES,
         "test": TEST,
         "docs": ["mkdocs==1.6.*", "mkdocs-material==9.*", "matplotlib>=3.8"],
         # Held fast, so that a new release's rules do not fail a tree that has not changed.

@@ -12,10 +12,12 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from outputd.api.checks import (
     ArchiveCheck,
+    Check,
     ConnectionsCheck,
     DatabaseCheck,
     DiskCheck,
     InputServiceCheck,
+    NamesCheck,
     RotationCheck,
 )
 from outputd.api.disk import Disk
@@ -35,6 +37,11 @@ from outputd.ledger.feed import HopFeed
 from outputd.ledger.keeping_up import Upkeep
 from outputd.ledger.ledger import Ledger
 from outputd.ledger.opening import open_files
+from outputd.naming.lookups import Lookups
+from outputd.naming.names import Names
+from outputd.naming.naming import Naming
+from outputd.naming.origins import Origins
+from outputd.naming.resolver import name_of, servers_of_this_machine
 from outputd.pages import Pages, Surroundings
 from outputd.process.lane import Lane
 from outputd.process.log import Logger
@@ -71,7 +78,7 @@ from outputd.web.site import Site
 
 _log = Logger()
 _BRIEF = 4
-_LONG = 6  # a copy, a manifest, an inspection, a look at the disk, the end of a closed file, the ledger: one each
+_LONG = 7  # a copy, a manifest, an inspection, a look at the disk, the end of a closed file, the ledger, --asn-db
 _ASKERS = 4
 _HEALTH_BODY_BYTES = 64 * 1024
 
@@ -108,6 +115,8 @@ class Parts:
     copies: Copies
     summary: KeepingUp
     changes: KeepingUp
+    naming: Naming | None
+    """None when nothing is known of addresses."""
     queries: Queries
     exports: Exports
     access: Access
@@ -170,19 +179,19 @@ class Parts:
             lambda: (stats.results, store.files), lambda: stats.results, lambda: store.has_queue, now,
             directory.free_bytes, limits.low_disk_bytes, thread="outputd-changes",
         )  # fmt: skip
+        naming = _naming(settings, directory, reactor)
         readings = Readings(brief, reactor.seconds)
-        queries = Queries(lambda: store.files, directory.summary, summary.for_an_answer, asking, readings, reactor, now)
+        queries = Queries(
+            lambda: store.files, directory.summary, summary.for_an_answer, asking, readings, reactor, now,
+            naming=naming,
+        )  # fmt: skip
         exports = Exports(
             store, lambda: stats.results, lambda: {**inspection.found, **queries.unreadable}, exporting, brief, reactor,
             lambda: directory.free_bytes() >= limits.spare_disk_bytes,
         )  # fmt: skip
         disk = Disk(directory, brief, reactor, now)
-        doors: dict[str, Doors[Any]] = {
-            "results": Doors("the port for results", reactor.seconds),
-            "health": Doors("the health port", reactor.seconds),
-        }
-        metrics.show_doors(doors)
-        checks = (
+        doors = _doors(metrics, reactor)
+        checks: list[Check] = [
             DatabaseCheck(
                 store,
                 ledger,
@@ -198,8 +207,12 @@ class Parts:
             InputServiceCheck(ledger, lambda: None if feed is None else feed.state),
             ConnectionsCheck(tuple(doors.values())),
             ArchiveCheck(archive),
-        )
-        health = Health(store, ledger, stats, metrics, checks, disk, reactor, now, lambda: stopping.has_begun)
+            *([] if naming is None else [NamesCheck(naming)]),
+        ]
+        health = Health(
+            store, ledger, stats, metrics, checks, disk, reactor, now, lambda: stopping.has_begun,
+            () if naming is None else naming.labels,
+        )  # fmt: skip
         access = Access(settings.tokens_file, settings.client_ca is not None)
         certificates = _certificates(settings)
         results_site = Site(
@@ -237,12 +250,13 @@ class Parts:
             asking=asking, exporting=exporting, shipping=shipping, directory=directory, stats=stats,
             admission=admission, metrics=metrics, store=store, ledger=ledger, upkeep=upkeep, archive=archive,
             rotation=rotation, feed=feed, manifests=manifests, inspection=inspection, copies=copies, summary=summary,
-            changes=changes,
+            changes=changes, naming=naming,
             queries=queries, exports=exports, access=access, pages=pages, results_site=results_site,
             health_site=health_site, results_port=results_port, health_port=health_port, notifier=notifier, pulse=pulse,
-            reload=Reload(
-                _reloadable(settings, access, (results_site, health_site), certificates, input_token, archive), brief
-            ),
+            reload=Reload([
+                *_reloadable(settings, access, (results_site, health_site), certificates, input_token, archive),
+                *_reloadable_networks(naming, long),
+            ], brief),
         )  # fmt: skip
 
     def starts(self) -> Sequence[Callable[[], object]]:
@@ -283,6 +297,7 @@ class Parts:
             *([] if self.feed is None else [Stop("the feed", self.feed.stopService)]),
             Stop("the exports", self.exports.stop),
             Stop("the queries", self.queries.stop),
+            *([] if self.naming is None else [Stop("the names", self.naming.stop)]),
             Stop("the summary", lambda: self.summary.stop(self.long)),
             Stop("the changes", lambda: self.changes.stop(self.long)),
             Stop("the upkeep of the hop ledger", self.upkeep.stop),
@@ -297,6 +312,8 @@ class Parts:
         """End the threads and give the directory back: the last of a stop, and all that a start which failed needs."""
         for threads in (self.brief, self.long, self.asking, self.exporting, self.shipping, self.parsing):
             threads.stop()
+        if self.naming is not None:
+            self.naming.threads.stop()
         self.directory.release()
 
 
@@ -310,6 +327,29 @@ def _feed(settings: Settings, ledger: Ledger, stats: Stats, token: TokenFile, re
     )
     ledger.when_owed = feed.wake
     return feed
+
+
+def _doors(metrics: Metrics, reactor: Any) -> dict[str, Doors[Any]]:
+    doors: dict[str, Doors[Any]] = {
+        "results": Doors("the port for results", reactor.seconds),
+        "health": Doors("the health port", reactor.seconds),
+    }
+    metrics.show_doors(doors)
+    return doors
+
+
+def _naming(settings: Settings, directory: DataDir, reactor: Any) -> Naming | None:
+    if settings.asn_db is None and not settings.rdns:
+        return None
+    now, chosen = time.time, settings.rdns_resolver
+    threads = Threads(reactor, "outputd-names", 1)
+    names = Names(directory.names, lambda: directory.free_bytes() >= settings.limits.low_disk_bytes)
+    lookups = Lookups(
+        names, servers_of_this_machine if chosen is None else lambda: (chosen,), partial(name_of, reactor=reactor),
+        threads, reactor, now,
+    ) if settings.rdns else None  # fmt: skip
+    origins = None if settings.asn_db is None else Origins(settings.asn_db, now, reactor.seconds)
+    return Naming(origins, lookups, threads, directory.names, now, reactor.callFromThread)
 
 
 def _certificates(settings: Settings) -> Certificates | None:
@@ -340,6 +380,12 @@ def _reloadable(
     if archive is not None and settings.archive is not None and settings.archive.credentials is not None:
         things.append(Reloadable("the archive's credentials", archive.read_credentials, archive.take_credentials))
     return things
+
+
+def _reloadable_networks(naming: Naming | None, long: Threads) -> list[Reloadable[Any]]:
+    """The file of --asn-db, which takes seconds to read."""
+    origins = None if naming is None else naming.origins
+    return [] if origins is None else [Reloadable("the file of --asn-db", origins.read, origins.take, long)]
 
 
 def _let_in(take: Callable[[Any], None], sites: Sequence[Site], known: Any) -> None:

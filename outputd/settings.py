@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outputd.archive.choice import Choice
+from outputd.naming.resolver import Server
 from outputd.security.proxies import Proxies
 from outputd.store.limits import Limits
 
@@ -33,5 +34,9 @@ class Settings:
     input_token_file: Path | None
     tokens_file: Path | None
     trusted_proxies: Proxies
+    asn_db: Path | None
+    rdns: bool
+    rdns_resolver: Server | None
+    """None for those of /etc/resolv.conf."""
     verbose: bool
     refeed: bool

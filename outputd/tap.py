@@ -15,6 +15,7 @@ from outputd.archive.choice import Choice
 from outputd.archive.instance import RULE, is_name
 from outputd.archive.place import place_of
 from outputd.client.urls import is_url
+from outputd.naming.resolver import server_of
 from outputd.parts import Parts
 from outputd.process.order import OutputService
 from outputd.process.reload import by_hangup
@@ -41,6 +42,11 @@ class Options(usage.Options):
     )
     optFlags = [  # noqa: RUF012  # as usage.Options wants it
         ["verbose", "v", "Log a line for each POST."],
+        [
+            "rdns",
+            None,
+            "Look up the DNS names of addresses that are shown, in the background.",
+        ],
         ["refeed", None, "Queue every known hop for delivery to input_service again, once."],
     ]
     optParameters = [  # noqa: RUF012  # as above
@@ -78,6 +84,18 @@ class Options(usage.Options):
             "",
             "Addresses or networks of proxies (unix: on a unix socket) whose Forwarded or X-Forwarded-For is believed.",
         ],
+        [
+            "asn-db",
+            None,
+            "",
+            "File with the networks (AS) of addresses: MMDB, or the table of iptoasn.com.",
+        ],
+        [
+            "rdns-resolver",
+            None,
+            "",
+            "DNS server (address or address:port) for --rdns; default: /etc/resolv.conf.",
+        ],
     ]
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -98,7 +116,7 @@ class Options(usage.Options):
             value = self._environ.get(variable, "")
             if not value or value.startswith("tcp://"):  # Kubernetes puts tcp://... into OUTPUTD_PORT
                 continue
-            self.opts[name] = _flag(variable, value) if name in ("verbose", "refeed") else value
+            self.opts[name] = _flag(variable, value) if name in ("verbose", "rdns", "refeed") else value
 
     def getSynopsis(self) -> str:
         """How the command is called; `twistd outputd` takes the same options."""
@@ -141,12 +159,23 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"--trusted-proxies is a list of addresses, networks and the word unix: {error}"
             ) from None
+        self._check_resolver()
         for name in ("port", "health-port"):
             text = self.opts[name]
             if self.opts["tls-cert"] and text.startswith("ssl:"):
                 raise usage.UsageError(f"--{name} speaks TLS by ssl: or by --tls-cert, not by both")
             if text.isdecimal() and int(text) > 65_535:
                 raise usage.UsageError(f"--{name} must be a port number up to 65535, not {text}")
+
+    def _check_resolver(self) -> None:
+        if not self.opts["rdns-resolver"]:
+            return
+        if not self.opts["rdns"]:
+            raise usage.UsageError("--rdns-resolver needs --rdns")
+        try:
+            server_of(self.opts["rdns-resolver"])
+        except ValueError as error:
+            raise usage.UsageError(f"--rdns-resolver: {error}") from None
 
     def _check_archive(self) -> None:
         backlog = "archive-max-backlog-mb"
@@ -189,6 +218,9 @@ class Options(usage.Options):
             input_token_file=_path(chosen["input-token-file"]),
             tokens_file=_path(chosen["tokens-file"]),
             trusted_proxies=Proxies.of(chosen["trusted-proxies"]),
+            asn_db=_path(chosen["asn-db"]),
+            rdns=bool(chosen["rdns"]),
+            rdns_resolver=server_of(chosen["rdns-resolver"]) if chosen["rdns-resolver"] else None,
         )
 
 

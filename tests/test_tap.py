@@ -172,6 +172,7 @@ class Environment(SynchronousTestCase):
             OUTPUTD_CLIENT_CA="a", OUTPUTD_INPUT_CA="i", OUTPUTD_INPUT_TOKEN_FILE="f",
             OUTPUTD_TRUSTED_PROXIES="10.0.0.0/8", OUTPUTD_ARCHIVE="file:///a", OUTPUTD_ARCHIVE_EVERY="9",
             OUTPUTD_ARCHIVE_CREDENTIALS="g", OUTPUTD_ARCHIVE_MAX_BACKLOG_MB="11", OUTPUTD_INSTANCE="graz",
+            OUTPUTD_ASN_DB="n", OUTPUTD_RDNS="yes", OUTPUTD_RDNS_RESOLVER="192.0.2.1:53",
         )  # fmt: skip
         self.assertEqual(
             dict(found),
@@ -182,6 +183,7 @@ class Environment(SynchronousTestCase):
                 "tls-key": "k", "client-ca": "a", "input-ca": "i", "input-token-file": "f",
                 "trusted-proxies": "10.0.0.0/8", "archive": "file:///a", "archive-every": 9,
                 "archive-credentials": "g", "archive-max-backlog-mb": 11, "instance": "graz",
+                "asn-db": "n", "rdns": 1, "rdns-resolver": "192.0.2.1:53",
             },
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
-from outputd.api.checks import DECLARED
+from outputd.api.checks import DECLARED, NAMES
 from outputd.api.gauges import gauges
 from outputd.api.metrics import Metrics
 from outputd.intake.counters import Stats
@@ -85,7 +85,7 @@ def checks() -> str:
             f"`{check.name}`", check.what, ", ".join(check.statuses),
             ", ".join(f"`{figure}`" for figure in (*check.always, *check.at_times)),
         ]
-        for check in DECLARED
+        for check in (*DECLARED, NAMES)
     ]  # fmt: skip
     return table(("check", "says", "can be", "figures"), rows)
 

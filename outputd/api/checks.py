@@ -11,6 +11,7 @@ from outputd.api.disk import Disk, Seen
 from outputd.archive.archive import Archive
 from outputd.client.delivery import PeerState
 from outputd.ledger.ledger import Ledger
+from outputd.naming.naming import Naming
 from outputd.process.trouble import Failure, Kind, Trouble
 from outputd.results import timestamps
 from outputd.store.rotation import Rotation
@@ -98,8 +99,12 @@ ARCHIVE = Declared(
         "lost_batches": count("POSTs that are not in the archive and cannot be shipped any more"),
     },
 )  # fmt: skip
+NAMES = Declared(
+    "names", "whether networks and names of addresses are known; only with --asn-db or --rdns", ("ok", "warn"),
+    {"waiting_names": count("addresses whose names are to be looked up")},
+)  # fmt: skip
 DECLARED = (DATABASE, DISK, ROTATION, INPUT_SERVICE, CONNECTIONS, ARCHIVE)
-"""All of them, in their order."""
+"""All that there always are, in their order."""
 
 
 class DatabaseCheck:
@@ -268,6 +273,22 @@ class ArchiveCheck:
             backlog_bytes=archive.backlog_bytes, max_backlog_bytes=archive.max_backlog_bytes,
             lost_batches=archive.lost_batches,
         )  # fmt: skip
+
+
+class NamesCheck:
+    """Whether more is known of addresses. What is stored lacks nothing: it warns."""
+
+    declared = NAMES
+
+    def __init__(self, naming: Naming) -> None:
+        self._naming = naming
+
+    async def say(self) -> Said:
+        """See Check."""
+        parts = (self._naming.origins, self._naming.lookups)
+        failures = [part.failure for part in parts if part is not None and part.failure is not None]
+        waiting = 0 if self._naming.lookups is None else self._naming.lookups.waiting
+        return _said("warn" if failures else "ok", failures[0] if failures else None, waiting_names=waiting)
 
 
 def _said(status: Status, failure: Failure | None = None, /, **figures: int | None) -> Said:

@@ -37,7 +37,9 @@ class Health:
     def __init__(
         self, store: Store, ledger: Ledger, stats: Stats, metrics: Metrics, checks: Sequence[Check], disk: Disk,
         clock: IReactorTime, now: Callable[[], float], stopping: Callable[[], bool],
+        labels: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
+        """`labels` are what is known of addresses beside the results."""
         self._store = store
         self._ledger = ledger
         self._stats = stats
@@ -47,6 +49,7 @@ class Health:
         self._clock = clock
         self._now = now
         self._stopping = stopping
+        self._labels = labels
         self._started = clock.seconds()
 
     def routes(self) -> list[Route]:
@@ -107,8 +110,9 @@ class Health:
             await Deferred.fromCoroutine(self._ledger.caught_up()).addTimeout(_LEARNT_S, self._clock)
 
     async def _openapi(self, request: CappedRequest) -> Answer:
-        takes_plain = len(openapi.text()) < gzip_from_bytes(request.header_text(b"Accept-Encoding"))
-        body, coding = (openapi.text(), {}) if takes_plain else (openapi.compressed(), GZIPPED)
+        takes_plain = len(openapi.text(self._labels)) < gzip_from_bytes(request.header_text(b"Accept-Encoding"))
+        body = openapi.text(self._labels) if takes_plain else openapi.compressed(self._labels)
+        coding = {} if takes_plain else GZIPPED
         return 200, body, {**JSON, b"Vary": b"Accept-Encoding", **coding}
 
     def _figures(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import msgspec
@@ -192,8 +193,8 @@ _OPENAPI = reading(
 )
 
 
-def document() -> Part:
-    """The document."""
+def document(labels: Sequence[str] = ()) -> Part:
+    """The document of a service that knows this of addresses."""
     results = {RESULTS: _RESULTS, ROTATE: _ROTATE, DUMP: _DUMP, FILES: _FILES}
     asked = {endpoint_of(question): asking(question) for question in QUESTIONS}
     exports = {endpoint_of_export(export): exporting(export) for export in EXPORTS}
@@ -207,7 +208,7 @@ def document() -> Part:
             **{_path(endpoint): {"servers": [HEALTH_SERVER], **item} for endpoint, item in health.items()},
         },
         "components": {
-            "schemas": schemas(),
+            "schemas": schemas(labels),
             "securitySchemes": SCHEMES,
             "headers": HEADERS,
             "responses": {
@@ -224,12 +225,12 @@ def _path(endpoint: Endpoint) -> str:
 
 
 @cache
-def text() -> bytes:
+def text(labels: tuple[str, ...] = ()) -> bytes:
     """The document in JSON."""
-    return msgspec.json.encode(document())
+    return msgspec.json.encode(document(labels))
 
 
 @cache
-def compressed() -> bytes:
+def compressed(labels: tuple[str, ...] = ()) -> bytes:
     """The same, compressed once."""
-    return gzipped(text())
+    return gzipped(text(labels))

@@ -6,11 +6,14 @@ stands with each of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from outputd.api.checks import DECLARED
+from outputd.api.checks import DECLARED, NAMES, Declared
 from outputd.queries import QUESTIONS
 from outputd.queries.exports import EXPORTED
+from outputd.queries.labels import schemas_with
 from outputd.results.agreement import MOST_ERRORS
 from outputd.results.model import MOST_RESULTS, PingResult
 from outputd.web.shapes import (
@@ -83,17 +86,30 @@ _MORE: dict[str, dict[str, Schema]] = {
 }  # fmt: skip
 
 
-def schemas() -> dict[str, Schema]:
-    """All schemas of the document, by name."""
+def schemas(labels: Sequence[str]) -> dict[str, Schema]:
+    """All schemas of the document, by name; `labels` are what the service knows of addresses."""
     _, sent = msgspec.json.schema_components([PingResult], ref_template=REFERENCE)
     for name, fields in _MORE.items():
         for field, more in fields.items():
             sent[name]["properties"][field].update(more)
     sent["PingResult"]["examples"] = [_EXAMPLE]
-    schemas = {**sent, **_ANSWERS, **EXPORTED}
+    schemas = {**sent, **_ANSWERS, **EXPORTED, "Health": _health(DECLARED if not labels else (*DECLARED, NAMES))}
     for question in QUESTIONS:
-        schemas.update(question.schemas)
+        schemas.update(schemas_with(labels, question))
     return schemas
+
+
+def _health(checks: Sequence[Declared]) -> Schema:
+    return record(
+        "The state of the service.",
+        {
+            "status": {"enum": ["healthy", "unhealthy"], "description": "unhealthy: results are not being stored"},
+            "version": text("version of outputd"),
+            "uptime": {"type": "string", "pattern": r"^(\d+h)?(\d+m)?\d+s$", "examples": ["2h15m30s"]},
+            "stats": ref("Stats"),
+            "checks": record("Only database and disk can fail.", {check.name: check.schema for check in checks}),
+        },
+    )
 
 
 _ERRORS: Schema = {
@@ -186,14 +202,4 @@ _ANSWERS: dict[str, Schema] = {
     ),
     "Ready": record("Results can be stored.", {"status": {"const": "ready"}}),
     "Stats": record("Counts since the start of the process, and the current file.", _COUNTS),
-    "Health": record(
-        "The state of the service.",
-        {
-            "status": {"enum": ["healthy", "unhealthy"], "description": "unhealthy: results are not being stored"},
-            "version": text("version of outputd"),
-            "uptime": {"type": "string", "pattern": r"^(\d+h)?(\d+m)?\d+s$", "examples": ["2h15m30s"]},
-            "stats": ref("Stats"),
-            "checks": record("Only database and disk can fail.", {check.name: check.schema for check in DECLARED}),
-        },
-    ),
 }  # fmt: skip

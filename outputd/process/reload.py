@@ -25,6 +25,8 @@ class Reloadable(Generic[T]):
     name: str
     read: Callable[[], T]
     take: Callable[[T], object]
+    in_thread: InThread | None = None
+    """Where it is read again; None for what takes milliseconds."""
 
 
 class Reload:
@@ -45,7 +47,7 @@ class Reload:
         async with self._one:
             for thing in self._things:
                 try:
-                    thing.take(await self._in_thread(thing.read))
+                    thing.take(await (thing.in_thread or self._in_thread)(thing.read))
                 except Unusable as error:
                     _log.error("{name} not reloaded, the old one stays in use: {error!s}", name=thing.name, error=error)
                 except Exception:

@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from outputd.naming.naming import Naming
 from outputd.process.log import Logger
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure
@@ -25,6 +26,7 @@ from outputd.queries.arrivals import ARRIVALS
 from outputd.queries.changes import CHANGES
 from outputd.queries.failures import FAILURES
 from outputd.queries.hops import HOP
+from outputd.queries.labels import label
 from outputd.queries.links import LINKS
 from outputd.queries.nodes import NODES
 from outputd.queries.paths import PATHS
@@ -64,6 +66,7 @@ class Queries:
     def __init__(
         self, files: Callable[[], Sequence[FileInfo]], summary: Path, up_to_date: UpToDate, in_thread: InThread,
         readings: Readings, reactor: IReactorTime, now: Callable[[], float], limit_s: float = LIMIT_S,
+        naming: Naming | None = None,
     ) -> None:  # fmt: skip
         self._files = files
         self._summary = summary
@@ -73,6 +76,7 @@ class Queries:
         self._reactor = reactor
         self._now = now
         self._limit_s = limit_s
+        self._naming = naming
         self._long_page = threading.Lock()
         self._asking: dict[Session, IDelayedCall] = {}
         self._stopped: NotReady | None = None
@@ -102,7 +106,7 @@ class Queries:
             await self._up_to_date(_PATIENCE_S)
         if self._stopped is None and len(self._asking) >= _MOST_AT_ONCE:
             raise NotReady("too many questions wait")
-        session = Session(list(self._files()), self._summary, self._long_page)
+        session = Session(list(self._files()), self._summary, self._long_page, self._naming)
         work = self._work(session, _find, session, question, asked, form, gzip_from_bytes, self._now())
         answer: Deferred[_Found | None] = Deferred()
         work.chainDeferred(answer)
@@ -192,6 +196,8 @@ def _find(
     begun: _Found | None = None
     try:
         found = question.find(session, asked, now_s)
+        if session.naming is not None and isinstance(found, Table):
+            label(found, question, session.naming)
         begun = None if found is None else _begin(found, form, gzip_from_bytes)
         return begun
     finally:

@@ -12,8 +12,9 @@ import msgspec
 
 from outputd.queries.choice import IN_FILES, NODES_OF
 from outputd.queries.columns import NODES, RTT_DIFFERENCE
+from outputd.queries.labels import Labels
 from outputd.queries.parameters import address, limit
-from outputd.queries.question import Question
+from outputd.queries.question import Addresses, Question
 from outputd.queries.session import NotReady, Session
 from outputd.queries.tables import Column, Table, row_of
 from outputd.results import timestamps
@@ -43,6 +44,7 @@ COLUMNS = (
     RTT_DIFFERENCE,
     Column("last_seen", or_null(instant("when last"))),
 )
+ADDRESSES = (Addresses("ip"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,20 @@ def hop(session: Session, asked: Hop, _: float) -> Table | None:
         """,
         {"limit": asked.limit},
     )
+    labels = None if session.naming is None else Labels(session, session.naming, ADDRESSES)
+    if labels is not None:
+        labels.learn_all(ip)
+    also = "" if labels is None else labels.members
     document = {
         "ip": ip,
+        **({} if labels is None else labels.of(ip)),
         "seen": seen,
         "first_seen": timestamps.printed(first_seen),
         "last_seen": timestamps.printed(last_seen),
         "nodes": _raw(session, "SELECT node AS line FROM temp.seen_by ORDER BY node"),
-        "before": _raw(session, _NEIGHBOURS, {"relation": "before"}),
-        "after": _raw(session, _NEIGHBOURS, {"relation": "after"}),
-        "targets": _raw(session, _TARGETS),
+        "before": _raw(session, _NEIGHBOURS.format(also=also), {"relation": "before"}),
+        "after": _raw(session, _NEIGHBOURS.format(also=also), {"relation": "after"}),
+        "targets": _raw(session, _TARGETS.format(also=also)),
         "target_count": session.value("SELECT count(DISTINCT target) FROM temp.passage"),
         "complete": is_whole,
     }
@@ -98,12 +105,12 @@ def hop(session: Session, asked: Hop, _: float) -> Table | None:
 
 
 _NEIGHBOURS = """
-SELECT json_object('ip', ip, 'count', count, 'rtt_difference_ns', rtt_difference_ns) AS line
+SELECT json_object('ip', ip, 'count', count, 'rtt_difference_ns', rtt_difference_ns{also}) AS line
 FROM temp.answer WHERE relation = :relation ORDER BY rowid
 """
 _TARGETS = """
 SELECT json_object('ip', ip, 'count', count, 'last_seen', substr(last_seen, 1, 10) || 'T' || substr(last_seen, 12)
-  || 'Z') AS line
+  || 'Z'{also}) AS line
 FROM temp.answer WHERE relation = 'target' ORDER BY rowid
 """
 
@@ -226,6 +233,8 @@ HOP = Question(
     },
     whole="HopSeen",
     row="HopRelation",
+    addresses=ADDRESSES,
+    labelled=("Neighbour", "TargetBehind", "HopSeen"),
     summary="One address as a hop",
     description="`limit` is that of each list.",
     misses="It has never answered as a hop.",

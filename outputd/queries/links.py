@@ -11,7 +11,7 @@ from outputd.queries.choice import IN_FILES, NUMBERS_OF, complete_until, where
 from outputd.queries.columns import COMPLETE_UNTIL, NODES, RTT_DIFFERENCE
 from outputd.queries.order import PAGES, Cursor, Direction, Order, order_of, sort_by
 from outputd.queries.parameters import DEFAULT_ROWS, LastSeenBefore, Limit, Node, Since, address, prefix, whole
-from outputd.queries.question import Question
+from outputd.queries.question import Addresses, Question
 from outputd.queries.session import Session
 from outputd.queries.tables import ROWS_A_PAGE, Column, Table, row_of
 from outputd.web.shapes import count, flag, instant, listed, record, text
@@ -191,6 +191,7 @@ LINKS = Question(
     summary="The links between addresses",
     description="The most frequent first, unless `sort` says otherwise. A TTL without an answer is no link. `since`"
     f" chooses links; the counts are those of all files. {PAGES}",
+    addresses=(Addresses("from", "from_"), Addresses("to", "to_")),
     is_paged=True,
     is_from_summary=True,
 )

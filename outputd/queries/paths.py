@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from outputd.queries.parameters import Node, Since, Target
-from outputd.queries.question import Question
+from outputd.queries.question import Addresses, Question
 from outputd.queries.routes import REPLIES, WHAT_IS_ONE, define_names
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
@@ -140,6 +140,7 @@ PATHS = Question(
     },
     whole="Paths",
     row="Path",
+    addresses=(Addresses("hops", "hop_", are_lists=True),),
     summary="The paths to a target",
     description=f"Of the newest {MOST_TRACEROUTES} traceroutes, or as many as have {MOST_BYTES >> 20} MiB of hops;"
     f" the timeline has the newest {MOST_IN_TIMELINE}. {WHAT_IS_ONE}",

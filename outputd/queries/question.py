@@ -5,7 +5,7 @@ Its route, the meaning of its query string, its part of the OpenAPI document and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Generic, TypeVar
 
@@ -16,6 +16,15 @@ from outputd.web.shapes import Schema
 A = TypeVar("A")
 Found = Rows | Table | None
 """An answer, which needs its session still; None when there is nothing with this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """A column of addresses, or of lists of them, and how the names begin of the columns that say more of these."""
+
+    column: str
+    prefix: str = ""
+    are_lists: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +49,10 @@ class Question(Generic[A]):
     description: str = ""
     misses: str = ""
     """What it means when there is nothing with this name, where that can be."""
+    addresses: Sequence[Addresses] = ()
+    """Of what it says more where the service has names or networks of addresses."""
+    labelled: Sequence[str] = ()
+    """Schemas of objects that then have the further members, beside that of a row."""
     is_paged: bool = False
     is_from_summary: bool = False
     """Whether it waits a little for the summary of the files to be brought up to date."""

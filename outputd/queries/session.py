@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from outputd.changes import changes
+from outputd.naming.naming import Naming
 from outputd.process.trouble import Kind
 from outputd.results.addresses import is_within, network_in
 from outputd.sqlite.connections import Connection, uri
@@ -40,13 +41,18 @@ class NotReady(Exception):
 class Session:
     """Reads for one question. It belongs to one thread at a time; `end` may be called from any."""
 
-    def __init__(self, files: Sequence[FileInfo], summary: Path, long_page: threading.Lock | None = None) -> None:
+    def __init__(
+        self, files: Sequence[FileInfo], summary: Path, long_page: threading.Lock | None = None,
+        naming: Naming | None = None,
+    ) -> None:  # fmt: skip
         """`long_page` is held by the one of all sessions that makes a long page."""
         self.files = files
         self.unreadable: dict[str, str] = {}
         """Damaged files that were passed over, by name, with what is wrong."""
         self.has_begun = False
         """Whether a part of the answer is with the client: who reads it can no longer be told of a damaged file."""
+        self.naming = naming
+        """What is known of addresses beside the results; None where nothing was asked for."""
         self._summary = summary
         self._long_page = long_page or threading.Lock()
         self._has_long_page = False
@@ -115,7 +121,7 @@ class Session:
         """
         for info in self.files if files is None else files:
             try:
-                with self._attached(info.path, "f"):
+                with self.attached(info.path, "f"):
                     if work(info):
                         return
             except sqlite3.DatabaseError as error:
@@ -139,7 +145,7 @@ class Session:
         """
         identity = identity_of(self._summary)
         try:
-            with self._attached(self._summary, "s"):
+            with self.attached(self._summary, "s"):
                 if self.value("PRAGMA s.user_version") != SCHEMA.version:
                     raise NotReady("the summary of the files is being made")
                 if not self.value("SELECT count(*) FROM s.whole"):
@@ -159,7 +165,7 @@ class Session:
     def changes(self) -> Iterator[None]:
         """The list of changes, attached as `c`, in one snapshot. Raises NotReady while there is none."""
         try:
-            with self._attached(self._summary.with_name(CHANGES), "c"):
+            with self.attached(self._summary.with_name(CHANGES), "c"):
                 if self.value("PRAGMA c.user_version") != changes.SCHEMA.version:
                     raise NotReady("the list of changes is being made")
                 yield
@@ -169,7 +175,8 @@ class Session:
             raise
 
     @contextlib.contextmanager
-    def _attached(self, path: Path, name: str) -> Iterator[None]:
+    def attached(self, path: Path, name: str) -> Iterator[None]:
+        """A database that is read under this name, in one snapshot. Raises sqlite3.Error where it cannot be read."""
         self.execute(f"ATTACH :uri AS {name}", {"uri": uri(path, "ro")})
         try:
             self.execute("BEGIN")

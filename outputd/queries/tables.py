@@ -118,6 +118,10 @@ class Table:
     notes: Notes = field(default_factory=Notes)
     bring: Callable[[int], bool] = lambda _: False
     """Puts rows above this rowid in the place of those that are read; whether there were any more."""
+    source: str = "temp.answer"
+    """What has the columns, by the rowids of temp.answer."""
+    prepare: Callable[[int], object] = lambda _: None
+    """Is called before a page is made of the rows above this rowid."""
 
     def pages(self, format: Format) -> Iterator[bytes]:
         """The answer in parts of bounded size; the first one takes the longest."""
@@ -147,11 +151,11 @@ class Table:
         octets = " + ".join(column.octets for column in self.columns)
         statement = f"""
             SELECT CAST(group_concat(line, :between) AS BLOB), max(number) FROM (
-              SELECT {row} AS line, rowid AS number FROM temp.answer
+              SELECT {row} AS line, rowid AS number FROM {self.source}
               WHERE rowid > :after AND rowid <= (
                 SELECT max(number) FROM (
                   SELECT number, sum(octets) OVER (ORDER BY number) - octets AS before FROM (
-                    SELECT rowid AS number, {octets} AS octets FROM temp.answer
+                    SELECT rowid AS number, {octets} AS octets FROM {self.source}
                     WHERE rowid > :after ORDER BY rowid LIMIT {ROWS_A_PAGE}
                   )
                 ) WHERE before < {PAGE_BYTES}
@@ -159,6 +163,7 @@ class Table:
             )"""
         after = 0
         while True:
+            self.prepare(after)
             text, last = self.session.execute(statement, {"after": after, "between": between}).fetchone()
             if last is not None:
                 yield text

@@ -10,7 +10,7 @@ from outputd.queries.choice import IN_FILES, complete_until, where
 from outputd.queries.columns import COMPLETE_UNTIL, MEASURED, NODES
 from outputd.queries.order import PAGES, Cursor, Direction, order_of, sort_by
 from outputd.queries.parameters import DEFAULT_ROWS, LastSeenBefore, Limit, Node, Prefix, Since, address, percent
-from outputd.queries.question import Question
+from outputd.queries.question import Addresses, Question
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
 from outputd.store.fragments import LOSS
@@ -98,6 +98,7 @@ TARGETS = Question(
     summary="All targets",
     description=f"The busiest first, unless `sort` says otherwise. `since` chooses targets; the counts are those of all"
     f" files. {PAGES}",
+    addresses=(Addresses("ip"),),
     is_paged=True,
     is_from_summary=True,
 )

@@ -22,6 +22,7 @@ _log = Logger()
 LEDGER = "hops.sqlite3"
 SUMMARY = "summary.sqlite3"
 CHANGES = "changes.sqlite3"
+NAMES = "names.sqlite3"
 ARCHIVE = "archive.json"
 LOCK = "outputd.lock"
 _TEMPORARY = ".tmp"
@@ -143,6 +144,11 @@ class DataDir:
     def changes(self) -> Path:
         """Where the list of changes is."""
         return self.path / CHANGES
+
+    @property
+    def names(self) -> Path:
+        """Where the names of addresses are."""
+        return self.path / NAMES
 
     @property
     def archive(self) -> Path:

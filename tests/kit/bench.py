@@ -31,6 +31,7 @@ from outputd.intake.admission import Admission, Reservation
 from outputd.intake.collector import Collector, Posted, Sender
 from outputd.intake.counters import Stats
 from outputd.ledger.ledger import Ledger
+from outputd.naming.naming import Naming
 from outputd.pages import Pages, Report, Surroundings
 from outputd.process.threads import InThread
 from outputd.process.trouble import Failure, Trouble
@@ -107,7 +108,7 @@ class Bench:
         self.ledger.open(self.store.files, self.feedable, refeed)
         return self
 
-    def queries(self) -> Queries:
+    def queries(self, naming: Naming | None = None) -> Queries:
         """Questions to the files, for which the summary is brought up to date each time."""
         summary = Summary(self.directory.summary, lambda: self.store.files, self.senders)
 
@@ -118,7 +119,7 @@ class Bench:
 
         return Queries(
             lambda: self.store.files, self.directory.summary, up_to_date, self.in_thread, self.readings, self.clock,
-            self.now,
+            self.now, naming=naming,
         )  # fmt: skip
 
     def questions(self) -> Questions:
