@@ -380,7 +380,8 @@ class TopologyTests(PagesTest):
         self.assertNoComplaints()
 
     def test_an_address_is_chosen_by_keyboard_by_name_and_by_pointer(self) -> None:
-        self.post(*[traced(f"203.0.113.{n}", ["10.0.0.1", "198.51.100.2", f"203.0.113.{n}"]) for n in range(9)])
+        hops = ["198.51.100.1", "198.51.100.2"]
+        self.post(*[traced(f"203.0.113.{n}", [*hops, f"203.0.113.{n}"]) for n in range(9)])
         browser = self.open("/topology")
         browser.wait("return document.getElementById('graph').dataset.resting === 'true'")
         browser.run("document.getElementById('graph').focus()")
@@ -390,10 +391,10 @@ class TopologyTests(PagesTest):
         browser.press(ESCAPE)
         browser.wait_text("#details-title", "An address")
         browser.run("document.getElementById('find').focus()")
-        browser.press(*"10.0.0.1", ENTER)
-        browser.wait_text("#details-title", "10.0.0.1")
+        browser.press(*"198.51.100.1", ENTER)
+        browser.wait_text("#details-title", "198.51.100.1")
         browser.wait_text("#about", "9 times as a hop")
-        self.assertEqual("#10.0.0.1", browser.run("return location.hash"))
+        self.assertEqual("#198.51.100.1", browser.run("return location.hash"))
         browser.run("document.querySelector('#about button').click()")
         browser.wait_text("#details-title", "198.51.100.2")
 
@@ -425,10 +426,88 @@ class TopologyTests(PagesTest):
         browser.wait("return Number(document.getElementById('graph').dataset.addresses) > 4900", deadline_s=60)
         browser.wait("return document.getElementById('graph').dataset.resting")
         self.assertTrue(self._is_drawn(browser))
+        browser.wait_text("#graph-words", "networks")
         browser.run("document.getElementById('graph').focus()")
         browser.press(RIGHT)
-        browser.wait_text("#about", "times as a hop")
+        browser.wait_text("#about", "of this network answered")
+        browser.press(ENTER)
+        browser.wait_text("#about", "Close it")
+        browser.wait("return !document.getElementById('close-all').hidden")
+        self._find(browser, address(5100))  # hidden in a network
+        browser.wait_text("#about", "each node has its own machine")
+        self.assertTrue(self._is_in_the_middle(browser))
         self.assertNoComplaints()
+
+    def test_one_beyond_the_links_that_are_drawn_is_found_with_its_neighbours(self) -> None:
+        self.post(*[traced("203.0.113.9", ["198.51.100.1", "203.0.113.9"])] * 2)
+        self.post(traced("203.0.113.202", ["198.51.100.1", "203.0.113.201", "203.0.113.202"]))
+        browser = self.open("/topology")
+        browser.wait_text("#graph-words", "4 addresses")
+        browser.run("""
+            const least = document.getElementById("least");
+            least.value = "2";
+            least.dispatchEvent(new Event("change"));
+        """)
+        browser.wait_text("#graph-words", "2 addresses")
+        self._find(browser, "203.0.113.201")
+        browser.wait_text("#about", "1 times as a hop")
+        browser.wait_text("#about", "Before it")
+        browser.wait_text("#graph-words", "4 addresses")
+        self.assertTrue(self._is_in_the_middle(browser))
+        self.assertNoComplaints()
+
+    def test_a_private_address_is_another_machine_for_each_node(self) -> None:
+        for number, node in enumerate(("ams", "fra", "nyc")):
+            self.post(traced("203.0.113.9", ["192.168.1.1", f"198.51.100.{number}", "203.0.113.9"]), node=node)
+        browser = self.open("/topology")
+        browser.wait_text("#graph-words", "7 addresses, 6 links")
+        self._find(browser, "192.168.1.1 fra")
+        browser.wait_text("#about", "each node has its own machine with this address")
+        self.assertEqual(1, browser.count("#about li"))
+
+    def test_the_ways_from_a_node_are_layers_by_their_true_ttl(self) -> None:
+        self.post(traced("203.0.113.9", ["10.0.0.1", None, "198.51.100.2", "203.0.113.9"]), node="fra")
+        self.post(traced("203.0.113.9", ["10.0.0.1", "198.51.100.7", "203.0.113.9"]), node="ams")
+        browser = self.open("/topology?from=fra")
+        browser.wait_text("#graph-words", "3 addresses at their TTLs")
+        self._find(browser, "198.51.100.2")
+        browser.wait_text("#about", "at TTL 3")
+        browser.run("""
+            const from = document.getElementById("from");
+            from.value = "ams";
+            from.dispatchEvent(new Event("change"));
+        """)
+        browser.wait_text("#graph-words", "results of ams")
+        self._find(browser, "198.51.100.7")
+        browser.wait_text("#about", "at TTL 2")
+        self.assertEqual("?from=ams", browser.run("return location.search"))
+        self.assertNoComplaints()
+
+    def _find(self, browser: Browser, ip: str) -> None:
+        """Write an address into the search of the graph."""
+        browser.run(
+            """
+            const find = document.getElementById("find");
+            find.value = arguments[0];
+            find.dispatchEvent(new Event("change"));
+            """,
+            ip,
+        )
+        browser.wait_text("#details-title", ip.partition(" ")[0])
+
+    def _is_in_the_middle(self, browser: Browser) -> bool:
+        """Whether a ring in the colour of the text is around the middle of the canvas, once the layout rests."""
+        return bool(browser.wait("""
+            const canvas = document.getElementById('graph');
+            if (canvas.dataset.resting !== 'true') return false;
+            const [x, y] = [Math.floor(canvas.width / 2), Math.floor(canvas.height / 2)];
+            const ring = canvas.getContext('2d').getImageData(x, y - 20, 1, 20).data;
+            for (let dot = 0; dot < ring.length; dot += 4) {
+              const isText = Math.abs(ring[dot] - 0x16) < 40 && Math.abs(ring[dot + 1] - 0x22) < 40;
+              if (isText && ring[dot + 3] > 200) return true;
+            }
+            return false;
+        """, deadline_s=60))  # fmt: skip
 
     def test_its_address_may_name_one(self) -> None:
         self.post(traced("203.0.113.9", ["10.0.0.1", "203.0.113.9"]))

@@ -34,6 +34,35 @@ export async function ask(path, parameters = {}, tries = 4) {
   }
 }
 
+const SLICE_MS = 20;
+const ROWS_AT_ONCE = 100;
+
+/** The rows of an answer as they come, some at a time: so a long one is drawn from its beginning, and none holds the page up. */
+export async function* rows(path, parameters = {}) {
+  const chosen = Object.entries(parameters).filter(([, value]) => value != null);
+  const unreachable = () => new Problem(0, "the service does not answer");
+  const response = await fetch(here(`${path}?${new URLSearchParams(chosen)}`), { headers: { Accept: "application/x-ndjson" } }).catch(() => {
+    throw unreachable();
+  });
+  if (!response.ok) throw new Problem(response.status, (await response.json().catch(() => ({}))).detail ?? response.statusText);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let begun = performance.now();
+  for (let rest = ""; ; ) {
+    const { done, value } = await reader.read().catch(() => {
+      throw unreachable();
+    });
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (let first = 0; first < lines.length; first += ROWS_AT_ONCE) {
+      yield lines.slice(first, first + ROWS_AT_ONCE).filter(Boolean).map((line) => JSON.parse(line));
+      if (performance.now() - begun < SLICE_MS) continue;
+      await pause(0);
+      begun = performance.now();
+    }
+  }
+}
+
 /**
  * Runs `work` now and again when told so, never twice at once, and with a rest between, since each question makes the service
  * count what has come. `soon` cuts the rest short: for what a person has asked for.

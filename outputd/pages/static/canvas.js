@@ -1,15 +1,21 @@
-/** The picture of a graph: draws it, and is moved by pointer, wheel, fingers and keys. */
+/** The picture of a scene: draws it, and is moved by pointer, wheel, fingers and keys. */
+
+import { sizeOf } from "./scene.js";
 
 const FEW = 90;
 const NEW_MS = 4000;
+const WIDTHS = [0.8, 1.2, 1.8, 2.8, 4.2];
+const SHADES = [0.3, 0.38, 0.5, 0.65, 0.8];
+const CLOSE = 1.1; // zoom at which names can be read beside each other
 
 export class Picture {
-  /** `choose` is called with the address that was picked, or null. */
-  constructor(canvas, graph, layout, choose) {
+  /** `choose` is called with the item that was picked, or null; `hold` when one is dragged, with null at its end. */
+  constructor(canvas, { choose, hold }) {
     this.canvas = canvas;
-    this.graph = graph;
-    this.layout = layout;
+    this.scene = null;
+    this.columns = []; // of layers, each with its TTL
     this.choose = choose;
+    this.hold = hold;
     this.colour = () => 0;
     this.palette = [];
     this.chosen = null;
@@ -48,9 +54,17 @@ export class Picture {
     this.draw();
   }
 
-  /** Bring an address into the middle when it is out of sight. */
-  show(address) {
-    const [x, y] = this.#onScreen(address);
+  /** Bring an item into the middle, so close that names can be read. */
+  centre(item) {
+    this.free = false;
+    this.zoom = Math.max(this.zoom, CLOSE);
+    this.shift = [this.canvas.clientWidth / 2 - item.x * this.zoom, this.canvas.clientHeight / 2 - item.y * this.zoom];
+    this.draw();
+  }
+
+  /** Bring an item into the middle when it is out of sight. */
+  show(item) {
+    const [x, y] = this.#onScreen(item);
     const { clientWidth: width, clientHeight: height } = this.canvas;
     if (x > 40 && y > 90 && x < width - 40 && y < height - 40) return;
     this.free = false;
@@ -64,32 +78,33 @@ export class Picture {
   }
 
   #fitNow(width, height) {
-    const { addresses } = this.graph;
+    const addresses = this.scene.items.filter(({ x }) => !Number.isNaN(x));
     if (!addresses.length) return;
     const spread = (name) => {
       const values = addresses.map((address) => address[name]).sort((a, b) => a - b);
-      const cut = addresses.length > 400 ? Math.floor(addresses.length * 0.004) : 0; // a few strays may be out of sight
+      const cut = addresses.length > FEW ? Math.ceil(addresses.length * 0.01) : 0; // a few strays may be out of sight
       return [values[cut], values[values.length - 1 - cut]];
     };
     const [left, right] = spread("x");
     const [top, bottom] = spread("y");
     const edge = addresses.length > FEW ? 24 : 70;
-    const [head, foot] = width < 600 ? [120, 90] : [52, 56]; // where tools and legend lie
+    const [head, foot] = width < 600 ? [170, 110] : [52, 70]; // where tools and legend lie
     this.zoom = Math.min(2.5, (width - 2 * edge) / (right - left || 1), (height - edge - head - foot) / (bottom - top || 1));
     this.shift = [width / 2 - ((left + right) / 2) * this.zoom, (height + head - foot) / 2 - ((top + bottom) / 2) * this.zoom];
   }
 
-  radius(address) {
-    const many = this.graph.addresses.length;
-    const base = many > 2000 ? 2.2 : many > 400 ? 2.8 : many > FEW ? 3.6 : 5.5;
-    return (base + Math.min(6, 0.8 * Math.sqrt(address.in.length + address.out.length - 1))) * Math.min(1.5, Math.max(0.55, Math.sqrt(this.zoom)));
+  radius(item) {
+    const many = this.scene.items.length;
+    const base = many > 2000 ? 0.4 : many > 400 ? 0.55 : many > FEW ? 0.8 : 1;
+    const size = item.members.length === 1 ? sizeOf(1) + Math.min(5, 0.6 * Math.sqrt(item.in.length + item.out.length - 1)) : sizeOf(item.members.length);
+    return Math.max(1.6, base * size * Math.min(1.5, Math.max(0.3, this.zoom)));
   }
 
   #paint() {
-    const { canvas, graph } = this;
+    const { canvas, scene } = this;
     const ratio = devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (!width || !height) return;
+    if (!width || !height || !scene) return;
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
@@ -100,26 +115,30 @@ export class Picture {
     const pen = canvas.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
-    const places = graph.addresses.map((address) => this.#onScreen(address));
-    const near = this.chosen ? new Set(graph.neighbours(this.chosen).map((address) => address.place).concat(this.chosen.place)) : null;
-    const lines = (links, stroke, alpha, wide) => {
+    const places = scene.items.map((item) => this.#onScreen(item));
+    const near = this.chosen ? new Set(scene.neighbours(this.chosen).map((item) => item.place).concat(this.chosen.place)) : null;
+    const lines = (edges, stroke, alpha, wide) => {
       pen.strokeStyle = stroke;
       pen.globalAlpha = alpha;
       pen.lineWidth = wide;
       pen.beginPath();
-      for (const { a, b } of links) {
+      for (const { a, b } of edges) {
         pen.moveTo(places[a][0], places[a][1]);
         pen.lineTo(places[b][0], places[b][1]);
       }
       pen.stroke();
       pen.globalAlpha = 1;
     };
-    const many = graph.addresses.length;
-    lines(graph.links, ink("--quiet"), near ? 0.2 : many > 2000 ? 0.16 : many > 400 ? 0.28 : 0.45, many > 400 ? 0.7 : 1.1);
-    if (near) lines([...this.chosen.in, ...this.chosen.out], ink("--accent"), 0.95, 2);
+    const many = scene.items.length;
+    const thin = many > 2000 ? 0.5 : 1;
+    WIDTHS.forEach((wide, width) =>
+      lines(scene.edges.filter((edge) => edge.width === width), ink("--quiet"), SHADES[width] * (near ? 0.45 : 1), wide * thin));
+    if (near) WIDTHS.forEach((wide, width) =>
+      lines([...this.chosen.in, ...this.chosen.out].filter((edge) => edge.width === width), ink("--accent"), 0.95, wide + 1));
+    this.#columns(pen, ink, width);
 
     const byColour = new Map();
-    for (const address of graph.addresses) {
+    for (const address of scene.items) {
       const colour = this.colour(address);
       if (!byColour.has(colour)) byColour.set(colour, []);
       byColour.get(colour).push(address);
@@ -138,7 +157,7 @@ export class Picture {
           pen.arc(x, y, radius, 0, 7);
         }
         pen.fill();
-        if (many <= 400) {
+        if (many <= 600) {
           pen.strokeStyle = ink("--card");
           pen.lineWidth = 1.2;
           pen.stroke();
@@ -146,9 +165,37 @@ export class Picture {
       }
     }
     pen.globalAlpha = 1;
+    this.#counts(pen, places, ink);
     const fading = this.#rings(pen, places, ink);
     this.#labels(pen, places, near, ink, width, height);
     if (fading) this.draw();
+  }
+
+  /** TTLs above the columns of layers. */
+  #columns(pen, ink, width) {
+    pen.font = "12px system-ui, sans-serif";
+    pen.textBaseline = "top";
+    pen.fillStyle = ink("--text");
+    for (const { ttl, x } of this.columns) {
+      const left = x * this.zoom + this.shift[0];
+      if (left > 0 && left < width) pen.fillText(`TTL ${ttl}`, left - pen.measureText(`TTL ${ttl}`).width / 2, 52);
+    }
+  }
+
+  /** A ring inside a group, which an address has not: by its look it can be opened. */
+  #counts(pen, places, ink) {
+    pen.strokeStyle = ink("--card");
+    pen.lineWidth = 1.4;
+    pen.beginPath();
+    for (const item of this.scene.items) {
+      if (item.address) continue;
+      const radius = this.radius(item) - 3;
+      if (radius < 2) continue;
+      const [x, y] = places[item.place];
+      pen.moveTo(x + radius, y);
+      pen.arc(x, y, radius, 0, 7);
+    }
+    pen.stroke();
   }
 
   /** A ring around what is new, and around what is chosen. */
@@ -157,9 +204,9 @@ export class Picture {
     let fading = false;
     pen.lineWidth = 2;
     pen.strokeStyle = ink("--accent");
-    for (const address of this.graph.addresses) {
+    for (const address of this.scene.items) {
       const age = (now - address.seenAt) / NEW_MS;
-      if (age < 1 && !address.first) {
+      if (age < 1) {
         fading = true;
         pen.globalAlpha = 1 - age;
         pen.beginPath();
@@ -172,28 +219,31 @@ export class Picture {
       if (!address) continue;
       pen.beginPath();
       pen.strokeStyle = ink("--text");
-      pen.arc(...places[address.place], this.radius(address) + 3, 0, 7);
+      pen.lineWidth = address === this.chosen ? 3 : 2;
+      pen.arc(...places[address.place], this.radius(address) + 4, 0, 7);
       pen.stroke();
     }
     return fading;
   }
 
   #labels(pen, places, near, ink, width, height) {
-    const { addresses } = this.graph;
+    const { items } = this.scene;
     const wanted = [this.hovered, this.chosen].filter(Boolean);
-    if (near) wanted.push(...[...near].slice(0, 40).map((place) => addresses[place]));
-    const roomy = addresses.length <= FEW || this.zoom > 1.6;
-    if (roomy || !near) wanted.push(...this.graph.hubs(roomy ? 400 : 10));
+    if (near) wanted.push(...[...near].slice(0, 40).map((place) => items[place]));
+    const roomy = items.length <= FEW || this.zoom > CLOSE;
+    const largest = () => items.filter((item) => !item.address).sort((one, other) => other.members.length - one.members.length);
+    wanted.push(...largest(), ...this.scene.hubs(roomy ? 400 : 10));
     pen.font = "11.5px ui-monospace, 'DejaVu Sans Mono', monospace";
     pen.textBaseline = "middle";
     pen.lineJoin = "round";
     const covers = (one, other) => one[0] < other[2] && one[2] > other[0] && one[1] < other[3] && one[3] > other[1];
     const dot = ({ place }) => [places[place][0] - 5, places[place][1] - 5, places[place][0] + 5, places[place][1] + 5];
-    const taken = addresses.length <= FEW ? addresses.map(dot) : [];
+    const taken = items.length <= FEW ? items.map(dot) : [];
     for (const address of new Set(wanted)) {
       const [x, y] = places[address.place];
-      if (x < 0 || y < 0 || x > width || y > height) continue;
-      const wide = pen.measureText(address.ip).width;
+      if (!(x >= 0 && y >= 0 && x <= width && y <= height)) continue;
+      const label = address.address ? address.label : `${address.label} (${address.members.length})`;
+      const wide = pen.measureText(label).width;
       const away = this.radius(address) + 5;
       const boxes = [[x + away, y], [x - away - wide, y], [x - wide / 2, y - away - 7], [x - wide / 2, y + away + 7]]
         .map(([left, middle]) => [left - 2, middle - 8, left + wide + 2, middle + 8])
@@ -204,16 +254,16 @@ export class Picture {
       taken.push(box);
       pen.strokeStyle = ink("--card");
       pen.lineWidth = 4;
-      pen.strokeText(address.ip, box[0] + 2, box[1] + 8);
+      pen.strokeText(label, box[0] + 2, box[1] + 8);
       pen.fillStyle = ink("--text");
-      pen.fillText(address.ip, box[0] + 2, box[1] + 8);
+      pen.fillText(label, box[0] + 2, box[1] + 8);
     }
   }
 
   #under(x, y) {
     let best = null;
     let closest = 14;
-    for (const address of this.graph.addresses) {
+    for (const address of this.scene?.items ?? []) {
       const [px, py] = this.#onScreen(address);
       const distance = Math.hypot(px - x, py - y) - this.radius(address);
       if (distance < closest) {
@@ -224,9 +274,10 @@ export class Picture {
     return closest < 8 ? best : null;
   }
 
-  pick(address) {
-    this.chosen = address;
-    this.choose(address);
+  /** Choose an item; `isOpen` opens it, when it is a group. */
+  pick(item, isOpen = false) {
+    this.chosen = item;
+    this.choose(item, isOpen);
     this.draw();
   }
 
@@ -269,7 +320,7 @@ export class Picture {
         grip.x = (x - this.shift[0]) / this.zoom;
         grip.y = (y - this.shift[1]) / this.zoom;
         this.free = false;
-        this.layout.postMessage({ hold: [grip.place, grip.x, grip.y] });
+        this.hold(grip);
       } else if (!grip) {
         this.free = false;
         this.shift[0] += x - before[0];
@@ -279,8 +330,8 @@ export class Picture {
       this.draw();
     });
     const up = (event) => {
-      if (pointers.delete(event.pointerId) && event.type === "pointerup" && moved <= 4) this.pick(grip);
-      if (grip && moved > 4) this.layout.postMessage({ release: true });
+      if (pointers.delete(event.pointerId) && event.type === "pointerup" && moved <= 4) this.pick(grip, true);
+      if (grip && moved > 4) this.hold(null);
       grip = null;
     };
     canvas.addEventListener("pointerup", up);
@@ -299,22 +350,23 @@ export class Picture {
       else if (event.key === "+" || event.key === "=") this.zoomBy(1.3);
       else if (event.key === "-") this.zoomBy(1 / 1.3);
       else if (event.key === "f" || event.key === "F") this.fit();
+      else if (event.key === "Enter" && this.chosen) this.choose(this.chosen, true);
       else if (event.key === "Escape") this.pick(null);
       else return;
       event.preventDefault();
     });
   }
 
-  /** Go to the neighbour that lies best in this direction; from nowhere to the busiest address. */
+  /** Go to the neighbour that lies best in this direction; from nowhere to the busiest item. */
   #step([dx, dy]) {
-    const { addresses } = this.graph;
-    if (!addresses.length) return;
+    const { items } = this.scene;
+    if (!items.length) return;
     let best = null;
     if (!this.chosen) {
-      best = addresses.reduce((one, other) => (other.in.length + other.out.length > one.in.length + one.out.length ? other : one));
+      best = items.reduce((one, other) => (other.in.length + other.out.length > one.in.length + one.out.length ? other : one));
     } else {
       let most = 0.2;
-      for (const other of this.graph.neighbours(this.chosen)) {
+      for (const other of this.scene.neighbours(this.chosen)) {
         const [x, y] = [other.x - this.chosen.x, other.y - this.chosen.y];
         const along = (x * dx + y * dy) / (Math.hypot(x, y) || 1);
         if (along > most) [most, best] = [along, other];

@@ -1,88 +1,104 @@
-/** What the topology knows: addresses and links, merged from answers of /links as they come. */
+/**
+ * What the topology knows: addresses and links, merged from answers of /links as they come. A private address is another
+ * machine for each node, so it is one address a node.
+ */
 
+import { isPrivate, networks } from "./networks.js";
 import { at } from "./units.js";
 
+const MOST_SPLIT = 40_000;
+
 export class Graph {
+  #places = new Map();
+  #byEnds = new Map();
+  #private = new Map();
+
   constructor() {
-    this.places = new Map();
     this.addresses = [];
     this.links = [];
-    this.byEnds = new Map();
+    this.pairs = new Set(); // of addresses as /links has them
     this.newest = null;
   }
 
-  /** Take links in, new ones up to `most` in all; whether one was new. */
+  /** Take links in, new ones up to `most` in all. */
   merge(links, most) {
-    const before = this.links.length;
-    const seenAt = performance.now();
     for (const link of links) {
-      const key = `${link.from} ${link.to}`;
-      const known = this.byEnds.get(key);
-      if (known) {
-        Object.assign(known, link);
-      } else if (this.links.length < most) {
-        const from = this.#place(link.from, seenAt);
-        const to = this.#place(link.to, seenAt);
-        const made = { ...link, a: from.place, b: to.place };
-        from.out.push(made);
-        to.in.push(made);
-        this.links.push(made);
-        this.byEnds.set(key, made);
-      }
+      const ends = `${link.from}>${link.to}`;
+      if (!this.pairs.has(ends) && this.pairs.size >= most) continue;
+      this.pairs.add(ends);
+      if (this.#isPrivate(link.from) || this.#isPrivate(link.to)) for (const node of link.nodes) this.#take(link, node, [node]);
+      else this.#take(link, null, link.nodes);
       if (this.newest == null || at(link.last_seen) > at(this.newest)) this.newest = link.last_seen;
     }
+  }
+
+  /** An address as it is written, with its node where it is private; of several nodes the one with the most links. */
+  get(text) {
+    const exact = this.addresses[this.#places.get(text)];
+    if (exact) return exact;
+    const all = this.addresses.filter(({ ip }) => ip === text);
+    return all.reduce((best, one) => (best && degree(best) >= degree(one) ? best : one), undefined);
+  }
+
+  /** Say how far each address is, in round-trip time, from where the traceroutes begin: the differences along the usual way. */
+  estimate() {
+    for (const address of this.addresses) address.rtt = null;
     for (const address of this.addresses) {
-      const all = [...address.in, ...address.out];
-      address.count = Math.max(...all.map((link) => link.count));
-      address.nodes = [...new Set(all.flatMap((link) => link.nodes))];
-      address.lastSeen = Math.max(...all.map((link) => at(link.last_seen)));
+      const way = [];
+      for (let here = address; here.rtt == null; here = this.addresses[here.usual.a]) {
+        here.rtt = 0;
+        way.push(here);
+        if (!here.usual) break;
+      }
+      for (const here of way.reverse()) here.rtt = here.usual ? this.addresses[here.usual.a].rtt + Math.max(0, here.usual.difference) : 0;
     }
-    this.#estimate();
-    return this.links.length > before;
   }
 
-  get(ip) {
-    return this.addresses[this.places.get(ip)];
+  #isPrivate(ip) {
+    let known = this.#private.get(ip);
+    if (known == null) this.#private.set(ip, (known = isPrivate(ip)));
+    return known;
   }
 
-  /** The addresses with the most links, at most `most` of them. */
-  hubs(most) {
-    const degree = (address) => address.in.length + address.out.length;
-    return [...this.addresses].sort((one, other) => degree(other) - degree(one)).slice(0, most);
+  #take(link, node, nodes) {
+    const [from, to] = [link.from, link.to].map((ip) => (this.#isPrivate(ip) ? `${ip} ${node}` : ip));
+    const ends = `${from}>${to}`;
+    let known = this.#byEnds.get(ends);
+    if (!known) {
+      if (this.links.length >= MOST_SPLIT) return;
+      const [near, far] = [this.#place(from, link.from, node), this.#place(to, link.to, node)];
+      known = { a: near.place, b: far.place, count: 0, difference: 0 };
+      near.out.push(known);
+      far.in.push(known);
+      this.links.push(known);
+      this.#byEnds.set(ends, known);
+    }
+    known.count = link.count;
+    known.difference = link.rtt_difference_ns ?? 0;
+    const far = this.addresses[known.b];
+    if (far.usual == null || known.count > far.usual.count) far.usual = known;
+    for (const end of [this.addresses[known.a], far]) {
+      end.count = Math.max(end.count, link.count);
+      end.lastSeen = Math.max(end.lastSeen, at(link.last_seen));
+      for (const each of nodes) end.nodes.add(each);
+    }
   }
 
-  /** Ends of the links, two by two, for the layout. */
-  ends() {
-    return Uint32Array.from(this.links.flatMap((link) => [link.a, link.b]));
-  }
-
-  neighbours(address) {
-    return [...new Set([...address.in.map((link) => link.a), ...address.out.map((link) => link.b)])].map((place) => this.addresses[place]);
-  }
-
-  #place(ip, seenAt) {
-    let place = this.places.get(ip);
+  #place(key, ip, node) {
+    let place = this.#places.get(key);
     if (place == null) {
       place = this.addresses.length;
-      this.places.set(ip, place);
-      this.addresses.push({ ip, place, in: [], out: [], seenAt, x: 0, y: 0 });
+      this.#places.set(key, place);
+      const of = key === ip ? null : node;
+      this.addresses.push({
+        key, ip, node: of, place, networks: networks(ip, of), in: [], out: [], usual: null, count: 0, lastSeen: 0, rtt: 0, nodes: new Set(),
+      });
     }
     return this.addresses[place];
   }
-
-  /** How far each address is, in round-trip time, from where the traceroutes begin: the differences along the usual way. */
-  #estimate() {
-    for (const address of this.addresses) address.rtt = null;
-    const way = new Set();
-    const far = (address) => {
-      if (address.rtt != null) return address.rtt;
-      way.add(address.place);
-      const before = address.in.filter((link) => !way.has(link.a));
-      const usual = before.reduce((best, link) => (best && best.count >= link.count ? best : link), null);
-      address.rtt = usual ? far(this.addresses[usual.a]) + Math.max(0, usual.rtt_difference_ns ?? 0) : 0;
-      way.delete(address.place);
-      return address.rtt;
-    };
-    this.addresses.forEach(far);
-  }
 }
+
+const degree = (address) => address.in.length + address.out.length;
+
+/** Those of these addresses with the most links, at most `most` of them. */
+export const hubs = (addresses, most) => [...addresses].sort((one, other) => degree(other) - degree(one)).slice(0, most);

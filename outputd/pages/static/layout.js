@@ -1,39 +1,30 @@
 /**
  * A worker that lays a growing graph out: links pull, addresses push each other away (Barnes and Hut: far groups push as
- * one), and all slows down until it rests. It answers each message with places, x and y by turns.
+ * one), and all slows down until it rests. It is told a whole scene at a time and answers with places, x and y by turns.
  */
 
 const THETA = 0.9;
-const PUSH = 900;
-const LENGTH = 46;
-const GRAVITY = 0.03;
+const PUSH = 2400;
+const LENGTH = 60;
+const GRAVITY = 0.05;
 const FRAME_MS = 40;
+const GAP = 6;
+const MANY = 1500; // then it rests sooner: each step takes long
 
 let x = new Float32Array(0);
 let y = new Float32Array(0);
 let vx = new Float32Array(0);
 let vy = new Float32Array(0);
-let degree = new Uint16Array(0);
+let radius = new Float32Array(0);
+let charge = new Float32Array(0);
+let degree = new Float32Array(0);
 let ends = new Uint32Array(0);
+let weights = new Float32Array(0);
 let size = 0;
 let heat = 0;
 let held = -1;
 let timer = 0;
-
-function room(wanted) {
-  if (wanted <= x.length) return;
-  const more = Math.max(wanted, 2 * x.length, 256);
-  const grown = (old, Kind) => {
-    const array = new Kind(more);
-    array.set(old);
-    return array;
-  };
-  x = grown(x, Float32Array);
-  y = grown(y, Float32Array);
-  vx = grown(vx, Float32Array);
-  vy = grown(vy, Float32Array);
-  degree = grown(degree, Uint16Array);
-}
+let scene = 0;
 
 // A quadtree in arrays: four children a cell, above 0 a cell, below 0 an address (~place), 0 nothing.
 let children = new Int32Array(0);
@@ -66,9 +57,9 @@ function newCell() {
 function insert(place, left, top, side) {
   let cell = 0;
   for (let depth = 0; depth < 24; depth += 1) {
-    mass[cell] += 1;
-    mx[cell] += x[place];
-    my[cell] += y[place];
+    mass[cell] += charge[place];
+    mx[cell] += x[place] * charge[place];
+    my[cell] += y[place] * charge[place];
     side /= 2;
     const right = x[place] >= left + side;
     const low = y[place] >= top + side;
@@ -84,9 +75,9 @@ function insert(place, left, top, side) {
       const other = ~there;
       const inner = newCell();
       children[slot] = inner;
-      mass[inner] = 1;
-      mx[inner] = x[other];
-      my[inner] = y[other];
+      mass[inner] = charge[other];
+      mx[inner] = x[other] * charge[other];
+      my[inner] = y[other] * charge[other];
       const half = side / 2;
       children[4 * inner + (x[other] >= left + half ? 1 : 0) + (y[other] >= top + half ? 2 : 0)] = ~other;
       cell = inner;
@@ -139,7 +130,9 @@ function push(i, whole) {
       } else if (child < 0 && ~child !== i) {
         const ox = x[i] - x[~child] || 0.01 * (i % 7) - 0.03;
         const oy = y[i] - y[~child] || 0.01 * (i % 5) - 0.02;
-        const force = PUSH / Math.max(ox * ox + oy * oy, 4);
+        const apart = Math.max(ox * ox + oy * oy, 4);
+        const near = radius[i] + radius[~child] + GAP;
+        const force = (PUSH * charge[~child]) / apart + (apart < near * near ? 3 * (near / Math.sqrt(apart) - 1) : 0);
         fx += ox * force;
         fy += oy * force;
       }
@@ -158,7 +151,8 @@ function step() {
     const dx = x[b] - x[a];
     const dy = y[b] - y[a];
     const distance = Math.hypot(dx, dy) || 1;
-    const pull = (((distance - LENGTH) / distance) * heat) / Math.min(degree[a], degree[b]);
+    const rest = LENGTH + radius[a] + radius[b];
+    const pull = (((distance - rest) / distance) * heat * weights[e / 2]) / Math.min(degree[a], degree[b]);
     const share = degree[a] / (degree[a] + degree[b]);
     vx[a] += dx * pull * (1 - share);
     vy[a] += dy * pull * (1 - share);
@@ -174,7 +168,7 @@ function step() {
     x[i] += speed > 60 ? vx[i] * most : vx[i];
     y[i] += speed > 60 ? vy[i] * most : vy[i];
   }
-  heat *= 0.985;
+  heat *= size > MANY ? 0.965 : 0.98;
 }
 
 function tell() {
@@ -183,7 +177,7 @@ function tell() {
     places[2 * i] = x[i];
     places[2 * i + 1] = y[i];
   }
-  postMessage({ places, resting: heat <= 0.01 }, [places.buffer]);
+  postMessage({ scene, places, resting: heat <= 0.01 }, [places.buffer]);
 }
 
 function run() {
@@ -195,29 +189,44 @@ function run() {
   if (heat > 0.01) timer = setTimeout(run, 0);
 }
 
+/** Put what has no place yet beside a neighbour that has one, else on a spiral. */
+function settle() {
+  const near = new Int32Array(size).fill(-1);
+  for (let e = 0; e < ends.length; e += 2) {
+    const [a, b] = [ends[e], ends[e + 1]];
+    if (near[b] < 0 || Number.isNaN(x[near[b]])) near[b] = a;
+    if (near[a] < 0 || Number.isNaN(x[near[a]])) near[a] = b;
+  }
+  let fresh = 0;
+  for (let i = 0; i < size; i += 1) {
+    if (!Number.isNaN(x[i])) continue;
+    fresh += 1;
+    const angle = i * 2.399963;
+    const other = near[i];
+    const isBeside = other >= 0 && !Number.isNaN(x[other]);
+    const far = isBeside ? LENGTH / 2 + radius[i] : 14 * Math.sqrt(i + 1);
+    x[i] = (isBeside ? x[other] : 0) + far * Math.cos(angle);
+    y[i] = (isBeside ? y[other] : 0) + far * Math.sin(angle);
+  }
+  return size ? fresh / size : 0;
+}
+
 onmessage = ({ data }) => {
-  if (data.links) {
-    const before = size;
-    size = data.size;
-    room(size);
-    ends = data.links;
-    degree.fill(0);
-    for (const end of ends) degree[end] += 1;
-    const near = new Int32Array(size).fill(-1);
-    for (let e = 0; e < ends.length; e += 2) {
-      if (near[ends[e + 1]] < 0) near[ends[e + 1]] = ends[e];
-      if (near[ends[e]] < 0) near[ends[e]] = ends[e + 1];
-    }
-    for (let i = before; i < size; i += 1) { // beside a neighbour that has a place, else on a spiral
-      const other = near[i];
-      const angle = i * 2.399963;
-      const far = other >= 0 && other < i ? LENGTH / 2 : 12 * Math.sqrt(i + 1);
-      x[i] = (other >= 0 && other < i ? x[other] : 0) + far * Math.cos(angle);
-      y[i] = (other >= 0 && other < i ? y[other] : 0) + far * Math.sin(angle);
-      vx[i] = vy[i] = 0;
-    }
-    const share = size ? (size - before) / size : 0;
-    heat = Math.max(heat, share > 0.3 ? 1 : share > 0 ? 0.15 + share : 0.05);
+  if (data.places) {
+    ({ ends, weights, scene } = data);
+    radius = data.radii;
+    size = radius.length;
+    x = data.places.filter((_, place) => place % 2 === 0);
+    y = data.places.filter((_, place) => place % 2 === 1);
+    vx = new Float32Array(size);
+    vy = new Float32Array(size);
+    charge = radius.map((wide) => (wide / 5) ** 1.5);
+    degree = new Float32Array(size);
+    for (let e = 0; e < ends.length; e += 1) degree[ends[e]] += weights[e >> 1];
+    degree = degree.map((sum) => Math.max(1, sum));
+    held = -1;
+    const share = settle();
+    heat = Math.max(heat, share > 0.3 ? 1 : share > 0 ? 0.15 + share : data.stir);
   }
   if (data.hold) {
     [held, x[data.hold[0]], y[data.hold[0]]] = data.hold;

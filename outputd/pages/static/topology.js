@@ -1,205 +1,333 @@
-/** The topology: addresses and links as a graph that grows while somebody looks. */
+/** The topology: networks, addresses and links as a graph that grows while somebody looks; or the ways from one node in layers. */
 
-import { ask, refreshing } from "./ask.js";
+import { ask, refreshing, rows } from "./ask.js";
 import { Picture } from "./canvas.js";
 import { $, h, put, say, since, table, targetLink, time } from "./dom.js";
 import { onResults } from "./frame.js";
-import { Graph } from "./graph.js";
+import { Graph, hubs } from "./graph.js";
+import { groups } from "./groups.js";
+import { legend, painter } from "./inks.js";
+import { arrange, layered, layers } from "./layers.js";
 import { here } from "./place.js";
-import { at, count, iso, rtt } from "./units.js";
+import { Scene } from "./scene.js";
+import { at, count, counted, iso, isAddress, rtt } from "./units.js";
 
 const MOST_LINKS = 8000;
+const MOST_ITEMS = 130;
+const MOST_TRACES = 1000;
+const BESIDE = 100;
 const SMALL = 1500;
 const WHOLE_EVERY_MS = 60_000;
+const TRACES_EVERY_MS = 15_000;
+const SHOWN_EVERY_MS = 400;
 const MOST_ROWS = 300;
-/** Names of the colours of the style sheet. */
-const inks = (name, size) => Array.from({ length: size }, (_, place) => `--${name}-${place}`);
+const STIR = 0.3;
 
-const RTT_STEPS_MS = [5, 20, 50, 100, 200];
-const RTT_INKS = inks("rtt", 6);
-const AGE_STEPS_S = [60, 3600, 86_400, 604_800];
-const AGE_INKS = inks("age", 5);
-const AGE_WORDS = ["a minute", "an hour", "a day", "a week"];
-const NODE_INKS = inks("node", 8);
-
+const opened = new Set();
+const layout = new Worker(new URL("./layout.js", import.meta.url), { type: "module" });
 let graph = new Graph();
-let layout = null;
-let picture = null;
+let scene = new Scene();
+let traced = null; // the ways from a node, instead of the graph
+let sceneNumber = 0;
+let isKnown = false; // from then on, what comes is news
 let least = 1;
-let wholeAt = 0;
+let wholeAt = -Infinity;
+let tracedAt = -Infinity;
 let chosen = null;
+let sought = null; // what is kept in the middle, until somebody looks elsewhere
 
-// -- colours
+const view = () => $("view").value;
+const drawn = () => (view() === "layers" ? traced : graph);
 
-const nodesByUse = () => {
-  const uses = new Map();
-  for (const address of graph.addresses) if (address.nodes.length === 1) uses.set(address.nodes[0], (uses.get(address.nodes[0]) ?? 0) + 1);
-  return [...uses].sort((one, other) => other[1] - one[1]).map(([node]) => node);
-};
+const picture = new Picture($("graph"), {
+  choose: about,
+  hold: (item) => view() !== "layers" && layout.postMessage(item ? { hold: [item.place, item.x, item.y] } : { release: true }),
+});
+picture.scene = scene;
 
-function key(ink, words) {
-  const swatch = h("span", { class: "swatch round", "aria-hidden": "true" });
-  swatch.style.background = `var(${ink})`;
-  return h("span", { class: "key" }, swatch, words);
+// -- the scene
+
+/** Draw what is known now; `stir` is how much what has its place may still move. */
+function show(stir = 0.05) {
+  const known = drawn();
+  if (!known) return;
+  const isLayered = view() === "layers";
+  const most = view() === "addresses" ? Infinity : MOST_ITEMS;
+  const isNew = scene.build(known, isLayered ? layers(known.addresses, opened) : groups(known.addresses, most, opened), isKnown ? performance.now() : -Infinity);
+  if (isLayered) {
+    picture.columns = arrange(scene);
+    $("graph").dataset.resting = true;
+  } else if (isNew) {
+    picture.columns = [];
+    sceneNumber += 1;
+    const { places, ends, weights, radii } = scene.shape();
+    layout.postMessage({ scene: sceneNumber, places, ends, weights, radii, stir }, [places.buffer, ends.buffer, weights.buffer, radii.buffer]);
+    $("graph").dataset.resting = false;
+  }
+  if (sought) sought = chosen && scene.of(chosen);
+  if (!scene.items.includes(picture.hovered)) picture.hovered = null;
+  if (picture.chosen && !scene.items.includes(picture.chosen)) picture.chosen = chosen ? scene.of(chosen) : null;
+  $("graph").dataset.addresses = known.addresses.length;
+  $("close-all").hidden = !opened.size;
+  words();
+  colour();
+  list();
+}
+
+layout.addEventListener("message", ({ data: { scene: number, places, resting } }) => {
+  if (number !== sceneNumber || view() === "layers") return;
+  scene.items.forEach((item, place) => ([item.x, item.y] = [places[2 * place], places[2 * place + 1]]));
+  $("graph").dataset.resting = resting;
+  if (sought) picture.centre(sought);
+  picture.draw();
+});
+
+function begin() {
+  opened.clear();
+  scene = new Scene();
+  Object.assign(picture, { scene, chosen: null, hovered: null, columns: [] });
+  picture.fit();
 }
 
 function colour() {
   const kind = $("colour").value;
-  if (kind === "rtt") {
-    picture.palette = RTT_INKS;
-    picture.colour = (address) => {
-      const ms = address.rtt / 1e6;
-      const place = RTT_STEPS_MS.findIndex((most) => ms < most);
-      return place < 0 ? RTT_INKS.length - 1 : place;
-    };
-    put($("graph-legend"), "From the first hop, estimated:", RTT_INKS.map((ink, place) => key(ink, place < RTT_STEPS_MS.length ? `under ${RTT_STEPS_MS[place]} ms` : "more")));
-  } else if (kind === "node") {
-    const nodes = nodesByUse();
-    const places = new Map(nodes.map((node, place) => [node, Math.min(place, NODE_INKS.length - 1)]));
-    picture.palette = NODE_INKS;
-    picture.colour = (address) => (address.nodes.length === 1 ? places.get(address.nodes[0]) : -1);
-    put($("graph-legend"), "Seen by one node alone:", nodes.slice(0, NODE_INKS.length).map((node, place) => key(NODE_INKS[place], place === NODE_INKS.length - 1 && nodes.length > NODE_INKS.length ? "others" : node)), key("--quiet", "by several"));
-  } else {
-    const newest = Math.max(...graph.addresses.map((address) => address.lastSeen));
-    picture.palette = AGE_INKS;
-    picture.colour = (address) => {
-      const place = AGE_STEPS_S.findIndex((most) => (newest - address.lastSeen) / 1000 < most);
-      return place < 0 ? AGE_INKS.length - 1 : place;
-    };
-    put($("graph-legend"), "Before the newest:", AGE_INKS.map((ink, place) => key(ink, place < AGE_WORDS.length ? `under ${AGE_WORDS[place]}` : "longer")));
-  }
+  const known = drawn()?.addresses ?? [];
+  Object.assign(picture, painter(kind, known));
+  put($("graph-legend"), legend(kind, known), h("span", { class: "key" }, h("span", { class: "swatch ring", "aria-hidden": "true" }), "a network, opened by a click"),
+    h("span", { class: "key" }, h("span", { class: "swatch wider", "aria-hidden": "true" }), "seen more often"));
   picture.draw();
 }
 
-// -- an address
-
-function neighbours(title, rows) {
-  if (!rows.length) return null;
-  return h("div", null, h("h3", null, title), h("ul", null, rows.slice(0, 12).map((row) =>
-    h("li", null, h("button", { type: "button", class: "plain address", onclick: () => go(row.ip, true) }, row.ip),
-      h("span", { class: "quiet" }, `${count(row.count)} ×${row.rtt_difference_ns == null ? "" : `, ${row.rtt_difference_ns >= 0 ? "+" : ""}${rtt(row.rtt_difference_ns)}`}`)))),
-    rows.length > 12 ? h("p", { class: "quiet" }, `and ${count(rows.length - 12)} more`) : null);
-}
-
-async function about(address) {
-  chosen = address?.ip ?? null;
-  history.replaceState(null, "", chosen ? `#${encodeURIComponent(chosen)}` : location.pathname);
-  if (!address) {
-    say($("details-title"), "An address");
-    put($("about"), h("p", { class: "quiet" }, "Select an address in the graph, or search for it."));
-    return;
-  }
-  say($("details-title"), address.ip);
-  $("details-title").className = "address";
-  const hop = await ask(`/hops/${encodeURIComponent(address.ip)}`, { limit: 200 }).catch(() => null);
-  if (chosen !== address.ip) return;
-  const link = h("p", null, h("a", { href: here(`/targets/${encodeURIComponent(address.ip)}`) }, "Its page as a target"));
-  if (!hop) {
-    put($("about"), h("p", { class: "quiet" }, "Nothing more is known about it now."), link);
-    return;
-  }
-  put($("about"),
-    h("dl", null, h("dt", null, "Seen"), h("dd", null, `${count(hop.seen)} times as a hop`), h("dt", null, "First"), h("dd", null, time(hop.first_seen)),
-      h("dt", null, "Last"), h("dd", null, time(hop.last_seen), " (", since(hop.last_seen), ")"), h("dt", null, "By"), h("dd", null, hop.nodes.join(", ")),
-      h("dt", null, "RTT"), h("dd", null, `about ${rtt(Math.round(address.rtt))} from the first hop`)),
-    link, neighbours("Before it", hop.before), neighbours("After it", hop.after),
-    hop.targets.length ? h("div", null, h("h3", null, `Targets behind it (${count(hop.targets.length)}${hop.targets.length >= 200 ? " or more" : ""})`), h("ul", null, hop.targets.slice(0, 12).map((target) =>
-      h("li", null, targetLink(target.ip), h("span", { class: "quiet" }, `${count(target.count)} ×`))))) : null);
-}
-
-function go(ip, aloud) {
-  const address = graph.get(ip);
-  if (!address) return false;
-  picture.pick(address);
-  picture.show(address);
-  if (aloud) $("details").scrollIntoView?.({ block: "nearest" });
-  return true;
-}
-
-// -- all of them
-
 function words() {
-  const size = graph.addresses.length;
-  const all = graph.links.length >= MOST_LINKS ? `the ${count(MOST_LINKS)} most frequent links` : `${count(graph.links.length)} links`;
-  say($("graph-words"), size ? `${count(size)} addresses, ${all}` : "");
+  const size = drawn().addresses.length;
+  const boxes = scene.items.filter((item) => !item.address).length;
+  const inNetworks = boxes ? ` in ${counted(boxes, "network")} and ${counted(scene.items.length - boxes, "single address").replace("addresss", "addresses")}` : "";
+  const what = view() === "layers"
+    ? `addresses at their TTLs, of the newest ${count(MOST_TRACES)} results of ${$("from").value}`
+    : `addresses, ${graph.pairs.size >= MOST_LINKS ? `the ${count(MOST_LINKS)} most frequent links` : `${count(graph.links.length)} links`}`;
+  say($("graph-words"), size ? `${count(size)} ${what}${inNetworks}` : "");
   $("nothing").hidden = size > 0;
   $("graph-legend").hidden = !size;
   if (!size) put($("nothing"), h("strong", null, "No link is known yet."), " The graph grows as soon as a node posts results with traceroutes. ", h("a", { href: here("/") }, "How to send the first one"), ".");
 }
 
 function list() {
-  if (!$("all").open) return;
-  const rows = graph.hubs(MOST_ROWS);
+  if (!$("all").open || !drawn()) return;
+  const { addresses } = drawn();
   put($("table"), table("Addresses, those with the most links first", [
-    ["Address", (address) => h("button", { type: "button", class: "plain address", onclick: () => go(address.ip, true) }, address.ip)],
+    ["Address", (address) => button(address)],
     ["Before it", (address) => count(address.in.length), "number"], ["After it", (address) => count(address.out.length), "number"],
     ["Seen", (address) => `${count(address.count)} ×`, "number"], ["RTT, estimated", (address) => rtt(Math.round(address.rtt)), "number"],
-    ["Last seen", (address) => time(iso(address.lastSeen))], ["Nodes", (address) => h("span", { class: "text" }, address.nodes.join(", ")), "wide"],
-  ], rows), graph.addresses.length > MOST_ROWS ? h("p", { class: "quiet" }, `${MOST_ROWS} of ${count(graph.addresses.length)}. `, h("a", { href: here("/links.csv?limit=100000") }, "All links as CSV")) : null);
+    ["Last seen", (address) => time(iso(address.lastSeen))], ["Nodes", (address) => h("span", { class: "text" }, some([...address.nodes])), "wide"],
+  ], hubs(addresses, MOST_ROWS)), addresses.length > MOST_ROWS ? h("p", { class: "quiet" }, `${MOST_ROWS} of ${count(addresses.length)}. `, h("a", { href: here("/links.csv?limit=100000") }, "All links as CSV")) : null);
 }
 
-function begin() {
-  layout?.terminate();
-  graph = new Graph();
-  layout = new Worker(new URL("./layout.js", import.meta.url), { type: "module" });
-  layout.addEventListener("message", ({ data: { places, resting } }) => {
-    graph.addresses.forEach((address, place) => {
-      if (2 * place + 1 < places.length) [address.x, address.y] = [places[2 * place], places[2 * place + 1]];
-    });
-    $("graph").dataset.resting = resting;
-    picture.draw();
-  });
-  if (picture) {
-    Object.assign(picture, { graph, layout, chosen: null, hovered: null });
-    picture.fit();
-  } else {
-    picture = new Picture($("graph"), graph, layout, about);
+// -- one of them
+
+const some = (names) => (names.length > 5 ? `${names.slice(0, 5).join(", ")} and ${count(names.length - 5)} more` : names.join(", "));
+const button = (address) => h("button", { type: "button", class: "plain address", onclick: () => reveal(address) }, address.ip, address.node ? h("span", { class: "quiet" }, ` ${address.node}`) : null);
+
+function tellNothing() {
+  say($("details-title"), "An address");
+  put($("about"), h("p", { class: "quiet" }, "Select a network in the graph to open it, or an address to see what is known of it."));
+}
+
+/** Tell of an item, and open it when it is a network and `isOpen`. */
+function about(item, isOpen = false) {
+  sought = null;
+  chosen = item?.address ?? null;
+  history.replaceState(null, "", `${location.pathname}${location.search}${chosen ? `#${encodeURIComponent(chosen.key)}` : ""}`);
+  if (!item) return tellNothing();
+  if (item.address) return aboutAddress(item);
+  const { key, members } = item;
+  const close = h("button", { type: "button", onclick: () => toggle(key) }, opened.has(key) ? "Close it" : "Open it");
+  say($("details-title"), key);
+  $("details-title").className = "address";
+  put($("about"), h("p", null, `${counted(members.length, "address").replace("addresss", "addresses")} of this network answered. `, close), membersOf(members));
+  if (isOpen && !opened.has(key)) toggle(key);
+}
+
+function membersOf(members) {
+  const shown = hubs(members, 30);
+  return h("div", null, h("h3", null, "Those with the most links"), h("ul", null, shown.map((address) =>
+    h("li", null, button(address), h("span", { class: "quiet" }, rtt(Math.round(address.rtt)))))),
+    members.length > shown.length ? h("p", { class: "quiet" }, `and ${count(members.length - shown.length)} more`) : null);
+}
+
+/** Open a network, or close it. */
+function toggle(key) {
+  if (!opened.delete(key)) opened.add(key);
+  for (const element of $("about").querySelectorAll("button:not(.plain)")) element.textContent = opened.has(key) ? "Close it" : "Open it";
+  show(STIR);
+}
+
+function neighbours(title, links, end) {
+  if (!links.length) return null;
+  const sorted = [...links].sort((one, other) => other.count - one.count);
+  return h("div", null, h("h3", null, title), h("ul", null, sorted.slice(0, 12).map((link) =>
+    h("li", null, button(drawn().addresses[link[end]]),
+      h("span", { class: "quiet" }, `${count(link.count)} ×${link.difference ? `, ${link.difference >= 0 ? "+" : ""}${rtt(link.difference)}` : ""}`)))),
+    sorted.length > 12 ? h("p", { class: "quiet" }, `and ${count(sorted.length - 12)} more`) : null);
+}
+
+async function aboutAddress({ address, within }) {
+  say($("details-title"), address.ip);
+  $("details-title").className = "address";
+  const hop = await ask(`/hops/${encodeURIComponent(address.ip)}`, { limit: 200 }).catch(() => null);
+  if (chosen !== address) return;
+  const fact = (name, ...words) => [h("dt", null, name), h("dd", null, words)];
+  put($("about"),
+    h("dl", null,
+      address.node
+        ? [fact("Of", h("span", { class: "text" }, address.node)), fact("Private", "each node has its own machine with this address")]
+        : hop && [fact("Seen", `${count(hop.seen)} times as a hop`), fact("First", time(hop.first_seen)),
+            fact("Last", time(hop.last_seen), " (", since(hop.last_seen), ")"), fact("By", h("span", { class: "text", title: hop.nodes.join(", ") }, some(hop.nodes)))],
+      address.node && fact("Last", since(iso(address.lastSeen))),
+      fact("RTT", `about ${rtt(Math.round(address.rtt))} ${view() === "layers" ? `at TTL ${address.ttl}` : "from the first hop"}`)),
+    h("p", null, h("a", { href: here(`/targets/${encodeURIComponent(address.ip)}`) }, "Its page as a target")),
+    within ? h("p", null, h("button", { type: "button", onclick: () => toggle(within) }, `Close ${within}`)) : null,
+    neighbours("Before it", address.in, "a"), neighbours("After it", address.out, "b"),
+    !address.node && hop?.targets.length ? h("div", null, h("h3", null, `Targets behind it (${count(hop.targets.length)}${hop.targets.length >= 200 ? " or more" : ""})`), h("ul", null, hop.targets.slice(0, 12).map((target) =>
+      h("li", null, targetLink(target.ip), h("span", { class: "quiet" }, `${count(target.count)} ×`))))) : null);
+}
+
+/** Open what hides an address, choose it, and keep it in the middle while the layout moves. */
+function reveal(address) {
+  for (let item = scene.of(address); item && item.address !== address; item = scene.of(address)) {
+    opened.add(item.key);
+    show(STIR);
   }
-  wholeAt = 0;
-  colour();
+  const item = scene.of(address);
+  picture.pick(item);
+  picture.centre(item);
+  sought = item;
 }
 
-const refresh = refreshing(async () => {
+/** Find an address; one that is not among the drawn links is brought with its neighbours. Whether it is known. */
+async function find(text) {
+  const own = view() === "layers" && traced?.addresses.find(({ key, ip }) => key === text || ip === text);
+  if (own) return reveal(own) ?? true;
+  if (view() === "layers") look("networks");
+  if (!graph.get(text)) {
+    if (!isAddress(text)) return false;
+    const { links } = await ask("/links", { ip: text, limit: BESIDE });
+    graph.merge(links, Infinity);
+    graph.estimate();
+    show(STIR);
+  }
+  const address = graph.get(text);
+  if (address) reveal(address);
+  return Boolean(address);
+}
+
+// -- what is asked
+
+async function askLinks() {
   const mine = graph;
-  const whole = graph.links.length < SMALL || performance.now() - wholeAt > WHOLE_EVERY_MS;
-  const from = whole || graph.newest == null ? {} : { since: iso(at(graph.newest) - 60_000) };
-  const { links } = await ask("/links", { limit: MOST_LINKS, min_count: least, ...from }).catch((problem) => {
+  const isWhole = mine.links.length < SMALL || performance.now() - wholeAt > WHOLE_EVERY_MS;
+  const isFirst = mine.links.length === 0;
+  const from = isWhole || mine.newest == null ? {} : { since: iso(at(mine.newest) - 60_000) };
+  let shownAt = isFirst ? -Infinity : performance.now();
+  let came = false;
+  for await (const links of rows("/links", { limit: MOST_LINKS, min_count: least, ...from })) {
+    if (mine !== graph) return;
+    mine.merge(links, MOST_LINKS);
+    came ||= links.length > 0;
+    if (isFirst && links.length && view() !== "layers" && performance.now() - shownAt > SHOWN_EVERY_MS) {
+      mine.estimate();
+      show();
+      shownAt = performance.now();
+    }
+  }
+  if (isWhole) [wholeAt, isKnown] = [performance.now(), came];
+  mine.estimate();
+  put($("addresses"), mine.addresses.slice(0, 300).map(({ key }) => h("option", { value: key })));
+  if (view() !== "layers") show();
+}
+
+async function askTraces() {
+  const node = $("from").value;
+  if (!node || performance.now() - tracedAt < TRACES_EVERY_MS) return;
+  const results = await ask("/recent", { node, include: "traceroute", limit: MOST_TRACES });
+  if (node !== $("from").value || view() !== "layers") return;
+  tracedAt = performance.now();
+  traced = layered(results, node);
+  show();
+}
+
+async function askNodes() {
+  const { nodes } = await ask("/nodes");
+  const asked = new URLSearchParams(location.search).get("from");
+  put($("from"), nodes.map(({ node }) => h("option", { value: node, selected: node === asked }, node)));
+}
+
+/** What stands in the address is gone to once it can be. */
+let wanted = decodeURIComponent(location.hash.slice(1));
+const refresh = refreshing(async () => {
+  await (view() === "layers" ? askTraces() : askLinks()).catch((problem) => {
     say($("graph-words"), `The graph is not up to date: ${problem.message}.`);
     throw problem;
   });
-  if (mine !== graph) return;
-  if (whole) wholeAt = performance.now();
-  const first = graph.addresses.length === 0;
-  if (graph.merge(links, MOST_LINKS)) {
-    if (first) for (const address of graph.addresses) address.first = true;
-    layout.postMessage({ size: graph.addresses.length, links: graph.ends() });
-    put($("addresses"), graph.addresses.slice(0, 300).map(({ ip }) => h("option", { value: ip })));
-  }
-  $("graph").dataset.addresses = graph.addresses.length;
-  words();
-  colour();
-  list();
-  const wanted = decodeURIComponent(location.hash.slice(1));
-  if (first && wanted && !chosen) go(wanted);
+  if (!wanted || !drawn()?.addresses.length) return;
+  const text = wanted;
+  wanted = "";
+  if (!chosen) await find(text);
 }, 2500);
 
+/** Look at it in another way. */
+function look(how) {
+  const isLayered = how === "layers";
+  $("view").value = how;
+  $("from-label").hidden = !isLayered;
+  $("least-label").hidden = isLayered;
+  history.replaceState(null, "", `${location.pathname}${isLayered ? `?from=${encodeURIComponent($("from").value)}` : ""}${location.hash}`);
+  tracedAt = -Infinity;
+  traced = null;
+  begin();
+  picture.pick(null);
+  show();
+}
+
+async function lookAnew() {
+  if (view() === "layers" && !$("from").options.length) await askNodes().catch(() => {});
+  look(view());
+  refresh.soon();
+}
+
+$("view").addEventListener("change", lookAnew);
+$("from").addEventListener("change", lookAnew);
 $("colour").addEventListener("change", colour);
 $("least").addEventListener("change", () => {
   least = Number($("least").value);
+  graph = new Graph();
+  [isKnown, wholeAt] = [false, -Infinity];
   begin();
   refresh.soon();
 });
-$("find").addEventListener("change", () => {
-  const ip = $("find").value.trim().toLowerCase();
-  $("find").setCustomValidity(!ip || go(ip) ? "" : "This address is not in the graph");
+$("find").addEventListener("change", async () => {
+  const ip = $("find").value.trim();
+  const isFound = !ip || (await find(ip).catch(() => false));
+  $("find").setCustomValidity(isFound ? "" : "No link of this address is known");
   $("find").reportValidity();
 });
 $("find").addEventListener("input", () => $("find").setCustomValidity(""));
+for (const name of ["pointerdown", "wheel"]) $("graph").addEventListener(name, () => (sought = null), { passive: true });
 $("in").addEventListener("click", () => picture.zoomBy(1.4));
 $("out").addEventListener("click", () => picture.zoomBy(1 / 1.4));
 $("fit").addEventListener("click", () => picture.fit());
+$("close-all").addEventListener("click", () => {
+  opened.clear();
+  picture.pick(null);
+  picture.fit();
+  show(STIR);
+});
 $("all").addEventListener("toggle", list);
 
-begin();
-refresh();
+if (new URLSearchParams(location.search).has("from")) {
+  $("view").value = "layers";
+  await lookAnew();
+} else {
+  words();
+  refresh();
+}
 onResults(refresh);
