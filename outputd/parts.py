@@ -221,7 +221,7 @@ class Parts:
         )  # fmt: skip
         results_port = Port(
             "port", settings.port, Handed("results", 0), _behind(certificates, results_site, reactor),
-            Lane(reactor),  # a crowd there must not keep the health port waiting
+            Lane(reactor, store.company),  # a crowd there must not keep the health port waiting
         )  # fmt: skip
         pages = Pages(
             health.report, stats, lambda: store.files, Surroundings(lambda: results_port.number, not access.is_open),

@@ -33,6 +33,7 @@ from twisted.web.http_headers import Headers
 from werkzeug.routing import MapAdapter
 
 import outputd
+from outputd.process.company import Company
 from outputd.process.lane import Lane
 
 
@@ -130,7 +131,7 @@ class ForeignNames(SynchronousTestCase):
                 self.assertTrue(is_called, f"{leaning.owner} calls no {name}, for outputd.{leaning.module}")
 
     def test_a_lane_is_an_epoll_reactor_of_its_own(self) -> None:
-        lane = Lane(reactor)
+        lane = Lane(reactor, Company(0.0, lambda: False))
         self.assertGreater(lane.fileno(), 0)
         lane.disconnectAll()
 

@@ -68,10 +68,9 @@ class Api:
     def post_results(self, request: CappedRequest) -> None:
         """Store a body of results."""
         started = self._seconds()
-        sender = _sender(request)
-        is_gzip, last_s = request.coding not in (b"", b"identity"), request.channel.posted_s
-        posted = Posted(request.take_body(), sender, request.memory, is_gzip, started, last_s)
-        request.channel.posted_s = started
+        self._store.company.came(started, request.channel.answered_s)
+        is_gzip = request.coding not in (b"", b"identity")
+        posted = Posted(request.take_body(), _sender(request), request.memory, is_gzip)
         answered(request, self._collect(posted, started))
 
     async def _collect(self, posted: Posted, started: float) -> Answer:

@@ -53,9 +53,6 @@ class Posted:
     sender: Sender
     memory: Memory
     is_gzip: bool = False
-    came_s: float = 0.0
-    last_s: float | None = None
-    """When it came, and when the one before it on its connection; None when there was none."""
 
 
 class Collector:
@@ -177,7 +174,7 @@ class Collector:
         items = batch.accepted + len(batch.rejected)
         self._stats.offered += items
         try:
-            await self._store.record(batch, posted.came_s, posted.last_s)
+            await self._store.record(batch)
         except StoreFailed as error:
             self._stats.refused += items
             return self._admission.turn_away(f"the results cannot be stored now: {error}")

@@ -10,6 +10,8 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 
+from outputd.process.company import Company
+
 _AT_ONCE = 4
 _TURN_S = 0.01
 
@@ -20,11 +22,16 @@ class Lane(EPollReactor):
     Whatever else the reactor serves waits so long, and not for all of the crowd. It is an epoll within the reactor's
     own, epoll(7), and the kernel takes turns among its sockets that are ready. It is never run; its time is the
     reactor's.
+
+    When its company says so, who is ready is served a little later, with those who are ready by then. Until then the
+    kernel keeps what they have sent: nothing of it is read.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, company: Company) -> None:
         super().__init__()
         self._reactor = reactor
+        self._company = company
+        self._is_waiting = False
         self._poller = _FewAtOnce(self._poller)
 
     def installWaker(self) -> None:
@@ -33,12 +40,12 @@ class Lane(EPollReactor):
     def addReader(self, reader: IReadDescriptor) -> None:
         """See IReactorFDSet."""
         super().addReader(reader)
-        self._reactor.addReader(self)
+        self._enter()
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
         """See IReactorFDSet."""
         super().addWriter(writer)
-        self._reactor.addReader(self)
+        self._enter()
 
     def removeReader(self, reader: IReadDescriptor) -> None:
         """See IReactorFDSet."""
@@ -49,6 +56,10 @@ class Lane(EPollReactor):
         """See IReactorFDSet."""
         super().removeWriter(writer)
         self._leave_if_empty()
+
+    def _enter(self) -> None:
+        if self._selectables and not self._is_waiting:
+            self._reactor.addReader(self)
 
     def _leave_if_empty(self) -> None:
         if not self._selectables:
@@ -65,11 +76,31 @@ class Lane(EPollReactor):
         return number
 
     def doRead(self) -> None:
-        """Serve a few at a time until the time is up, or none is left."""
+        """Serve those who are ready, at once or when others have come, too."""
+        wait_s = self._company.wait_s(self._reactor.seconds())
+        if not wait_s:
+            self._serve()
+            return
+        self._is_waiting = True
+        self._reactor.removeReader(self)
+        self._reactor.callLater(wait_s, self._serve_company)
+
+    def _serve_company(self) -> None:
+        self._is_waiting = False
+        self._enter()
+        came = self._company.arrivals
+        if self._serve() > self._company.arrivals - came:
+            self._company.disturb(self._reactor.seconds())
+
+    def _serve(self) -> int:
+        """Serve a few at a time until the time is up, or none is left; returns how many were served."""
         ends_s = self._reactor.seconds() + _TURN_S
         self.doIteration(0)
+        served: int = self._poller.found
         while self._poller.found == _AT_ONCE and self._reactor.seconds() < ends_s:
             self.doIteration(0)
+            served += self._poller.found
+        return served
 
     def logPrefix(self) -> str:
         """See ILoggingContext."""

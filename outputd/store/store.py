@@ -37,8 +37,7 @@ _MOST_BODIES = 64
 _MOST_CELLS = 300_000
 _LIGHT_CELLS = 150_000  # of 2,000 results with 12 hops: what two commits of them write is mostly the same pages twice
 _GATHERS_S = 0.02
-_MOST_COMPANY = 4  # no more are promised: of five clients in a closed loop none else comes
-_CROWD = 12  # more than company brings together
+_CROWD = 12  # more than company waits for
 _CROWD_S = 0.3
 _PROVEN_S = 1.0
 _ROOM_BYTES = 4 << 20
@@ -66,7 +65,8 @@ class Store:
         self._turns: Turns[Batch | None, Written] = Turns(
             reactor, self._write, _weigh, _MOST_CELLS, _MOST_BODIES, _LIGHT_CELLS
         )  # fmt: skip
-        self._company = Company(_GATHERS_S)
+        self.company = Company(_GATHERS_S, lambda: self._turns.is_busy)
+        """Who posts, and whether it pays to wait for more of them before what they have sent is read."""
         self._crowd_s = -inf
         self._files: list[FileInfo] = []
         self._unfinished: set[Path] = set()
@@ -251,17 +251,12 @@ class Store:
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def record(self, batch: Batch, came_s: float = 0.0, last_s: float | None = None) -> Deferred[Written]:
-        """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed.
-
-        When POSTs come often, and from many connections, it waits 20 ms for others to share its commit: see Company for
-        `came_s` and `last_s`.
-        """
+    def record(self, batch: Batch) -> Deferred[Written]:
+        """Give the batch its ids and store it; fires once it is committed and on disk, or fails with StoreFailed."""
         result_id, batch_id, hop_id = self._next_ids
         batch.number(batch_id, result_id)
         self._next_ids = Ids(result_id + batch.accepted, batch_id + 1, hop_id)
-        wait_s = self._company.wait_s(came_s, last_s)
-        return self._turns.add(batch, 0.0 if self._turns.is_busy or self._turns.waiting >= _MOST_COMPANY else wait_s)
+        return self._turns.add(batch)
 
     async def prove(self) -> None:
         """Return when a commit has succeeded within the last second, or one now does. Raises StoreFailed."""

@@ -85,8 +85,8 @@ class Channel(http.HTTPChannel):
     is_deaf = False
     network = ""
     was_answered = False
-    posted_s: float | None = None
-    """When the last whole body of results came, by the reactor's clock."""
+    answered_s: float | None = None
+    """When the last answer had left, by the reactor's clock."""
     holder: Holder | None = None
     _is_in_head = False
     _is_on_porch = False
@@ -297,6 +297,7 @@ class Channel(http.HTTPChannel):
     def _has_left(self, request: CappedRequest) -> None:
         if request.code < _REFUSED and self.site.access.is_open:  # else everybody could have it for /ready
             self.was_answered = True
+        self.answered_s = self.site.seconds()
         super().requestDone(request)
         self._look_for_head()
 

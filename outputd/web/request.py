@@ -63,7 +63,7 @@ class Line(Protocol):
     site: Place
     served: int
     persistent: bool
-    posted_s: float | None
+    answered_s: float | None
 
     @property
     def certified(self) -> Holder | None:

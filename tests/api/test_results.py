@@ -721,29 +721,40 @@ def a_site(clock: Clock, answering: Answering) -> Site:
 
 
 class Arrivals(SynchronousTestCase):
-    """The store learns when a POST has come, and when the last one before on its connection."""
+    """Company learns when a POST has come, and when its connection was last answered."""
 
     def test_of_each_connection_for_itself(self) -> None:
-        clock, came = Clock(), []
+        clock = Clock()
+        came: list[tuple[float, float | None]] = []
+        answers: list[Deferred[Answer]] = []
 
         class Kept:
             def refusal(self) -> None:
                 """There is none."""
 
             async def collect(self, posted: Posted) -> Answer:
-                came.append((posted.came_s, posted.last_s))
-                return 200, b"", {}
+                answers.append(Deferred())
+                return await answers[-1]
 
-        nothing: Any = None
-        api = Api(cast(Any, Kept()), nothing, nothing, nothing, nothing, nothing, lambda _: None, clock.seconds)
+        class Noted:
+            def came(self, came_s: float, answered_s: float | None) -> None:
+                came.append((came_s, answered_s))
+
+        class Noting:
+            company = Noted()
+
+        nothing, kept, store = cast(Any, None), cast(Any, Kept()), cast(Any, Noting())
+        api = Api(kept, store, nothing, nothing, nothing, nothing, lambda _: None, clock.seconds)
         site = Site(Routes(api.routes()), clock, Admission(64 * MIB, clock.seconds), MOST, 10, Access())
         first, _ = over_the_wire(site)
         second, _ = over_the_wire(site)
         request = b"POST /results HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]"
         for channel in (first, second, first, first, second):
-            clock.advance(1)
+            clock.advance(0.75)
             channel.dataReceived(request)
-        self.assertEqual([(1, None), (2, None), (3, 1), (4, 3), (5, 2)], came)
+            clock.advance(0.25)
+            answers.pop().callback((200, b"", {}))
+        self.assertEqual([(0.75, None), (1.75, None), (2.75, 1), (3.75, 3), (4.75, 2)], came)
 
 
 class SlowSenders(SynchronousTestCase):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.protocol import Factory, Protocol
-from twisted.trial.unittest import TestCase
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from outputd.process.company import Company
 from outputd.process.lane import Lane
 from tests.kit.running import REACTOR
 
@@ -21,7 +24,7 @@ class LaneTests(TestCase):
     """Real sockets, with all that they have to say in their buffers before the reactor looks."""
 
     def setUp(self) -> None:
-        self.lane = Lane(REACTOR)
+        self.lane = Lane(REACTOR, Company(0.0, lambda: False))
         self.heard: list[bytes] = []
         self.all_heard: Deferred[None] = Deferred()
 
@@ -79,6 +82,119 @@ class LaneTests(TestCase):
         called: Deferred[str] = Deferred()
         self.lane.callLater(0, called.callback, "called")
         self.assertEqual("called", await called)
+
+
+class Outer(Clock):
+    """As much of the reactor as a lane needs; it looks when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[object] = []
+
+    def addReader(self, reader: object) -> None:
+        if reader not in self.readers:
+            self.readers.append(reader)
+
+    def removeReader(self, reader: object) -> None:
+        if reader in self.readers:
+            self.readers.remove(reader)
+
+    def look(self) -> None:
+        for reader in list(self.readers):
+            cast(IReadDescriptor, reader).doRead()
+
+
+class Decided(Company):
+    """Has everybody wait so long."""
+
+    says_s = 0.0
+    is_disturbed = False
+
+    def wait_s(self, now_s: float) -> float:
+        return self.says_s
+
+    def disturb(self, now_s: float) -> None:
+        self.is_disturbed = True
+
+
+class Gathering(SynchronousTestCase):
+    """Where it is said that who comes should wait, those who come meanwhile are served in the same look."""
+
+    def setUp(self) -> None:
+        self.outer = Outer()
+        self.company = Decided(1.0, lambda: False)
+        self.lane = Lane(self.outer, self.company)
+        self.addCleanup(self.lane.disconnectAll)
+        self.heard: list[bytes] = []
+        test = self
+
+        class Hearing(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                test.heard.append(data)
+                if data == b"POST":
+                    test.company.came(0.0, None)
+
+        port = self.lane.listenTCP(0, Factory.forProtocol(Hearing), interface="127.0.0.1")
+        self.number: int = port.getHost().port
+        self.connections = [self.connect() for _ in range(3)]
+        while len(self.lane.getReaders()) < 4:
+            self.outer.look()
+
+    def connect(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.number), timeout=60)
+        self.addCleanup(connection.close)
+        return connection
+
+    def test_they_are_heard_together_when_the_time_is_over(self) -> None:
+        self.company.says_s = 5.0
+        for connection in self.connections[:2]:
+            connection.sendall(b"POST")
+            self.outer.look()
+        self.outer.advance(4.9)
+        self.assertEqual(([], []), (self.heard, self.outer.readers))
+        self.connections[2].sendall(b"POST")
+        self.outer.advance(0.1)
+        self.assertEqual(([b"POST"] * 3, [self.lane]), (self.heard, self.outer.readers))
+        self.assertFalse(self.company.is_disturbed)
+        self.connections[2].sendall(b"POST")
+        self.outer.look()
+        self.assertEqual(3, len(self.heard))
+        self.outer.advance(5)
+        self.assertEqual(4, len(self.heard))
+
+    def test_who_has_no_time_is_heard_at_once(self) -> None:
+        self.connections[0].sendall(b"POST")
+        self.outer.look()
+        self.assertEqual([b"POST"], self.heard)
+
+    def test_of_others_who_have_waited_the_company_is_told(self) -> None:
+        """A client that only connects, a body in parts, a reader of an answer: each would wait again and again."""
+        self.company.says_s = 5.0
+        self.connections[0].sendall(b"POST")
+        self.outer.look()
+        self.connect()
+        self.outer.advance(5)
+        self.assertEqual(([b"POST"], True), (self.heard, self.company.is_disturbed))
+
+    def test_who_enters_or_leaves_meanwhile_changes_nothing(self) -> None:
+        self.company.says_s = 5.0
+        self.connections[0].sendall(b"POST")
+        self.outer.look()
+        readers = self.lane.getReaders()
+        for reader in readers:
+            self.lane.removeReader(reader)
+        self.lane.addReader(readers[-1])
+        self.lane.addWriter(readers[-1])
+        self.assertEqual([], self.outer.readers)
+        self.lane.removeReader(readers[-1])
+        self.lane.removeWriter(readers[-1])
+        self.outer.advance(5)
+        self.assertEqual([], self.outer.readers)
+        for reader in readers:
+            self.lane.addReader(reader)
+        self.outer.look()
+        self.outer.advance(5)
+        self.assertEqual([b"POST"], self.heard)
 
 
 async def _turn() -> None:

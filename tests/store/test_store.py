@@ -112,38 +112,33 @@ class Storing(StoreTest):
             [(n + 1, f"192.0.2.{n}") for n in range(5)],
         )
 
-    def test_posts_that_come_often_from_many_connections_wait_for_each_other(self) -> None:
-        """For 20 ms at most, or until they are five: nobody waits for more, nor anybody who is alone."""
-        last: dict[int, float] = {}
-
-        def come(*connections: int, every_s: float) -> list[int]:
-            before = len(self.bench.commits)
-            for number in connections:
-                now_s = self.bench.clock.seconds()
-                self.bench.store.record(self.bench.batch(a_result()), now_s, last.get(number))
-                last[number] = now_s
-                self.bench.clock.advance(every_s)
-            self.bench.clock.advance(0.02)
-            return [posts for _, posts in self.bench.commits[before:]]
-
-        self.assertEqual(come(*range(16), every_s=0.008), [1] * 16)
-        self.assertEqual(come(*range(16), every_s=0.008), [3, 3, 3, 3, 3, 1])
-        self.assertEqual(come(*range(16), every_s=0.001), [5, 5, 5, 1])
-        self.assertEqual(come(*range(16), every_s=0.1), [1] * 16)
-        self.assertEqual(come(*[0] * 16, every_s=0.001), [1] * 16)
-
-    def test_a_queue_is_what_waits_for_a_commit_and_not_what_waits_for_company(self) -> None:
-        for number in range(5):
-            self.bench.store.record(self.bench.batch(a_result()), number * 0.001, -1.0)
-        self.assertFalse(self.bench.store.has_queue)
+    def test_a_queue_is_what_waits_for_the_end_of_a_commit(self) -> None:
         gate = self.bench.pools.gates["store"] = Deferred()
-        self.bench.clock.advance(0.02)
+        for _ in range(5):
+            self.bench.record(a_result())
+        self.assertFalse(self.bench.store.has_queue)
+        self.bench.clock.advance(0)
         self.assertFalse(self.bench.store.has_queue)
         self.bench.record(a_result())
         self.assertTrue(self.bench.store.has_queue)
         del self.bench.pools.gates["store"]
         gate.callback(None)
+        self.bench.clock.advance(0)
         self.assertFalse(self.bench.store.has_queue)
+
+    def test_while_a_commit_is_under_way_those_who_post_wait_for_no_more(self) -> None:
+        """What comes meanwhile shares the next one anyhow, which begins when this one has ended."""
+        for _ in range(8):
+            self.bench.store.company.came(self.bench.clock.seconds(), -1.0)
+        self.bench.clock.advance(0.03)
+        gate = self.bench.pools.gates["store"] = Deferred()
+        self.bench.record(a_result())
+        self.assertEqual(0.02, self.bench.store.company.wait_s(self.bench.clock.seconds()))
+        self.bench.clock.advance(0)
+        self.assertEqual(0, self.bench.store.company.wait_s(self.bench.clock.seconds()))
+        gate.callback(None)
+        self.bench.clock.advance(0)
+        self.assertEqual(0.02, self.bench.store.company.wait_s(self.bench.clock.seconds()))
 
     def test_where_many_share_a_commit_there_is_a_queue(self) -> None:
         """Each client of a crowd may wait for its answer at the same time, so that nobody waits when a commit ends."""
