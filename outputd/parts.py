@@ -175,7 +175,7 @@ class Parts:
             lambda: store.has_queue, now, directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip
         changes = KeepingUp(
-            Changes(directory.changes, lambda: store.files, stats.changes.update), reactor,
+            found := Changes(directory.changes, lambda: store.files, stats.changes.update), reactor,
             lambda: (stats.results, store.files), lambda: stats.results, lambda: store.has_queue, now,
             directory.free_bytes, limits.low_disk_bytes, thread="outputd-changes",
         )  # fmt: skip
@@ -238,7 +238,7 @@ class Parts:
             reactor,
         )  # fmt: skip
         metrics.show_archive(archive)
-        metrics.show(gauges(store, ledger, feed, admission, results_site, readings, exports, archive))
+        metrics.show(gauges(store, ledger, feed, admission, results_site, readings, exports, archive, found))
         rate = Rate(lambda: stats.results, reactor)
         notifier = Notifier(environ)
         pulse = Pulse(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from outputd.api.checks import HANGING_S
 from outputd.api.exports import Exports
 from outputd.archive.archive import Archive
+from outputd.changes.changes import Changes
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import HopFeed
 from outputd.ledger.ledger import Ledger
@@ -20,7 +21,7 @@ Gauges = Mapping[str, tuple[str, Callable[[], float]]]
 
 def gauges(
     store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admission, site: Site, readings: Readings,
-    exports: Exports, archive: Archive | None,
+    exports: Exports, archive: Archive | None, changes: Changes,
 ) -> Gauges:  # fmt: skip
     """The gauges; `site` is that of the port for results."""
 
@@ -55,6 +56,11 @@ def gauges(
         "answers_read": ("Long query answers that clients are reading", lambda: len(readings)),
         "answers_held_bytes": ("Memory and temporary disk held by long query answers", lambda: readings.held_bytes),
         "exports": ("Exports that clients are reading", lambda: len(exports)),
+        "changes_watched_pairs": ("Pairs of node and target that are watched for changes", lambda: changes.watched),
+        "changes_unwatched_pairs": (
+            "Pairs of node and target that are not, since there are too many; estimated",
+            lambda: changes.unwatched,
+        ),
         "files_limit": ("Result files that are kept", lambda: store.limits.keep_files),
         "storing": ("1 while results can be stored", lambda: float(is_storing())),
         "feed_enabled": ("0 if the hop feed is turned off", lambda: float(feed is not None)),

@@ -58,6 +58,16 @@ class Changes(Derived):
         self.counted_share = 0.0
         """See Kept: 1 once everything was looked at since the opening."""
 
+    @property
+    def watched(self) -> int:
+        """How many pairs of node and target are watched."""
+        return self._detector.pairs
+
+    @property
+    def unwatched(self) -> int:
+        """About how many are not."""
+        return self._detector.unwatched
+
     def step(self) -> bool:
         """Look at some POSTs more; whether there are others. Raises sqlite3.Error and OSError."""
         try:

@@ -5,8 +5,10 @@ What it finds depends on nothing but what it was given, so that it finds the sam
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
+from zlib import crc32
 
 import msgspec
 
@@ -15,7 +17,7 @@ from outputd.changes.loss import Loss
 from outputd.changes.routes import Routes, is_watched
 from outputd.changes.rtt import Rtt
 from outputd.changes.silence import Silence
-from outputd.changes.thresholds import KEPT_S, MOST_PAIRS
+from outputd.changes.thresholds import KEPT_PAIR_S, MOST_PAIRS, MOST_WATCHED_NODES, SWEEP_EVERY_S
 
 Seen: TypeAlias = tuple[str, str, int, int, int | None, str | None]
 """A result: target, when (in the stored form), packets sent, received, round-trip time in microseconds, route (see
@@ -46,21 +48,58 @@ class Pair(msgspec.Struct, array_like=True, gc=False):
     routes: Routes
 
 
+class Watch(msgspec.Struct, array_like=True):
+    """The pairs of one node that are watched: all of its targets, or those whose checksum is a multiple of a number."""
+
+    one_in: int = 1
+    pairs: dict[str, Pair] = {}
+
+    def is_chosen(self, node: str, target: str) -> bool:
+        """Whether this pair is to be watched. It is for the same number whenever it is asked."""
+        return crc32(f"{node} {target}".encode()) % self.one_in == 0
+
+
+class _Memory(msgspec.Struct, array_like=True):
+    """What there is beside the watches."""
+
+    silence: Silence
+    swept_s: float = 0.0
+
+
 class Detector:
-    """Watches nodes, and targets as nodes measure them, in bounded memory."""
+    """Watches nodes, and targets as nodes measure them, in bounded memory.
+
+    Where there are more pairs than room, the node with the most of them gives up half of its own: nobody who makes up
+    targets pushes out those of others.
+    """
 
     def __init__(self) -> None:
-        self._silence = Silence()
-        self._pairs: dict[tuple[str, str], Pair] = {}
+        self._memory = _Memory(Silence())
+        self._watches: dict[str, Watch] = {}
+        self.pairs = 0
+        """Those that are watched."""
+
+    @property
+    def unwatched(self) -> int:
+        """About how many pairs are not."""
+        return sum((watch.one_in - 1) * len(watch.pairs) for watch in list(self._watches.values()))
 
     def take(self, post: Post, seen: Iterable[Seen]) -> Iterator[Change]:
         """Take in a POST, with its results."""
-        yield from self._silence.hear(post.node, post.arrived)
         node = post.node
+        yield from self._memory.silence.hear(node, post.arrived)
+        clock_s = self._memory.silence.clock_s
+        if clock_s - self._memory.swept_s >= SWEEP_EVERY_S:
+            self._sweep(clock_s)
+        watch = self._watch(node)
+        if watch is None:
+            return
+        pairs = watch.pairs
         for target, at, sent, received, rtt_us, route in seen:
-            pair = self._pair((node, target))
+            pair = pairs.get(target) or self._another(node, watch, target)
             if pair is None:
                 continue
+            pair.seen_s = clock_s
             if sent and (news := pair.loss.see(at, sent, received)):
                 yield _change(news, node, target)
             if rtt_us is not None and (news := pair.rtt.see(at, rtt_us)):
@@ -68,29 +107,58 @@ class Detector:
             if route is not None and is_watched(route) and (news := pair.routes.see(at, route)):
                 yield _change(news, node, target)
 
-    def _pair(self, key: tuple[str, str]) -> Pair | None:
-        """The pair, as the one that was seen last; None when there is no room for it."""
-        clock_s = self._silence.clock_s
-        pair = self._pairs.pop(key, None)
-        if pair is None:
-            if len(self._pairs) >= MOST_PAIRS:
-                oldest = next(iter(self._pairs))
-                if clock_s - self._pairs[oldest].seen_s < KEPT_S:
-                    return None
-                del self._pairs[oldest]
-            pair = Pair(clock_s, Loss(), Rtt(), Routes())
-        pair.seen_s = clock_s
-        self._pairs[key] = pair
+    def _watch(self, node: str) -> Watch | None:
+        """That of a node; None when there is no room for another."""
+        watch = self._watches.get(node)
+        if watch is None and len(self._watches) < MOST_WATCHED_NODES:
+            watch = self._watches[node] = Watch()
+        return watch
+
+    def _another(self, node: str, watch: Watch, target: str) -> Pair | None:
+        """A pair that is seen for the first time; None when it is not watched."""
+        if not watch.is_chosen(node, target):
+            return None
+        if self.pairs >= MOST_PAIRS:
+            self._halve()
+            if self.pairs >= MOST_PAIRS or not watch.is_chosen(node, target):
+                return None
+        self.pairs += 1
+        pair = watch.pairs[sys.intern(target)] = Pair(0.0, Loss(), Rtt(), Routes())
         return pair
+
+    def _halve(self) -> None:
+        """The node with the most pairs gives up about half of them."""
+        node, watch = max(self._watches.items(), key=lambda one: len(one[1].pairs))
+        watch.one_in *= 2
+        self._forget(watch, [target for target in watch.pairs if not watch.is_chosen(node, target)])
+
+    def _sweep(self, clock_s: float) -> None:
+        """Where some are not watched, forget what was not seen for long; where there is much, watch more."""
+        self._memory.swept_s = clock_s
+        since_s = clock_s - KEPT_PAIR_S
+        if self.unwatched or 2 * len(self._watches) > MOST_WATCHED_NODES:
+            for node, watch in list(self._watches.items()):
+                self._forget(watch, [name for name, pair in watch.pairs.items() if pair.seen_s <= since_s])
+                if not watch.pairs:
+                    del self._watches[node]
+        if 2 * self.pairs < MOST_PAIRS:
+            for watch in self._watches.values():
+                watch.one_in = max(1, watch.one_in // 2)
+
+    def _forget(self, watch: Watch, targets: Iterable[str]) -> None:
+        for target in targets:
+            del watch.pairs[target]
+            self.pairs -= 1
 
     # -- what it remembers, to go on from there ------------------------------------------------------
 
     def parts(self) -> Iterator[bytes]:
         """All that it remembers, in parts that are encoded at once."""
-        yield msgspec.msgpack.encode(self._silence)
-        pairs = list(self._pairs.items())
-        for begin in range(0, len(pairs), _PAIRS_A_PART):
-            yield msgspec.msgpack.encode(pairs[begin : begin + _PAIRS_A_PART])
+        yield msgspec.msgpack.encode(self._memory)
+        for node, watch in self._watches.items():
+            pairs = list(watch.pairs.items())
+            for begin in range(0, len(pairs), _PAIRS_A_PART):
+                yield msgspec.msgpack.encode((node, watch.one_in, pairs[begin : begin + _PAIRS_A_PART]))
 
     @classmethod
     def of(cls, parts: Iterable[bytes]) -> Detector:
@@ -98,9 +166,12 @@ class Detector:
         detector = cls()
         for number, part in enumerate(parts):
             if not number:
-                detector._silence = msgspec.msgpack.decode(part, type=Silence)
-            else:
-                detector._pairs.update(msgspec.msgpack.decode(part, type=list[tuple[tuple[str, str], Pair]]))
+                detector._memory = msgspec.msgpack.decode(part, type=_Memory)
+                continue
+            node, one_in, pairs = _PART_OF(part)
+            watch = detector._watches.setdefault(node, Watch(one_in))
+            watch.pairs.update((sys.intern(target), pair) for target, pair in pairs)
+            detector.pairs += len(pairs)
         return detector
 
 
@@ -109,3 +180,4 @@ def _change(news: News, node: str, target: str) -> Change:
 
 
 _PAIRS_A_PART = 250
+_PART_OF = msgspec.msgpack.Decoder(tuple[str, int, list[tuple[str, Pair]]]).decode

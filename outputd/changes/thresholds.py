@@ -80,9 +80,15 @@ MEAN_GAPS = 64
 
 # -- how much is remembered --------------------------------------------------------------------------
 
-MOST_PAIRS = 1000
-"""Pairs of node and target, usually of 2 KiB in memory; of 10 where a hostile node chooses its hops."""
+MOST_PAIRS = 4000
+"""Pairs of node and target, usually of 1.5 KiB in memory; of 3 where a hostile node chooses its hops."""
+MOST_WATCHED_NODES = 1000
+"""Nodes that have pairs."""
+KEPT_PAIR_S = 6 * 3600.0
+"""Where others have no room, a pair that was not seen for this time is forgotten."""
+SWEEP_EVERY_S = 600.0
+"""So often that is looked for."""
 MOST_SENDERS = 10_000
 """Nodes."""
 KEPT_S = 3600.0
-"""A pair or a node that was seen within this time gives its place to no other."""
+"""A node that was seen within this time gives its place to no other."""

@@ -207,13 +207,42 @@ class Silence(SynchronousTestCase):
 
 
 class Memory(SynchronousTestCase):
-    def test_it_holds_so_many_pairs_and_keeps_those_that_are_seen(self) -> None:
-        """Whoever makes up targets finds no room, and pushes nobody out."""
+    def targets(self, pairs: int) -> list[Observation]:
+        return [seen(0)._replace(target=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(pairs)]
+
+    def test_it_holds_so_many_pairs_and_keeps_those_of_other_nodes(self) -> None:
+        """Whoever makes up targets pushes out its own."""
         detector = Detector()
-        made_up = [seen(0)._replace(target=f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(MOST_PAIRS + 500)]
         changes([seen(0)], detector)
-        list(detector.take(Post(0, "flood", after(1)), made_up))
+        list(detector.take(Post(0, "flood", after(1)), self.targets(10 * MOST_PAIRS)))
         self.assertEqual(len(changes((seen(number, 4 * (number < 30)) for number in range(2, 40)), detector)), 1)
+        self.assertLessEqual(detector.pairs, MOST_PAIRS)
+
+    def test_the_room_is_shared_and_how_much_is_not_watched_is_known(self) -> None:
+        detector = Detector()
+        for number, (node, pairs) in enumerate((("a", 100), ("b", MOST_PAIRS), ("c", MOST_PAIRS), ("d", 200))):
+            list(detector.take(Post(number, node, after(number)), self.targets(pairs)))
+        self.assertGreater(detector.pairs, MOST_PAIRS // 2)
+        self.assertLess(abs(detector.pairs + detector.unwatched - 2 * MOST_PAIRS - 300), MOST_PAIRS // 4)
+
+    def test_once_there_is_room_more_is_watched_again(self) -> None:
+        detector = Detector()
+        list(detector.take(Post(0, "flood", after(0)), self.targets(4 * MOST_PAIRS)))
+        self.assertGreater(detector.unwatched, 0)
+        for number in range(1, 240):
+            list(detector.take(Post(number, "few", after(number)), self.targets(MOST_PAIRS // 16)))
+            list(detector.take(Post(number, "flood", after(number)), self.targets(10)))
+        self.assertEqual(detector.unwatched, 0)
+
+    def test_what_is_watched_is_the_same_after_a_restart(self) -> None:
+        detector = Detector()
+        for number, node in enumerate("abc"):
+            list(detector.take(Post(number, node, after(number)), self.targets(MOST_PAIRS)))
+        again = Detector.of(list(detector.parts()))
+        self.assertEqual((again.pairs, again.unwatched), (detector.pairs, detector.unwatched))
+        for each in (detector, again):
+            list(each.take(Post(4, "d", after(4)), self.targets(MOST_PAIRS)))
+        self.assertEqual(list(again.parts()), list(detector.parts()))
 
     def test_what_it_remembers_of_a_pair_is_bounded(self) -> None:
         detector = Detector()
