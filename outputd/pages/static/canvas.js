@@ -6,6 +6,8 @@ const FEW = 90;
 const NEW_MS = 4000;
 const WIDTHS = [0.8, 1.2, 1.8, 2.8, 4.2];
 const SHADES = [0.3, 0.38, 0.5, 0.65, 0.8];
+const DENSE = 3; // edges an item, from which on only the main ones stand out
+const FAINT = 0.07;
 const CLOSE = 1.1; // zoom at which names can be read beside each other
 
 export class Picture {
@@ -66,7 +68,7 @@ export class Picture {
   show(item) {
     const [x, y] = this.#onScreen(item);
     const { clientWidth: width, clientHeight: height } = this.canvas;
-    if (x > 40 && y > 90 && x < width - 40 && y < height - 40) return;
+    if (x > 40 && y > 40 && x < width - 40 && y < height - 40) return;
     this.free = false;
     this.shift[0] += width / 2 - x;
     this.shift[1] += height / 2 - y;
@@ -82,15 +84,15 @@ export class Picture {
     if (!addresses.length) return;
     const spread = (name) => {
       const values = addresses.map((address) => address[name]).sort((a, b) => a - b);
-      const cut = addresses.length > FEW ? Math.ceil(addresses.length * 0.01) : 0; // a few strays may be out of sight
+      const cut = addresses.length > FEW && !this.columns.length ? Math.ceil(addresses.length * 0.01) : 0; // a few strays may be out of sight
       return [values[cut], values[values.length - 1 - cut]];
     };
     const [left, right] = spread("x");
     const [top, bottom] = spread("y");
     const edge = addresses.length > FEW ? 24 : 70;
-    const [head, foot] = width < 600 ? [170, 110] : [52, 70]; // where tools and legend lie
-    this.zoom = Math.min(2.5, (width - 2 * edge) / (right - left || 1), (height - edge - head - foot) / (bottom - top || 1));
-    this.shift = [width / 2 - ((left + right) / 2) * this.zoom, (height + head - foot) / 2 - ((top + bottom) / 2) * this.zoom];
+    const head = this.columns.length ? 30 : 0;
+    this.zoom = Math.min(2.5, (width - 2 * edge) / (right - left || 1), (height - 2 * edge - head) / (bottom - top || 1));
+    this.shift = [width / 2 - ((left + right) / 2) * this.zoom, (height + head) / 2 - ((top + bottom) / 2) * this.zoom];
   }
 
   radius(item) {
@@ -131,8 +133,10 @@ export class Picture {
     };
     const many = scene.items.length;
     const thin = many > 2000 ? 0.5 : 1;
+    const isDense = scene.edges.length > DENSE * many;
+    if (isDense) lines(scene.edges.filter((edge) => !edge.isMain), ink("--quiet"), FAINT, 0.8);
     WIDTHS.forEach((wide, width) =>
-      lines(scene.edges.filter((edge) => edge.width === width), ink("--quiet"), SHADES[width] * (near ? 0.45 : 1), wide * thin));
+      lines(scene.edges.filter((edge) => edge.width === width && (edge.isMain || !isDense)), ink("--quiet"), SHADES[width] * (near ? 0.45 : 1), wide * thin));
     if (near) WIDTHS.forEach((wide, width) =>
       lines([...this.chosen.in, ...this.chosen.out].filter((edge) => edge.width === width), ink("--accent"), 0.95, wide + 1));
     this.#columns(pen, ink, width);
@@ -176,9 +180,10 @@ export class Picture {
     pen.font = "12px system-ui, sans-serif";
     pen.textBaseline = "top";
     pen.fillStyle = ink("--text");
+    const top = this.columns.length && Math.min(...this.scene.items.map(({ y }) => y)) * this.zoom + this.shift[1];
     for (const { ttl, x } of this.columns) {
       const left = x * this.zoom + this.shift[0];
-      if (left > 0 && left < width) pen.fillText(`TTL ${ttl}`, left - pen.measureText(`TTL ${ttl}`).width / 2, 52);
+      if (left > 0 && left < width) pen.fillText(`TTL ${ttl}`, left - pen.measureText(`TTL ${ttl}`).width / 2, Math.max(4, top - 32));
     }
   }
 

@@ -3,6 +3,7 @@
 import { hubs } from "./graph.js";
 
 const WIDTHS = 5;
+const MAIN = 2; // edges of each item that stand out
 
 export class Scene {
   #known = new Map();
@@ -11,7 +12,6 @@ export class Scene {
   constructor() {
     this.items = [];
     this.edges = [];
-    this.size = 0;
   }
 
   /**
@@ -33,12 +33,8 @@ export class Scene {
       if (a === b) continue;
       const ends = a * this.items.length + b;
       const edge = edges.get(ends);
-      if (edge) {
-        edge.count += link.count;
-        edge.links += 1;
-      } else {
-        edges.set(ends, { a, b, count: link.count, links: 1 });
-      }
+      if (edge) edge.count += link.count;
+      else edges.set(ends, { a, b, count: link.count, isMain: false });
     }
     this.edges = [...edges.values()];
     const most = Math.log(1 + Math.max(1, ...this.edges.map((edge) => edge.count)));
@@ -47,7 +43,10 @@ export class Scene {
       this.items[edge.a].out.push(edge);
       this.items[edge.b].in.push(edge);
     }
-    this.size = graph.addresses.length;
+    for (const item of this.items) {
+      const own = [...item.in, ...item.out].sort((one, other) => other.count - one.count);
+      for (const edge of own.slice(0, MAIN)) edge.isMain = true;
+    }
     return kept < this.items.length || before !== `${this.items.length} ${this.edges.length}`;
   }
 

@@ -53,7 +53,7 @@ function show(stir = 0.05) {
   if (!known) return;
   const isLayered = view() === "layers";
   const most = view() === "addresses" ? Infinity : MOST_ITEMS;
-  const isNew = scene.build(known, isLayered ? layers(known.addresses, opened) : groups(known.addresses, most, opened), isKnown ? performance.now() : -Infinity);
+  const isNew = scene.build(known, isLayered ? layers(known.addresses, opened) : groups(known.addresses, most, opened), isKnown && scene.items.length ? performance.now() : -Infinity);
   if (isLayered) {
     picture.columns = arrange(scene);
     $("graph").dataset.resting = true;
@@ -239,10 +239,10 @@ async function askLinks() {
       shownAt = performance.now();
     }
   }
-  if (isWhole) [wholeAt, isKnown] = [performance.now(), came];
   mine.estimate();
   put($("addresses"), mine.addresses.slice(0, 300).map(({ key }) => h("option", { value: key })));
   if (view() !== "layers") show();
+  if (isWhole) [wholeAt, isKnown] = [performance.now(), came];
 }
 
 async function askTraces() {
