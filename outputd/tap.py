@@ -21,7 +21,7 @@ from outputd.process.order import OutputService
 from outputd.process.reload import by_hangup
 from outputd.process.time import by_monotonic_time
 from outputd.process.trouble import Unusable
-from outputd.process.tuning import settle
+from outputd.process.tuning import settle, share_one_heap
 from outputd.results.hop_policy import FEED_ALL, FEED_PUBLIC
 from outputd.security.proxies import Proxies
 from outputd.settings import Settings
@@ -261,6 +261,7 @@ def makeService(options: Options) -> OutputService:  # the name twistd looks for
     """Build the service of this process from its options. What cannot be used ends the process with one line."""
     from twisted.internet import reactor  # noqa: PLC0415  # the one place that touches the global reactor
 
+    share_one_heap()
     by_monotonic_time(reactor)
     try:
         parts = Parts.build(options.settings(), reactor, partial(AdbapiPool, reactor), os.environ)

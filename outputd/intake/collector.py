@@ -113,8 +113,10 @@ class Collector:
             most_bytes += more_bytes
             if is_small and most_bytes <= _LARGE_BYTES:
                 body = gunzip.up_to(most_bytes)
-            else:
+            elif most_bytes < _HEAVY_BYTES:
                 body = await self._in_thread(gunzip.up_to, most_bytes)
+            else:
+                body = await self._in_thread(_cleared_after, partial(gunzip.up_to, most_bytes))
             if isinstance(body, BadCoding):
                 return problem(400, body.reason)
             if body is not None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 from typing import Final
 
 from tests.kit.depth import long
@@ -16,6 +17,7 @@ _MIB: Final = 1 << 20
 _MOST_BYTES: Final = 8 * _MIB
 _PROMISED_BYTES: Final = (64 + 150) * _MIB
 _CLIENTS: Final = 24
+_HEAP_BYTES: Final = 64 * _MIB
 _PATIENCE_S: Final = 600.0  # each of the worst takes seconds, and waits for others
 _RESULT: Final = b'{"ip":"192.0.2.1","sent":4,"received":4,"timestamp":"2026-01-07T22:30:00Z"'
 _EMOJI: Final = b"\xf0\x9f\x98\x80"
@@ -39,6 +41,14 @@ def _new_addresses() -> Iterator[bytes]:
     for body in count():
         yield _trace([b'{"ttl":1,"ip":"11.%d.%d.%d"}' % (body + (n >> 16), n >> 8 & 255, n & 255)
                       for n in range(200_000)])  # fmt: skip
+
+
+def _heaps_of_threads(pid: int) -> Iterator[str]:
+    """Those of glibc: each has 64 MiB of addresses of its own, and uses them from their beginning."""
+    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines():
+        begin, end = (int(address, 16) for address in line.split()[0].split("-"))
+        if "---p" in line and end % _HEAP_BYTES == 0 and begin % _HEAP_BYTES and end - begin < _HEAP_BYTES:
+            yield line
 
 
 KINDS: Final[Mapping[str, Callable[[], bytes]]] = {
@@ -108,6 +118,12 @@ class Bodies(BodiesTest):
         self.assertLessEqual(answers.keys(), {200, 503})
         self.assertLess(outputd.peak_rss_bytes, _PROMISED_BYTES)
         self.assertStopped(outputd.stop())
+
+    def test_all_threads_share_one_heap(self) -> None:
+        """Rule 9: with a heap for each thread, what one has freed is not there for the others."""
+        outputd = self.outputd().start()
+        self.assertEqual(200, outputd.post([]).status)
+        self.assertEqual([], list(_heaps_of_threads(outputd.pid)))
 
     def test_long_texts_stay_in_no_statement(self) -> None:
         """Rule 9: SQLite keeps what a statement has inserted, and there is a statement for each of many sizes."""
