@@ -111,7 +111,9 @@ class Lookups:
 
     def _ask_next(self) -> None:
         self._next = None
-        ip = next(iter(self._waiting))
+        ip = next(iter(self._waiting), None)
+        if ip is None:  # all were forgotten meanwhile
+            return
         del self._waiting[ip]
         if may_be_asked(ip, self._servers):
             self._asking[ip] = asking = Deferred.fromCoroutine(self._look_up(ip))

@@ -20,6 +20,9 @@ from outputd.results.addresses import MAPPED, unpacked
 
 MOST_BYTES = 256 << 20
 """Of a file, unpacked."""
+_MARK = b"\xab\xcd\xefMaxMind.com"
+_TAIL_BYTES = 128 << 10
+"""In which the mark stands, as the format has it."""
 _LOOKED_AT = 1000
 _MOST_REMEMBERED = 16_384  # some 5 MB: to find one takes 40 microseconds
 _NUMBER = re.compile(r"(?:AS)?([0-9]{1,10})")
@@ -38,12 +41,14 @@ class Mmdb:
         content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise Unusable(f"it has over {MOST_BYTES >> 20} MiB")
+        if _MARK not in content[-_TAIL_BYTES:]:
+            raise Unusable("it is of no known kind, or was cut short")
         try:
             reader = maxminddb.open_database(BytesIO(content), maxminddb.MODE_FD)
             self._has_wide = reader.metadata().ip_version == 6
             has_any = any(_origin_of(record) is not None for _, record in islice(reader, _LOOKED_AT))
         except Exception as error:  # whatever the library meets in a file of another kind
-            raise Unusable(f"it is damaged, or of no known kind: {error}") from None
+            raise Unusable(f"it is damaged: {error}") from None
         if not has_any:
             raise Unusable("it has no numbers of networks (asn, or autonomous_system_number)")
         self._find = lru_cache(_MOST_REMEMBERED)(partial(_find, reader))

@@ -83,7 +83,8 @@ class Labels:
             self._learn_rows(after)
 
     def _learn_rows(self, after: int) -> None:
-        page = f"SELECT * FROM temp.answer WHERE rowid > :after ORDER BY rowid LIMIT {ROWS_A_PAGE}"
+        columns = ", ".join(f'"{each.column}"' for each in self._addresses)
+        page = f"SELECT {columns} FROM temp.answer WHERE rowid > :after ORDER BY rowid LIMIT {ROWS_A_PAGE}"
         each = " UNION ".join(
             f'SELECT j.value AS ip FROM page CROSS JOIN json_each("{each.column}") j' if each.are_lists else
             f'SELECT "{each.column}" AS ip FROM page' for each in self._addresses

@@ -161,6 +161,18 @@ class LookingUp(OnFile):
         self.assertEqual(["8.8.8.8", "8.8.4.4"], self.asked[-2:])
         self.assertIsNone(self.lookups.failure)
 
+    def test_many_silences_at_once_leave_nothing_to_ask_and_no_error(self) -> None:
+        self.is_waiting = True
+        for wanted, asked in ((10, 10), (40, 12)):
+            self.lookups.want([f"1.1.{wanted}.{number}" for number in range(wanted)])
+            self.clock.pump([EACH_S] * asked)
+            self.assertEqual(asked, len(self.under_way))
+            for deferred in self.under_way.values():
+                deferred.errback(Silent("none"))
+            self.under_way.clear()
+        self.clock.pump([1.0] * 200)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
     def test_servers_are_read_anew_after_a_rest(self) -> None:
         self.answers = {"10.0.0.1": "a.example"}
         self.lookups.want(["10.0.0.1"])

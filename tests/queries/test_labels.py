@@ -19,6 +19,7 @@ from outputd.naming.names import Looked, Names
 from outputd.naming.naming import Naming
 from outputd.naming.origins import Origins
 from outputd.process.threads import Threads
+from outputd.process.trouble import Unusable
 from outputd.queries import QUESTIONS, labels
 from outputd.queries.hops import HOP, Hop
 from outputd.queries.links import LINKS, Links
@@ -229,6 +230,15 @@ class WholeService(TestCase):
         ]
         self.assertEqual(openapi.text(), plain_api)
         self.assertEqual(openapi.text(("asn", "as_name", "name")), named_api)
+
+    async def test_a_start_with_a_broken_file_says_what_to_give(self) -> None:
+        networks = self.networks()
+        self.write(networks, b"broken")
+        it = Running(Path(self.mktemp()), f"--asn-db={networks}")
+        self.addCleanup(it.parts.free)
+        said = str(self.assertRaises(Unusable, it.parts.reload.read_first))
+        for word in (str(networks), "ip2asn-combined.tsv", "GeoLite2-ASN"):
+            self.assertIn(word, said)
 
     async def test_a_new_file_is_read_on_sighup_and_a_broken_one_is_told(self) -> None:
         networks = self.networks()
