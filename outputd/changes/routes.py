@@ -20,6 +20,8 @@ from outputd.changes.thresholds import BUCKET, CHANCE_TRACES, MOST_ROUTE, NEW_TR
 _TTL = 3
 """Characters of a TTL."""
 _CHECKSUM_BYTES = 4
+_MOST_KNOWN = 64
+"""Hops, of which the bits have room in what is remembered."""
 _MOST_SEEN = 8
 _MOST_STRANGE = 4
 """Of one traceroute."""
@@ -69,7 +71,7 @@ class Routes(msgspec.Struct, array_like=True, gc=False):
     def _look(self, at: str, hops: Sequence[str], checksum: bytes) -> News | None:
         known = _split(self.known)
         places, unknown = _places(known, hops)
-        strange = _strange(unknown, known) if unknown and self.is_learnt else []
+        strange = _strange(unknown, self.known) if unknown and self.is_learnt else []
         if strange:
             return self._another(at, hops, strange)
         if self.row and self._is_contradicted(hops):
@@ -128,7 +130,7 @@ class Routes(msgspec.Struct, array_like=True, gc=False):
         """Some of the known hops, and others, are in the younger half from now on; returns the bits of all."""
         if unknown:
             text = "-".join([self.known, *unknown] if known else unknown)
-            if len(text) <= MOST_ROUTE:
+            if len(text) <= MOST_ROUTE and known + len(unknown) <= _MOST_KNOWN:
                 self.known = text
                 places |= ((1 << len(unknown)) - 1) << known
             else:
@@ -155,10 +157,10 @@ def _listed(hops: Sequence[str]) -> list[str | None]:
     return [first.get(ttl) for ttl in range(1, max(first, default=0) + 1)]
 
 
-def _strange(unknown: Sequence[str], known: Sequence[str]) -> list[str]:
+def _strange(unknown: Sequence[str], known: str) -> list[str]:
     """Which of these hops are news: where none was known before, or so many, one more is none."""
-    at_ttl = Counter(hop[:_TTL] for hop in known)
-    return [hop for hop in unknown if 0 < at_ttl[hop[:_TTL]] < WIDE]
+    parted = f"-{known}"
+    return [hop for hop in unknown if 0 < parted.count(f"-{hop[:_TTL]}") < WIDE]
 
 
 def _places(known: Sequence[str], hops: Iterable[str]) -> tuple[int, Sequence[str]]:

@@ -244,6 +244,11 @@ class Memory(SynchronousTestCase):
             list(each.take(Post(4, "d", after(4)), self.targets(MOST_PAIRS)))
         self.assertEqual(list(again.parts()), list(detector.parts()))
 
+    def test_short_hops_are_remembered_too_however_many_there_are(self) -> None:
+        detector = Detector()
+        changes((seen(number, route=" ".join(f"1/1.1.1.{hop}" for hop in range(80))) for number in range(40)), detector)
+        self.assertEqual(list(Detector.of(list(detector.parts())).parts()), list(detector.parts()))
+
     def test_what_it_remembers_of_a_pair_is_bounded(self) -> None:
         detector = Detector()
         changes((
