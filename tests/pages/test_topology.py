@@ -134,6 +134,31 @@ class Groups(ModulesTest):
         self.assertIn(["62.115.2.7", 1, "62.115.2.0/24"], found)
         self.assertIn(["62.115.1.0/24", 50, None], found)
 
+    def test_small_networks_are_one_where_there_are_too_many(self) -> None:
+        ips = [f"62.115.0.{host}" for host in range(50)] + [f"{first}.0.0.1" for first in range(11, 50)]
+        found = sorted(self.run_js(self.SCRIPT, ips, 6, []))
+        self.assertEqual(6, len(found))
+        self.assertIn(["other networks", 35, None], found)
+        opened = self.run_js(self.SCRIPT, ips, 6, ["other networks"])
+        self.assertEqual(35, len([group for group in opened if group[2] == "other networks"]))
+
+    def test_systems_come_before_networks_where_they_are_known(self) -> None:
+        links = [
+            link(
+                f"62.115.{n % 4}.{n}", f"80.{n % 4}.0.{n}", ["ams"], from_asn=1299, from_as_name="Arelion", to_asn=None
+            )
+            for n in range(1, 60)
+        ]
+        found = self.run_js(
+            """
+            const graph_ = new graph.Graph();
+            graph_.merge(given[0], 100);
+            return groups.groups(graph_.addresses, 2, new Set()).map(({ name, members }) => [name, members.length]);
+            """,
+            links,
+        )
+        self.assertEqual([["80.0.0.0/12", 59], ["AS1299 Arelion", 59]], sorted(found))
+
 
 class Layers(ModulesTest):
     def test_an_address_is_in_the_layer_of_its_ttl_and_silence_is_jumped_over(self) -> None:

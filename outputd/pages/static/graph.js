@@ -3,7 +3,7 @@
  * machine for each node, so it is one address a node.
  */
 
-import { isPrivate, networks } from "./networks.js";
+import { isPrivate, networks, system } from "./networks.js";
 import { at } from "./units.js";
 
 const MOST_SPLIT = 40_000;
@@ -66,7 +66,8 @@ export class Graph {
     let known = this.#byEnds.get(ends);
     if (!known) {
       if (this.links.length >= MOST_SPLIT) return;
-      const [near, far] = [this.#place(from, link.from, node), this.#place(to, link.to, node)];
+      const near = this.#place(from, link.from, node, system(link.from_asn, link.from_as_name));
+      const far = this.#place(to, link.to, node, system(link.to_asn, link.to_as_name));
       known = { a: near.place, b: far.place, count: 0, difference: 0 };
       near.out.push(known);
       far.in.push(known);
@@ -84,14 +85,14 @@ export class Graph {
     }
   }
 
-  #place(key, ip, node) {
+  #place(key, ip, node, as) {
     let place = this.#places.get(key);
     if (place == null) {
       place = this.addresses.length;
       this.#places.set(key, place);
       const of = key === ip ? null : node;
       this.addresses.push({
-        key, ip, node: of, place, networks: networks(ip, of), in: [], out: [], usual: null, count: 0, lastSeen: 0, rtt: 0, nodes: new Set(),
+        key, ip, node: of, place, networks: networks(ip, of, as), in: [], out: [], usual: null, count: 0, lastSeen: 0, rtt: 0, nodes: new Set(),
       });
     }
     return this.addresses[place];

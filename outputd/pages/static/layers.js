@@ -59,7 +59,7 @@ export function layers(addresses, opened) {
     if (!byTtl.has(address.ttl)) byTtl.set(address.ttl, []);
     byTtl.get(address.ttl).push(address);
   }
-  return [...byTtl.values()].flatMap((layer) => groups(layer, A_LAYER, opened));
+  return [...byTtl].flatMap(([ttl, layer]) => groups(layer, A_LAYER, opened, `other networks at TTL ${ttl}`));
 }
 
 /** Give the items of a scene their places: a column a TTL, and in it the order with the fewest crossings that a few sweeps find. */

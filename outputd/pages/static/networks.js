@@ -39,10 +39,20 @@ export function isPrivate(ip) {
   return mine != null && ranges.some(([range, bits]) => range.length === mine.length && begin(mine, bits).every((part, place) => part === range[place]));
 }
 
-/** Names of the networks that hold an address, from wide to narrow; those of a private one are its node's. */
-export function networks(ip, node) {
+/** The name of an autonomous system, null where none is known. */
+export const system = (number, name) => (number == null ? null : `AS${number}${name ? ` ${name}` : ""}`);
+
+/** Whether a network is an autonomous system. */
+export const isSystem = (name) => /^AS\d/.test(name);
+
+/**
+ * Names of the networks that hold an address, from wide to narrow, the first the system where one is known; those of a private
+ * address are its node's.
+ */
+export function networks(ip, node, as = null) {
   const mine = parts(ip);
   if (!mine) return ["other names"];
   const names = LENGTHS[mine.length].map((bits) => printed(begin(mine, bits), bits));
+  if (as != null && node == null) return [as, ...names];
   return node == null ? names : [PRIVATE, `private, ${node}`, ...names.map((name) => `${name}, ${node}`)];
 }

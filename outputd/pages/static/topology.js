@@ -8,6 +8,7 @@ import { Graph, hubs } from "./graph.js";
 import { groups } from "./groups.js";
 import { legend, painter } from "./inks.js";
 import { arrange, layered, layers } from "./layers.js";
+import { system } from "./networks.js";
 import { here } from "./place.js";
 import { Scene } from "./scene.js";
 import { at, count, counted, iso, isAddress, rtt } from "./units.js";
@@ -181,7 +182,7 @@ async function aboutAddress({ address, within }) {
       address.node
         ? [fact("Of", h("span", { class: "text" }, address.node)), fact("Private", "each node has its own machine with this address")]
         : hop && [fact("Seen", `${count(hop.seen)} times as a hop`), fact("First", time(hop.first_seen)),
-            fact("Last", time(hop.last_seen), " (", since(hop.last_seen), ")"), fact("By", h("span", { class: "text", title: hop.nodes.join(", ") }, some(hop.nodes)))],
+            fact("Last", time(hop.last_seen), " (", since(hop.last_seen), ")"), hop.name && fact("Name", h("span", { class: "text" }, hop.name)), hop.asn != null && fact("Network", h("span", { class: "text" }, system(hop.asn, hop.as_name))), fact("By", h("span", { class: "text", title: hop.nodes.join(", ") }, some(hop.nodes)))],
       address.node && fact("Last", since(iso(address.lastSeen))),
       fact("RTT", `about ${rtt(Math.round(address.rtt))} ${view() === "layers" ? `at TTL ${address.ttl}` : "from the first hop"}`)),
     h("p", null, h("a", { href: here(`/targets/${encodeURIComponent(address.ip)}`) }, "Its page as a target")),
