@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IProtocolFactory
 
 from outputd.api.checks import (
@@ -19,6 +21,7 @@ from outputd.api.checks import (
     InputServiceCheck,
     NamesCheck,
     RotationCheck,
+    WebhookCheck,
 )
 from outputd.api.disk import Disk
 from outputd.api.exports import MOST_AT_ONCE, Exports
@@ -29,7 +32,10 @@ from outputd.api.questions import Questions
 from outputd.api.results import Api
 from outputd.archive.archive import Archive
 from outputd.changes.changes import Changes
+from outputd.changes.outbox import Outbox
+from outputd.changes.webhook import Webhook
 from outputd.client.agent import http_client
+from outputd.client.delivery import Delivery
 from outputd.intake.admission import Admission
 from outputd.intake.collector import Collector
 from outputd.intake.counters import Stats
@@ -98,6 +104,7 @@ class Parts:
     asking: Threads
     exporting: Threads
     shipping: Threads
+    posting: Threads
     directory: DataDir
     stats: Stats
     admission: Admission
@@ -117,6 +124,8 @@ class Parts:
     changes: KeepingUp
     naming: Naming | None
     """None when nothing is known of addresses."""
+    webhook: Webhook | None
+    """None when changes are not posted."""
     queries: Queries
     exports: Exports
     access: Access
@@ -141,12 +150,15 @@ class Parts:
         limits = settings.limits
         may_be_fed = feedable(settings.feed)
         stopping = Stopping()
-        brief = Threads(reactor, "outputd-brief", _BRIEF)
-        long = Threads(reactor, "outputd-long", _LONG)
-        parsing = Threads(reactor, "outputd-parser", 1)
-        asking = Threads(reactor, "outputd-query", _ASKERS)
-        exporting = Threads(reactor, "outputd-export", MOST_AT_ONCE)
-        shipping = Threads(reactor, "outputd-archive", 1)
+        brief, long, parsing, asking, exporting, shipping, posting = (
+            Threads(reactor, "outputd-brief", _BRIEF),
+            Threads(reactor, "outputd-long", _LONG),
+            Threads(reactor, "outputd-parser", 1),
+            Threads(reactor, "outputd-query", _ASKERS),
+            Threads(reactor, "outputd-export", MOST_AT_ONCE),
+            Threads(reactor, "outputd-archive", 1),
+            Threads(reactor, "outputd-webhook", 1),
+        )
         directory = DataDir(settings.directory)
         stats = Stats()
         admission = Admission(settings.max_pending_bytes, reactor.seconds, stats)
@@ -174,8 +186,13 @@ class Parts:
             lambda: (stats.results, stats.rejected.total(), store.files), lambda: stats.results,
             lambda: store.has_queue, now, directory.free_bytes, limits.low_disk_bytes,
         )  # fmt: skip
+        found = Changes(
+            directory.changes, lambda: store.files, stats.changes.update, outbox=Outbox(bool(settings.webhook))
+        )
+        webhook_token = TokenFile(settings.webhook_token_file)
+        webhook = _webhook(settings, found, webhook_token, posting, reactor) if settings.webhook else None
         changes = KeepingUp(
-            found := Changes(directory.changes, lambda: store.files, stats.changes.update), reactor,
+            found, reactor,
             lambda: (stats.results, store.files), lambda: stats.results, lambda: store.has_queue, now,
             directory.free_bytes, limits.low_disk_bytes, thread="outputd-changes",
         )  # fmt: skip
@@ -207,6 +224,7 @@ class Parts:
             InputServiceCheck(ledger, lambda: None if feed is None else feed.state),
             ConnectionsCheck(tuple(doors.values())),
             ArchiveCheck(archive),
+            WebhookCheck(webhook),
             *([] if naming is None else [NamesCheck(naming)]),
         ]
         health = Health(
@@ -238,7 +256,8 @@ class Parts:
             reactor,
         )  # fmt: skip
         metrics.show_archive(archive)
-        metrics.show(gauges(store, ledger, feed, admission, results_site, readings, exports, archive, found))
+        metrics.show_webhook(webhook)
+        metrics.show(gauges(store, ledger, feed, admission, results_site, readings, exports, archive, found, webhook))
         rate = Rate(lambda: stats.results, reactor)
         notifier = Notifier(environ)
         pulse = Pulse(
@@ -247,14 +266,16 @@ class Parts:
         )  # fmt: skip
         return cls(
             settings=settings, feedable=may_be_fed, stopping=stopping, brief=brief, long=long, parsing=parsing,
-            asking=asking, exporting=exporting, shipping=shipping, directory=directory, stats=stats,
+            asking=asking, exporting=exporting, shipping=shipping, posting=posting, directory=directory, stats=stats,
             admission=admission, metrics=metrics, store=store, ledger=ledger, upkeep=upkeep, archive=archive,
             rotation=rotation, feed=feed, manifests=manifests, inspection=inspection, copies=copies, summary=summary,
-            changes=changes, naming=naming,
+            changes=changes, naming=naming, webhook=webhook,
             queries=queries, exports=exports, access=access, pages=pages, results_site=results_site,
             health_site=health_site, results_port=results_port, health_port=health_port, notifier=notifier, pulse=pulse,
             reload=Reload([
-                *_reloadable(settings, access, (results_site, health_site), certificates, input_token, archive),
+                *_reloadable(
+                    settings, access, (results_site, health_site), certificates, input_token, webhook_token, archive
+                ),
                 *_reloadable_networks(naming, long),
             ], brief),
         )  # fmt: skip
@@ -277,7 +298,7 @@ class Parts:
             self.summary.start,
             self.changes.start,
             self.upkeep.start,
-            *([] if self.feed is None else [self.feed.startService]),
+            *(each.startService for each in self._deliveries),
             self.results_port.announce,
             self.health_port.announce,
             lambda: self.access.warn_if_open(self.results_port.is_loopback and self.health_port.is_loopback),
@@ -294,7 +315,7 @@ class Parts:
             Stop("the inspection", self.inspection.stop),
             *([] if self.archive is None else [Stop("the archive", self.archive.stop)]),
             Stop("the rotation", self.rotation.stop),
-            *([] if self.feed is None else [Stop("the feed", self.feed.stopService)]),
+            Stop("the feed", self._stop_deliveries),
             Stop("the exports", self.exports.stop),
             Stop("the queries", self.queries.stop),
             *([] if self.naming is None else [Stop("the names", self.naming.stop)]),
@@ -308,9 +329,17 @@ class Parts:
             Stop("the threads", self.free),
         )
 
+    @property
+    def _deliveries(self) -> Sequence[Delivery]:
+        return [each for each in (self.feed, self.webhook) if each is not None]
+
+    def _stop_deliveries(self) -> Deferred[Any]:
+        """Side by side: each may take two seconds."""
+        return gatherResults([each.stopService() for each in self._deliveries])
+
     def free(self) -> None:
         """End the threads and give the directory back: the last of a stop, and all that a start which failed needs."""
-        for threads in (self.brief, self.long, self.asking, self.exporting, self.shipping, self.parsing):
+        for threads in (self.brief, self.long, self.asking, self.exporting, self.shipping, self.posting, self.parsing):
             threads.stop()
         if self.naming is not None:
             self.naming.threads.stop()
@@ -318,10 +347,7 @@ class Parts:
 
 
 def _feed(settings: Settings, ledger: Ledger, stats: Stats, token: TokenFile, reactor: Any) -> HopFeed:
-    try:
-        policy = Policy(settings.input_ca)
-    except Unusable as error:
-        raise Unusable(f"--input-ca: {error}") from None
+    policy = _policy("input-ca", settings.input_ca)
     feed = HopFeed(
         ledger, http_client(reactor, policy), settings.input_url, reactor, stats.count_sent, token=lambda: token.token
     )
@@ -352,6 +378,20 @@ def _naming(settings: Settings, directory: DataDir, reactor: Any) -> Naming | No
     return Naming(origins, lookups, threads, directory.names, now, reactor.callFromThread)
 
 
+def _webhook(settings: Settings, changes: Changes, token: TokenFile, in_thread: Threads, reactor: Any) -> Webhook:
+    http = http_client(reactor, _policy("webhook-ca", settings.webhook_ca))
+    webhook = Webhook(changes, in_thread, http, settings.webhook, reactor, token=lambda: token.token)
+    changes.outbox.when_owed = lambda: reactor.callFromThread(webhook.wake)
+    return webhook
+
+
+def _policy(flag: str, ca: Path | None) -> Policy:
+    try:
+        return Policy(ca)
+    except Unusable as error:
+        raise Unusable(f"--{flag}: {error}") from None
+
+
 def _certificates(settings: Settings) -> Certificates | None:
     certificate, key = settings.tls_cert, settings.tls_key
     return Certificates(certificate, key, settings.client_ca) if certificate and key else None
@@ -366,7 +406,8 @@ def _reloadable(
     access: Access,
     sites: Sequence[Site],
     certificates: Certificates | None,
-    token: TokenFile,
+    input_token: TokenFile,
+    webhook_token: TokenFile,
     archive: Archive | None,
 ) -> list[Reloadable[Any]]:
     """What is read from files: at the start, and again on SIGHUP."""
@@ -376,7 +417,9 @@ def _reloadable(
     if certificates is not None:
         things.append(Reloadable("the certificate", certificates.read, partial(_let_in, certificates.take, sites)))
     if settings.input_token_file is not None:
-        things.append(Reloadable("the token for input_service", token.read, token.take))
+        things.append(Reloadable("the token for input_service", input_token.read, input_token.take))
+    if settings.webhook_token_file is not None:
+        things.append(Reloadable("the token for the webhook", webhook_token.read, webhook_token.take))
     if archive is not None and settings.archive is not None and settings.archive.credentials is not None:
         things.append(Reloadable("the archive's credentials", archive.read_credentials, archive.take_credentials))
     return things

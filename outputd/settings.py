@@ -32,6 +32,10 @@ class Settings:
     client_ca: Path | None
     input_ca: Path | None
     input_token_file: Path | None
+    webhook: str
+    """Where changes are posted, empty when they are not."""
+    webhook_ca: Path | None
+    webhook_token_file: Path | None
     tokens_file: Path | None
     trusted_proxies: Proxies
     asn_db: Path | None

@@ -14,7 +14,7 @@ from outputd import __version__
 from outputd.archive.choice import Choice
 from outputd.archive.instance import RULE, is_name
 from outputd.archive.place import place_of
-from outputd.client.urls import is_url
+from outputd.client.urls import is_bare_url, is_url
 from outputd.naming.resolver import server_of
 from outputd.parts import Parts
 from outputd.process.order import OutputService
@@ -77,6 +77,9 @@ class Options(usage.Options):
         ["client-ca", None, "", "CA (PEM) of client certificates: a node may use one instead of a token."],
         ["input-ca", None, "", "CA (PEM) of input_service's certificate; default: the system's CAs."],
         ["input-token-file", None, "", "File with the token that is sent to input_service."],
+        ["webhook", None, "", "URL that changes of routes, loss, round-trip times and nodes are posted to."],
+        ["webhook-ca", None, "", "CA (PEM) of the webhook's certificate; default: the system's CAs."],
+        ["webhook-token-file", None, "", "File with the token that is sent to the webhook."],
         ["tokens-file", None, "", "File with the tokens and their roles; without it, anyone has access."],
         [
             "trusted-proxies",
@@ -142,6 +145,7 @@ class Options(usage.Options):
         ):  # fmt: skip
             self.opts[name] = _positive(name, self.opts[name], kind)
         self._check_archive()
+        self._check_webhook()
         if self.opts["feed"] not in (FEED_ALL, FEED_PUBLIC):
             raise usage.UsageError(f"--feed must be {FEED_ALL} or {FEED_PUBLIC}, not {self.opts['feed']!r}")
         url = self.opts["input-url"]
@@ -194,6 +198,16 @@ class Options(usage.Options):
         except Unusable as error:
             raise usage.UsageError(f"--archive: {error}") from None
 
+    def _check_webhook(self) -> None:
+        url = self.opts["webhook"]
+        if url and not is_bare_url(url):  # what it has may be a secret: it is not repeated
+            raise usage.UsageError(
+                "--webhook must be an http:// or https:// URL in ASCII without credentials (see --webhook-token-file)"
+            )
+        for name in ("webhook-ca", "webhook-token-file"):
+            if self.opts[name] and not url:
+                raise usage.UsageError(f"--{name} needs --webhook")
+
     def settings(self) -> Settings:
         """What was chosen, as values."""
         chosen = self.opts
@@ -216,6 +230,9 @@ class Options(usage.Options):
             client_ca=_path(chosen["client-ca"]),
             input_ca=_path(chosen["input-ca"]),
             input_token_file=_path(chosen["input-token-file"]),
+            webhook=chosen["webhook"],
+            webhook_ca=_path(chosen["webhook-ca"]),
+            webhook_token_file=_path(chosen["webhook-token-file"]),
             tokens_file=_path(chosen["tokens-file"]),
             trusted_proxies=Proxies.of(chosen["trusted-proxies"]),
             asn_db=_path(chosen["asn-db"]),

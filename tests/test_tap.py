@@ -75,7 +75,8 @@ class Flags(SynchronousTestCase):
                 "--keep-files", "--verbose", "--version", "--help", "--feed", "--max-hops", "--max-pending-mb",
                 "--max-connections", "--refeed", "--tokens-file", "--tls-cert", "--tls-key", "--client-ca",
                 "--input-ca", "--input-token-file", "--trusted-proxies", "--archive", "--archive-every",
-                "--archive-credentials", "--archive-max-backlog-mb", "--instance",
+                "--archive-credentials", "--archive-max-backlog-mb", "--instance", "--webhook", "--webhook-ca",
+                "--webhook-token-file",
             ],
         }.items():  # fmt: skip
             self.patch(sys, "stdout", said := io.StringIO())
@@ -154,6 +155,20 @@ class Flags(SynchronousTestCase):
         for name in ("graz", "GRAZ.1_a", "1", "x" * 64):
             self.assertEqual(name, options(f"--instance={name}")["instance"])
 
+    def test_a_webhook_that_cannot_be_is_refused_and_its_url_not_repeated(self) -> None:
+        """Rule 23: what it has may be a secret."""
+        for url in (
+            "ftp://secret/", "http://", "http://me:secret@host/", "http://host/s ecret", "http://höst/secret", "secret"
+        ):  # fmt: skip
+            said = self.refusal(f"--webhook={url}")
+            self.assertIn("--webhook must be", said)
+            self.assertNotIn("ecret", said)
+        self.assertEqual("https://host/a?b=c", options("--webhook=https://host/a?b=c")["webhook"])
+
+    def test_what_belongs_to_a_webhook_needs_one(self) -> None:
+        for flag in ("--webhook-ca=a", "--webhook-token-file=a"):
+            self.assertIn("needs --webhook", self.refusal(flag))
+
     def test_an_empty_input_url_turns_the_feed_off(self) -> None:
         """Rule 18."""
         self.assertEqual(options("--input-url=")["input-url"], "")
@@ -173,6 +188,7 @@ class Environment(SynchronousTestCase):
             OUTPUTD_TRUSTED_PROXIES="10.0.0.0/8", OUTPUTD_ARCHIVE="file:///a", OUTPUTD_ARCHIVE_EVERY="9",
             OUTPUTD_ARCHIVE_CREDENTIALS="g", OUTPUTD_ARCHIVE_MAX_BACKLOG_MB="11", OUTPUTD_INSTANCE="graz",
             OUTPUTD_ASN_DB="n", OUTPUTD_RDNS="yes", OUTPUTD_RDNS_RESOLVER="192.0.2.1:53",
+            OUTPUTD_WEBHOOK="http://w/", OUTPUTD_WEBHOOK_CA="h", OUTPUTD_WEBHOOK_TOKEN_FILE="o",
         )  # fmt: skip
         self.assertEqual(
             dict(found),
@@ -184,6 +200,7 @@ class Environment(SynchronousTestCase):
                 "trusted-proxies": "10.0.0.0/8", "archive": "file:///a", "archive-every": 9,
                 "archive-credentials": "g", "archive-max-backlog-mb": 11, "instance": "graz",
                 "asn-db": "n", "rdns": 1, "rdns-resolver": "192.0.2.1:53",
+                "webhook": "http://w/", "webhook-ca": "h", "webhook-token-file": "o",
             },
         )  # fmt: skip
 

@@ -62,6 +62,7 @@ def metrics() -> str:
     made = Metrics(Stats(rejected=cast(Any, {"ip": 0})))
     made.show_doors({"results": Doors("the port for results", lambda: 0.0)})
     made.show_archive(None)
+    made.show_webhook(None)
     nobody = [cast(Any, None)] * len(inspect.signature(gauges).parameters)  # they are read only when somebody scrapes
     made.show({name: (text, lambda: 0.0) for name, (text, _) in gauges(*nobody).items()})
     return table(("metric", "type", "labels", "meaning"), sorted(_families(made.text().decode())))

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from outputd.api.disk import Disk, Seen
 from outputd.archive.archive import Archive
+from outputd.changes.webhook import Webhook
 from outputd.client.delivery import PeerState
 from outputd.ledger.ledger import Ledger
 from outputd.naming.naming import Naming
@@ -103,7 +104,15 @@ NAMES = Declared(
     "names", "whether networks and names of addresses are known; only with --asn-db or --rdns", ("ok", "warn"),
     {"waiting_names": count("addresses whose names are to be looked up")},
 )  # fmt: skip
-DECLARED = (DATABASE, DISK, ROTATION, INPUT_SERVICE, CONNECTIONS, ARCHIVE)
+WEBHOOK = Declared(
+    "webhook", "whether changes are posted to the webhook", ("ok", "warn"),
+    {
+        "waiting_changes": count("changes not posted yet"),
+        "dropped_changes": count("changes dropped since the start, as too many waited"),
+        "refused_changes": count("changes that the webhook refused since the start"),
+    },
+)  # fmt: skip
+DECLARED = (DATABASE, DISK, ROTATION, INPUT_SERVICE, CONNECTIONS, ARCHIVE, WEBHOOK)
 """All that there always are, in their order."""
 
 
@@ -289,6 +298,26 @@ class NamesCheck:
         failures = [part.failure for part in parts if part is not None and part.failure is not None]
         waiting = 0 if self._naming.lookups is None else self._naming.lookups.waiting
         return _said("warn" if failures else "ok", failures[0] if failures else None, waiting_names=waiting)
+
+
+class WebhookCheck:
+    """Whether changes reach the webhook. Nobody is paged for a neighbour: it warns."""
+
+    declared = WEBHOOK
+
+    def __init__(self, webhook: Webhook | None) -> None:
+        self._webhook = webhook
+
+    async def say(self) -> Said:
+        """See Check."""
+        webhook = self._webhook
+        if webhook is None:
+            return {**_said("ok", **dict.fromkeys(WEBHOOK.always, 0)), "reason": "turned off"}
+        failure = webhook.failure
+        return _said(
+            "ok" if failure is None else "warn", failure, waiting_changes=webhook.waiting,
+            dropped_changes=webhook.dropped, refused_changes=webhook.refused,
+        )  # fmt: skip
 
 
 def _said(status: Status, failure: Failure | None = None, /, **figures: int | None) -> Said:

@@ -8,6 +8,7 @@ from outputd.api.checks import HANGING_S
 from outputd.api.exports import Exports
 from outputd.archive.archive import Archive
 from outputd.changes.changes import Changes
+from outputd.changes.webhook import Webhook
 from outputd.intake.admission import Admission
 from outputd.ledger.feed import HopFeed
 from outputd.ledger.ledger import Ledger
@@ -21,7 +22,7 @@ Gauges = Mapping[str, tuple[str, Callable[[], float]]]
 
 def gauges(
     store: Store, ledger: Ledger, feed: HopFeed | None, admission: Admission, site: Site, readings: Readings,
-    exports: Exports, archive: Archive | None, changes: Changes,
+    exports: Exports, archive: Archive | None, changes: Changes, webhook: Webhook | None,
 ) -> Gauges:  # fmt: skip
     """The gauges; `site` is that of the port for results."""
 
@@ -76,4 +77,13 @@ def gauges(
         ),
         "archive_backlog_bytes": ("Size of the closed files that wait to be shipped", backlog_bytes),
         "archive_backlog_limit_bytes": ("Size above which the oldest of them is deleted", max_backlog_bytes),
+        "webhook_enabled": ("0 if changes are posted to no webhook", lambda: float(webhook is not None)),
+        "webhook_up": (
+            "1 while changes can be posted to the webhook",
+            lambda: float(webhook is not None and webhook.state.status == "ok"),
+        ),
+        "webhook_waiting_changes": (
+            "Changes not posted to the webhook yet",
+            lambda: 0 if webhook is None else webhook.waiting,
+        ),
     }

@@ -15,6 +15,7 @@ from outputd import __version__
 from outputd.api.gauges import Gauges
 from outputd.archive.archive import Archive
 from outputd.archive.keeping_up import Counts
+from outputd.changes.webhook import Webhook
 from outputd.intake.counters import Stats
 from outputd.sqlite import connections
 from outputd.store.writer import Written
@@ -66,6 +67,10 @@ class Metrics:
     def show_archive(self, archive: Archive | None) -> None:
         """Have what was shipped to the archive, too, where there is one."""
         self._registry.register(_Shipped(archive))
+
+    def show_webhook(self, webhook: Webhook | None) -> None:
+        """Have what was posted to the webhook, too, where there is one."""
+        self._registry.register(_Hooked(webhook))
 
     def show(self, gauges: Gauges) -> None:
         """Have these gauges, too."""
@@ -132,6 +137,30 @@ class _Shipped:
             ("archive_shipped_objects", "Objects shipped to the archive", counts.objects),
             ("archive_failures", "Failed attempts to ship to the archive", counts.failures),
             ("archive_lost_batches", "POSTs that can no longer be shipped to the archive", lost),
+        ):
+            yield CounterMetricFamily(PREFIX + name, text, value=value)
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing is known before it is counted."""
+        return ()
+
+
+class _Hooked:
+    """What became of the changes that the webhook is owed."""
+
+    def __init__(self, webhook: Webhook | None) -> None:
+        self._webhook = webhook
+
+    def collect(self) -> Iterable[Metric]:
+        hook = self._webhook
+        posted, refused, dropped, failed = (
+            (0, 0, 0, 0) if hook is None else (hook.posted, hook.refused, hook.dropped, hook.posts_failed)
+        )
+        for name, text, value in (
+            ("webhook_posted_changes", "Changes that the webhook has taken", posted),
+            ("webhook_refused_changes", "Changes that the webhook has refused for good", refused),
+            ("webhook_dropped_changes", "Changes dropped because too many waited for the webhook", dropped),
+            ("webhook_failures", "Failed attempts to post to the webhook", failed),
         ):
             yield CounterMetricFamily(PREFIX + name, text, value=value)
 

@@ -3,23 +3,29 @@
 It is made from the result files alone, some POSTs a step, each with its mark in one transaction. What the detector
 remembers is kept seldom, with a mark of its own, since it is large: after a crash it goes on from there, and what it
 finds a second time is the same change, which is kept once.
+
+One thread makes it, step by step; between two transactions of a step others may use its connection (`run`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files as files_of
 from itertools import islice
 from pathlib import Path
+from typing import Concatenate, NamedTuple
 
 import msgspec
 
 from outputd.changes.change import TOPICS, Change, Value
 from outputd.changes.detector import Detector, Post, Seen
+from outputd.changes.outbox import Outbox
 from outputd.changes.reading import newest_of, observations, posts_after
 from outputd.process.log import Logger
+from outputd.process.threads import P, T
 from outputd.process.trouble import Kind
 from outputd.sqlite.connections import reading, transaction
 from outputd.sqlite.derived import Derived
@@ -29,7 +35,7 @@ from outputd.sqlite.schema import Schema
 from outputd.store.file import FileInfo
 
 _log = Logger()
-SCHEMA = Schema(files_of("outputd.changes") / "schema", 1, application_id=0x6F757463)  # "outc"
+SCHEMA = Schema(files_of("outputd.changes") / "schema", 2, application_id=0x6F757463)  # "outc"
 _CACHE_KIB = 256
 _WAL_BYTES = 1 << 20
 _MOST_CHANGES = 20_000
@@ -39,16 +45,24 @@ _RESULTS_A_CHANGE = 4 * _REMEMBER_RESULTS // _MOST_CHANGES
 """A change counts as so many: none that is found once more may have been pruned."""
 
 
+class NotOpen(Exception):
+    """The list cannot be used now: no step has opened it, or its file has gone."""
+
+
 class Changes(Derived):
     """The file, and the steps that keep it up, for one thread. `files` are the result files, the current one last;
-    `tell` is called with the kinds of those that are new, in that thread.
+    `tell` is called with the kinds of those that are new, in that thread. `outbox` knows what a webhook is owed.
     """
 
     def __init__(
         self, path: Path, files: Callable[[], Sequence[FileInfo]],
         tell: Callable[[Sequence[str]], object] = lambda kinds: None, most_changes: int = _MOST_CHANGES,
+        outbox: Outbox | None = None,
     ) -> None:  # fmt: skip
         super().__init__(path, _CACHE_KIB, _WAL_BYTES)
+        self.outbox = outbox or Outbox()
+        self._lock = threading.RLock()
+        self._last: Identity | None = None
         self._files = files
         self._tell = tell
         self._most_changes = most_changes
@@ -79,12 +93,31 @@ class Changes(Derived):
             set_aside(self.path, str(error))
             return True
 
+    def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What work(db, ...) returns, in a transaction, from any thread. Raises NotOpen, sqlite3.Error."""
+        with self._lock:
+            if self._db is None or not self.is_there:
+                raise NotOpen("the list of changes is not open")
+            with transaction(self._db):
+                return work(self._db, *args, **kwargs)
+
+    def opened(self) -> sqlite3.Connection:
+        """See Derived."""
+        with self._lock:
+            return super().opened()
+
+    def close(self) -> None:
+        """See Derived."""
+        with self._lock:
+            super().close()
+
     def leave(self) -> None:
         """Keep what is remembered, and close the file without WAL."""
-        if self._db is not None and self.is_there and self._since_kept:
-            with contextlib.suppress(sqlite3.Error, OSError), transaction(self._db):
-                self._remember(self._db)
-        super().leave()
+        with self._lock:
+            if self._db is not None and self.is_there and self._since_kept:
+                with contextlib.suppress(sqlite3.Error, OSError), transaction(self._db):
+                    self._remember(self._db)
+            super().leave()
 
     def remove(self) -> None:
         """Its room is little, and some of it known here alone: it stays. See Kept."""
@@ -93,6 +126,9 @@ class Changes(Derived):
     def _prepare(self, db: sqlite3.Connection) -> None:
         """See Derived."""
         SCHEMA.bring_up(db)
+        identity = identity_of(self.path)
+        self.outbox.open(db, is_another=self._last not in (None, identity))
+        self._last = identity
         self.counted_share = 0.0
         self._since_kept = 0
         self._batch_id = db.execute("SELECT remembered_batch_id FROM mark").fetchone()[0]
@@ -102,10 +138,13 @@ class Changes(Derived):
         except msgspec.MsgspecError as error:
             _log.warn("what was usual is learnt anew: {reason}", reason=error)
             self._detector = Detector()
+        self.outbox.tell()
 
     def _step(self, db: sqlite3.Connection) -> bool:
         files = list(self._files())
         self._begin_anew_in_another_history(db, files)
+        if self.outbox.is_beginning:
+            self.run(self.outbox.begin, _newest(files[-1]))
         for info in files:
             is_last = info is files[-1]
             if not is_last and info.last_batch_id <= self._batch_id:
@@ -133,9 +172,10 @@ class Changes(Derived):
         if 0 < newest < self._batch_id:
             _log.warn("the result files are others than they were: what is usual is learnt anew")
             self._detector, self._batch_id = Detector(), 0
-            with transaction(db):
+            with self._lock, transaction(db):
                 db.execute("UPDATE mark SET batch_id = 0")
                 self._remember(db)
+                self.outbox.begin(db, newest)
 
     def _advance(self, db: sqlite3.Connection, info: FileInfo) -> bool:
         """Look at the next POSTs of a file; whether there are others after them."""
@@ -153,8 +193,9 @@ class Changes(Derived):
             raise
         last = posts[-1]
         try:
-            with transaction(db):
+            with self._lock, transaction(db):
                 new = self._keep(db, found)
+                dropped = self.outbox.make_room(db) if new else 0
                 self._batch_id = last.batch_id
                 db.execute(_MARK, {"to": last.batch_id, "at": last.arrived})
                 self._since_kept += sum(post.results for post in posts) + len(new) * _RESULTS_A_CHANGE
@@ -163,24 +204,30 @@ class Changes(Derived):
         except BaseException:
             self.close()
             raise
+        self.outbox.has_seen(last.batch_id)
         if new:
             self._tell([change.kind for change in new])
+            with self._lock:
+                self.outbox.has_dropped(db, dropped)
         return self._batch_id < newest
 
-    def _look(self, posts: Sequence[Post], seen: Iterator[Seen]) -> list[Change]:
-        return [change for post in posts for change in self._detector.take(post, islice(seen, post.results))]
+    def _look(self, posts: Sequence[Post], seen: Iterator[Seen]) -> list[Found]:
+        return [
+            Found(post, change) for post in posts for change in self._detector.take(post, islice(seen, post.results))
+        ]
 
-    def _keep(self, db: sqlite3.Connection, found: Sequence[Change]) -> list[Change]:
+    def _keep(self, db: sqlite3.Connection, found: Sequence[Found]) -> list[Change]:
         """Write down changes; returns those that were not there."""
         new = []
-        for change in found:
-            topic = TOPICS[change.kind]
-            row = (change.kind, topic, *change[1:4], _json(change.before), _json(change.after))
+        for post, change in found:
+            topic, owed = TOPICS[change.kind], self.outbox.mark_of(post.batch_id)
+            values = (_json(change.before), _json(change.after), post.arrived, owed)
+            row = (change.kind, topic, *change[1:4], *values)
             if db.execute(_INTO, row).rowcount:
                 db.execute(_END, (change.since, change.node, change.target, topic, change.kind, change.since))
                 new.append(change)
         if new:
-            db.execute("DELETE FROM change WHERE id <= (SELECT max(id) FROM change) - ?", (self._most_changes,))
+            db.execute(_PRUNE, (self._most_changes,))
         return new
 
     def _remember(self, db: sqlite3.Connection) -> None:
@@ -204,18 +251,34 @@ class Changes(Derived):
         return min(0.99, max(0.01, (self._batch_id - first + 1) / there)) if there > 0 else 0.99
 
 
+class Found(NamedTuple):
+    """A change, and the POST that showed it."""
+
+    post: Post
+    change: Change
+
+
 class _Unreadable(Exception):
     """A result file cannot be read; the text says why."""
 
 
 _INTO = """
-INSERT OR IGNORE INTO change (kind, topic, node, target, since, before, after) VALUES (?,?,?,?,?,?,?)
+INSERT OR IGNORE INTO change (kind, topic, node, target, since, before, after, found_at, owed)
+VALUES (?,?,?,?,?,?,?,?,?)
 """
+_PRUNE = "DELETE FROM change WHERE id <= (SELECT max(id) FROM change) - ? AND owed IS NULL"
 _MARK = "UPDATE mark SET batch_id = :to, received_at = :at WHERE batch_id < :to"
 _END = """
 UPDATE change SET until = max(since, ?) WHERE node = ? AND target = ? AND topic = ? AND until IS NULL
   AND NOT (kind = ? AND since = ?)
 """
+
+
+def _newest(info: FileInfo) -> int:
+    """The last batch of the current file; where it cannot be read, as it was when the file was opened."""
+    with contextlib.suppress(sqlite3.Error), reading(info.path) as file:
+        return max(newest_of(file), info.last_batch_id)
+    return info.last_batch_id
 
 
 def _is_of_the_file(error: Exception, path: Path) -> bool:

@@ -27,6 +27,7 @@ from outputd.process.trouble import Trouble
 
 _STOP_GRACE_S: Final = 1.5
 _STOP_BOUND_S: Final = 2.0
+_BETWEEN_REFUSAL_LINES_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Delivery(Service):
         self._idle = False
         self._resting: tuple[Deferred[None], IDelayedCall | None] | None = None
         self._loop: Deferred[None] | None = None
+        self._refusals_unlogged = 0
+        self._next_refusal_line = 0.0
 
     async def _turn(self) -> None:
         """Post what waits, and note what became of it; or rest. Clears `_news` before it asks what waits."""
@@ -157,6 +160,15 @@ class Delivery(Service):
         response = await posted(self._http, as_treq_takes_it(self._url), body, headers)
         await drained(response)
         return response
+
+    def _refusals_to_tell(self) -> int:
+        """Count a refusal: how many there were since the last line about them, or 0 if that is not a minute ago."""
+        self._refusals_unlogged += 1
+        if self._clock.seconds() < self._next_refusal_line:
+            return 0
+        count, self._refusals_unlogged = self._refusals_unlogged, 0
+        self._next_refusal_line = self._clock.seconds() + _BETWEEN_REFUSAL_LINES_S
+        return count
 
     # -- outages -------------------------------------------------------------------------------------
 

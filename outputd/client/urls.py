@@ -18,6 +18,11 @@ def is_url(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname) and port != 0 and not re.search(r"\s", text)
 
 
+def is_bare_url(text: str) -> bool:
+    """Whether a text is such a URL in printable ASCII, without credentials."""
+    return is_url(text) and text.isascii() and text.isprintable() and "@" not in urlsplit(text).netloc
+
+
 class _AsWritten(URL):
     """A URL that is a URI already."""
 
@@ -27,7 +32,7 @@ class _AsWritten(URL):
 
 
 def as_treq_takes_it(url: str) -> str | URL:
-    """The URL of input_service for treq; ValueError when it is none.
+    """A URL for treq; ValueError when it is none.
 
     hyperlink 21.0.0 takes an IPv6 address for a name to encode, and fails: such a URL has to go as it is.
     """

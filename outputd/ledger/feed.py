@@ -28,7 +28,6 @@ MOST_HOPS: Final = 1000
 GATHER_S: Final = 0.25
 """Between two posts that are not full, so that a hop that has company does not travel alone."""
 _IDLE_S: Final = 60.0
-_BETWEEN_REFUSAL_LINES_S: Final = 60.0
 _REFUSALS: Final = frozenset({400, 413, 422})
 
 
@@ -70,8 +69,6 @@ class HopFeed(Delivery):
         self._size = MOST_HOPS
         self._successes = 0  # since the last refusal
         self._taken: Sequence[str] = ()  # by input_service, which the ledger has yet to write down
-        self._refusals_unlogged = 0
-        self._next_refusal_line = 0.0
 
     async def _turn(self) -> None:
         await self._settle()
@@ -129,14 +126,11 @@ class HopFeed(Delivery):
 
     def _log_refusal(self, address: str, status: int) -> None:
         """A line for the first one, then at most one a minute: all ten million may be refused."""
-        self._refusals_unlogged += 1
-        if self._clock.seconds() >= self._next_refusal_line:
+        if count := self._refusals_to_tell():
             _log.warn(
                 "input_service refuses {address} with {status}; set aside: {count} since the last such line",
-                address=address, status=status, count=self._refusals_unlogged,
+                address=address, status=status, count=count,
             )  # fmt: skip
-            self._refusals_unlogged = 0
-            self._next_refusal_line = self._clock.seconds() + _BETWEEN_REFUSAL_LINES_S
 
 
 def _say_outage(reason: str) -> None:

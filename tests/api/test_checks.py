@@ -57,6 +57,14 @@ class Archived:
         self.lost_batches = 0
 
 
+class Hooked:
+    """What the check asks of a webhook."""
+
+    def __init__(self) -> None:
+        self.failure: Failure | None = None
+        self.waiting = self.dropped = self.refused = 0
+
+
 class ChecksTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.bench = bench = Bench(Path(self.mktemp()))
@@ -68,9 +76,10 @@ class ChecksTest(SynchronousTestCase):
         bench.in_thread = self.in_thread
         self.counted_share: float | None = None
         self.archive = Archived()
+        self.webhook = Hooked()
         health = bench.health(
             self.directory, lambda: self.unreadable, feed=lambda: self.state, counted_share=lambda: self.counted_share,
-            archive=self.archive,
+            archive=self.archive, webhook=self.webhook,
         )  # fmt: skip
         room = Admission(1 << 20, bench.clock.seconds)
         self.site = Site(Routes(health.routes()), bench.clock, room, 64 << 10, 200, Access())
@@ -115,6 +124,7 @@ class Declarations(ChecksTest):
         self.bench.doors.make_room([], 1000, "")
         self.state = PeerState("outage", "no", EPOCH, None)
         self.archive.failure = Failure("no", EPOCH)
+        self.webhook.failure = Failure("no", EPOCH)
         look()
         self.state = None
         look()
@@ -131,6 +141,18 @@ class Declarations(ChecksTest):
                 "backlog_bytes": 5 << 20, "max_backlog_bytes": 10 << 20, "lost_batches": 3,
             },
             self.health()["archive"],
+        )  # fmt: skip
+
+    def test_a_webhook_that_takes_nothing_is_a_warning_with_what_waits_and_what_is_lost(self) -> None:
+        """Rule 20."""
+        self.webhook.failure = Failure("it answers 503", EPOCH)
+        self.webhook.waiting, self.webhook.dropped, self.webhook.refused = 10_000, 2, 1
+        self.assertEqual(
+            {
+                "status": "warn", "reason": "it answers 503", "since": NOW, "waiting_changes": 10_000,
+                "dropped_changes": 2, "refused_changes": 1,
+            },
+            self.health()["webhook"],
         )  # fmt: skip
 
     def test_how_far_the_summary_has_come_is_a_figure_while_it_is_made(self) -> None:

@@ -163,7 +163,7 @@ class Checks(HealthTest):
         checks = self.health()["checks"]
         self.assertEqual(
             {name: check["status"] for name, check in checks.items()},
-            dict.fromkeys(("database", "disk", "rotation", "input_service", "connections", "archive"), "ok"),
+            dict.fromkeys(("database", "disk", "rotation", "input_service", "connections", "archive", "webhook"), "ok"),
         )
 
     def test_a_store_that_fails_is_unhealthy_with_reason_and_since_when(self) -> None:

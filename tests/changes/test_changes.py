@@ -12,7 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.changes.change import Change
-from outputd.changes.changes import Changes
+from outputd.changes.changes import Changes, Found
 from outputd.results import timestamps
 from outputd.sqlite.files import wal_of
 from tests.kit.bench import Bench
@@ -28,7 +28,7 @@ class Full(Changes):
 
     is_full = True
 
-    def _keep(self, db: sqlite3.Connection, found: Sequence[Change]) -> list[Change]:
+    def _keep(self, db: sqlite3.Connection, found: Sequence[Found]) -> list[Change]:
         kept = super()._keep(db, found)
         if self.is_full and found:
             self.is_full = False

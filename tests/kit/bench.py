@@ -20,6 +20,7 @@ from outputd.api.checks import (
     DiskCheck,
     InputServiceCheck,
     RotationCheck,
+    WebhookCheck,
 )
 from outputd.api.disk import Disk
 from outputd.api.exports import Exports
@@ -138,7 +139,7 @@ class Bench:
         self, directory: DataDir | None = None, unreadable: Callable[[], Mapping[str, Failure]] = dict,
         summing_up: Callable[[], Failure | None] = lambda: None, feed: Callable[[], PeerState | None] = lambda: None,
         stopping: Callable[[], bool] = lambda: False, counted_share: Callable[[], float | None] = lambda: None,
-        archive: Any = None, looking_for_changes: Callable[[], Failure | None] = lambda: None,
+        archive: Any = None, webhook: Any = None, looking_for_changes: Callable[[], Failure | None] = lambda: None,
     ) -> Health:  # fmt: skip
         """The routes that tell how it stands."""
         disk = Disk(directory or self.directory, self.in_thread, self.clock, self.now)
@@ -151,6 +152,7 @@ class Bench:
             InputServiceCheck(self.ledger, feed),
             ConnectionsCheck([self.doors]),
             ArchiveCheck(archive),
+            WebhookCheck(webhook),
         ]
         metrics = Metrics(self.stats)
         return Health(self.store, self.ledger, self.stats, metrics, checks, disk, self.clock, self.now, stopping)

@@ -12,13 +12,11 @@ from typing import Any, cast
 from treq.testing import HasHeaders, RequestSequence, StringStubbingResource, StubTreq
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import ResponseDone, ResponseNeverReceived
-from twisted.web.http_headers import Headers
+from twisted.web.client import ResponseNeverReceived
 from twisted.web.iweb import IResponse
 
 from outputd.client.bounds import EXCHANGE_S
@@ -26,6 +24,7 @@ from outputd.client.delivery import PeerState
 from outputd.client.retry import backoff
 from outputd.client.words import in_words
 from outputd.ledger.feed import GATHER_S, HopFeed
+from tests.kit.answers import FakeResponse
 
 URL = "http://input-service:8080/hops"
 EPOCH = 1_767_825_000.0
@@ -72,27 +71,6 @@ class FakeLedger:
         await self._go("refused")
         self.owed.remove(address)
         self.set_aside.append((address, status))
-
-
-class FakeResponse:
-    """An answer as treq gives it; its body ends when told to, at once by default."""
-
-    def __init__(self, code: int, headers: dict[bytes, bytes] | None = None, hangs: bool = False) -> None:
-        self.code = code
-        self.headers = Headers({name: [value] for name, value in (headers or {}).items()})
-        self.hangs = hangs
-        self.dropped = False
-
-    def deliverBody(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-        protocol.makeConnection(cast(Any, self))
-        protocol.dataReceived(b"as you say")
-        if not self.hangs:
-            protocol.connectionLost(Failure(ResponseDone()))
-
-    def loseConnection(self) -> None:
-        self.dropped = True
-        self._protocol.connectionLost(Failure(ResponseDone()))
 
 
 Answer = int | FakeResponse | Exception | Deferred[Any]
