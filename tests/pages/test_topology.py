@@ -173,3 +173,13 @@ class Layers(ModulesTest):
             [traced, traced, {"timestamp": "2026-01-07T22:00:00Z", "traceroute": None}],
         )  # fmt: skip
         self.assertEqual([[["10.0.0.1", "ams", 1, 2], ["203.0.113.9", None, 4, 2]], [[0, 1, 2]]], found)
+
+    def test_a_ttl_that_is_far_off_is_the_next_column_with_a_gap(self) -> None:
+        found = self.run_js(
+            """
+            const items = given.map((ttl) => ({ members: [{ ttl }], in: [], out: [] }));
+            return layers.arrange({ items }).map(({ ttl, x }) => [ttl, x]);
+            """,
+            *[1, 2, 255],
+        )
+        self.assertEqual([[1, 0], [2, 75], [255, 195]], found)

@@ -181,9 +181,11 @@ export class Picture {
     pen.textBaseline = "top";
     pen.fillStyle = ink("--text");
     const top = this.columns.length && Math.min(...this.scene.items.map(({ y }) => y)) * this.zoom + this.shift[1];
-    for (const { ttl, x } of this.columns) {
+    const isClose = this.columns.length > 1 && (this.columns[1].x - this.columns[0].x) * this.zoom < 44;
+    for (const [place, { ttl, x }] of this.columns.entries()) {
+      const words = isClose && place ? `${ttl}` : `TTL ${ttl}`;
       const left = x * this.zoom + this.shift[0];
-      if (left > 0 && left < width) pen.fillText(`TTL ${ttl}`, left - pen.measureText(`TTL ${ttl}`).width / 2, Math.max(4, top - 32));
+      if (left > 0 && left < width) pen.fillText(words, left - pen.measureText(words).width / 2, Math.max(4, top - 32));
     }
   }
 

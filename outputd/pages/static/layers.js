@@ -5,7 +5,8 @@ import { groups } from "./groups.js";
 import { at } from "./units.js";
 
 const A_LAYER = 22;
-const WIDE = 190;
+const WIDE = [75, 190];
+const ASPECT = 1.5; // as wide to as high as the whole is about
 const HIGH = 30;
 const SWEEPS = 6;
 
@@ -62,7 +63,10 @@ export function layers(addresses, opened) {
   return [...byTtl].flatMap(([ttl, layer]) => groups(layer, A_LAYER, opened, `other networks at TTL ${ttl}`));
 }
 
-/** Give the items of a scene their places: a column a TTL, and in it the order with the fewest crossings that a few sweeps find. */
+/**
+ * Give the items of a scene their places: a column a TTL that answered, with a gap where others lie between, and in it the order
+ * with the fewest crossings that a few sweeps find. Returns the columns, [{ttl, x}].
+ */
 export function arrange(scene) {
   const columns = new Map();
   for (const item of scene.items) {
@@ -71,12 +75,18 @@ export function arrange(scene) {
     columns.get(ttl).push(item);
   }
   const ordered = [...columns].sort(([one], [other]) => one - other);
-  const spread = (column) => column.forEach((item, place) => (item.y = (place - (column.length - 1) / 2) * HIGH));
-  for (const [ttl, column] of ordered) {
-    column.sort((one, other) => other.members.length - one.members.length);
-    for (const item of column) item.x = ttl * WIDE;
-    spread(column);
+  const highest = HIGH * Math.max(...ordered.map(([, column]) => column.length));
+  const wide = Math.min(WIDE[1], Math.max(WIDE[0], (ASPECT * highest) / ordered.length));
+  const places = ordered.map(() => 0);
+  for (let place = 1; place < ordered.length; place += 1) {
+    places[place] = places[place - 1] + wide * (ordered[place][0] > ordered[place - 1][0] + 1 ? 1.6 : 1);
   }
+  const spread = (column) => column.forEach((item, place) => (item.y = (place - (column.length - 1) / 2) * HIGH));
+  ordered.forEach(([, column], place) => {
+    column.sort((one, other) => other.members.length - one.members.length);
+    for (const item of column) item.x = places[place];
+    spread(column);
+  });
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
     const isForth = sweep % 2 === 0;
     for (const [, column] of isForth ? ordered : [...ordered].reverse()) {
@@ -89,5 +99,5 @@ export function arrange(scene) {
       spread(column);
     }
   }
-  return ordered.map(([ttl]) => ({ ttl, x: ttl * WIDE }));
+  return ordered.map(([ttl], place) => ({ ttl, x: places[place] }));
 }
