@@ -21,7 +21,7 @@ from outputd.archive.reasons import reason_of
 from outputd.process.child import give_way, receive, send
 from outputd.process.log import in_one_line
 from outputd.process.trouble import Unusable
-from outputd.process.tuning import give_back, settle
+from outputd.process.tuning import give_back, settle, share_one_heap
 from outputd.sqlite.errors import kind_of
 
 
@@ -65,6 +65,7 @@ class Archivist:
 def main() -> None:
     """Be the child."""
     give_way()
+    share_one_heap()
     settle()
     asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_hear, args=(sys.stdin.buffer, asked), daemon=True).start()
