@@ -38,6 +38,7 @@ FOLLOWED = (
     "docs/how-to/monitoring.md",
     "docs/how-to/send-files.md",
     "docs/how-to/send-results.md",
+    "docs/how-to/webhook.md",
     "docs/queries.md",
     "docs/reference/health.md",
     "docs/reference/ingest.md",
