@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quiet", action="store_true", help="latency: without rotations and dumps")
     parser.add_argument("--no-feed", action="store_true", help="saturated, latency: the feed turned off")
+    parser.add_argument("--fleet", action="store_true", help="reads: on 300 nodes, 5,000 targets and 130,000 links")
     parser.add_argument("--beside", metavar="COMMIT", default="", help="saturated, light: that commit, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows of the first table there")
     parser.add_argument("--size-mb", type=int, default=usual.size_mb, help="a full file (default %(default)s)")
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         session = Session(
             Path(home), options.turns, options.seconds, size_mb=options.size_mb, hop_rows=options.hop_rows,
             addresses=options.addresses, waiting=options.waiting, quiet=options.quiet, feed=not options.no_feed,
-            beside=options.beside, only=options.only,
+            fleet=options.fleet, beside=options.beside, only=options.only,
         )  # fmt: skip
         try:
             if options.smoke:

@@ -39,6 +39,8 @@ class Body(NamedTuple):
     data: bytes
     results: int
     hops: int
+    node: str = ""
+    """Who sends it; without a name it is the peer's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +104,17 @@ def generate(shape: Shape, max_bytes: int = 16 << 20, most: int = 8192) -> list[
             items.append(
                 f'{{"ip":"{target}","sent":4,"received":{received},"packet_loss":{0 if received else 100},'
                 f'"avg_rtt":{int(rng.random() * 9e7) if received else 0},'
-                f'"timestamp":"{_FIRST_DAY}T{_time_of_day(len(bodies) * shape.results + len(items))}Z"{tail}}}'
+                f'"timestamp":"{moment(len(bodies) * shape.results + len(items))}"{tail}}}'
             )
         bodies.append(Body(f"[{','.join(items)}]".encode(), shape.results, hops))
         filled += len(bodies[-1].data)
     return bodies
 
 
-def _time_of_day(serial: int) -> str:
-    seconds, fraction = divmod(serial * 7_000_003, 1_000_000_000)  # one result every 7 ms
-    return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{fraction:09}"
+def moment(serial: int) -> str:
+    """The timestamp of the result of this number, 7 ms after that of the one before."""
+    seconds, fraction = divmod(serial * 7_000_003, 1_000_000_000)
+    return f"{_FIRST_DAY}T{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{fraction:09}Z"
 
 
 def freshen(data: bytes, cycle: int) -> bytes:
@@ -160,12 +163,17 @@ class Source:
         self.before += 1
         request = self.requests[index]
         if self.fresh and cycle:
-            request = request._replace(data=freshen(request.data, cycle))
+            request = request._replace(data=self._of_another(index + cycle, request, freshen(request.data, cycle)))
         if self.keys is not None:
             line, _, rest = request.data.partition(b"\r\n")
             key = f"\r\nIdempotency-Key: {self.keys}-{self.before}\r\n".encode()
             request = request._replace(data=line + key + rest)
         return request
+
+    def _of_another(self, index: int, request: Body, data: bytes) -> bytes:
+        """A request as another node sends it, where nodes have names."""
+        another = self.requests[index % len(self.requests)].node
+        return data.replace(request.node.encode(), another.encode(), 1) if request.node else data
 
 
 def requests(url: str, bodies: Iterable[Body], headers: Sequence[str] = (), gzipped: bool = False) -> list[Body]:
@@ -176,8 +184,10 @@ def requests(url: str, bodies: Iterable[Body], headers: Sequence[str] = (), gzip
     if gzipped:
         lines.append("Content-Encoding: gzip")
         bodies = [body._replace(data=gzip.compress(body.data, 6)) for body in bodies]
-    head = "\r\n".join(lines).encode() + b"\r\nContent-Length: %d\r\n\r\n"
-    return [body._replace(data=head % len(body.data) + body.data) for body in bodies]
+    head = "\r\n".join(lines).encode()
+    return [body._replace(data=b"%s%s\r\nContent-Length: %d\r\n\r\n%s" % (
+        head, f"\r\nX-Ping-Node: {body.node}".encode() if body.node else b"", len(body.data), body.data,
+    )) for body in bodies]  # fmt: skip
 
 
 # -- what the processes use ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import socket
 import sqlite3
@@ -16,10 +17,11 @@ from pathlib import Path
 
 from benchmarks import load
 from benchmarks.figures import Row, Spread, alternating, ratios, table
+from benchmarks.fleet import fleet
 from benchmarks.full import full_directory
 from benchmarks.kinds import Kind, usual
 from benchmarks.read import Route, get
-from benchmarks.service import HOST, Service, dumping, meanwhile
+from benchmarks.service import HOST, Service, Wrong, dumping, meanwhile
 from benchmarks.session import Session
 from outputd.results import timestamps
 from outputd.store.limits import Limits
@@ -35,14 +37,15 @@ Times = dict[str, list[dict[str, float]]]
 
 def run(session: Session) -> str:
     """Measure, and tell it in Markdown."""
-    kind = usual()
-    directory = full_directory(session)
+    kind = fleet() if session.fleet else usual()
+    directory = full_directory(session, kind)
     with session.service(directory) as service:
         tally = service.post(kind, _CONNECTIONS, session.seconds, warmup=session.warmup)
         half = max(1, tally.answered) / tally.seconds / 2
         service.settle()
         session.say(f"reads: half of the best rate is {half:,.0f} POSTs/s")
         parts = [
+            _long(session, service),
             _routes(session, service, kind, half),
             _dump(session, service, kind, half),
             _cost(session, service, kind),
@@ -83,10 +86,47 @@ def questions(service: Service) -> dict[str, str]:
         "/hops/IP, the newest target's": f"/hops/{target}",
         "/series, a week": f"/series?ip={target}&{week}",
         "/paths": f"/paths?ip={target}",
+        "/trace": f"/trace?ip={target}",
+        "/failures": "/failures",
+        "/changes": "/changes",
         "/targets": "/targets",
         "/links": "/links",
         "/nodes": "/nodes",
     }
+
+
+def _long(session: Session, service: Service) -> str:
+    """The longest answers, alone: seconds to the first byte of the body and to the last, and CPU of the service."""
+    rows = []
+    for path in ("/links?limit=100000", "/targets?limit=100000"):
+        firsts, wholes, costs, size = [], [], [], 0
+        for _ in range(session.turns):
+            before = load.Usage.of([service.pid])
+            first_s, whole_s, size = _stream(service, path)
+            firsts.append(first_s)
+            wholes.append(whole_s)
+            costs.append(load.Usage.of([service.pid]).since(before).cpu_s)
+        session.say(f"reads: {path}: {Spread.of(wholes)} s, first byte after {Spread.of(firsts)} s")
+        rows.append([path, Spread.of(firsts), Spread.of(wholes), Spread.of(costs), f"{size / 2**20:.1f}"])
+    return "\n\n".join(["### Long answers, alone: s", table(["GET", "first byte", "whole", "CPU", "MiB"], rows)])
+
+
+def _stream(service: Service, path: str) -> tuple[float, float, int]:
+    """Seconds to the first byte of a body and to its last, and its bytes."""
+    connection = http.client.HTTPConnection(HOST, service.health_port, timeout=60.0)
+    began = time.perf_counter()
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        size = len(response.read(1))
+        first_s = time.perf_counter() - began
+        while part := response.read1(1 << 20):
+            size += len(part)
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise Wrong(f"GET {path}: {response.status}")
+    return first_s, time.perf_counter() - began, size
 
 
 def _routes(session: Session, service: Service, kind: Kind, half: float) -> str:

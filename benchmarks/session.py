@@ -31,6 +31,7 @@ class Session:
     waiting: int = 1_000_000
     quiet: bool = False
     feed: bool = True
+    fleet: bool = False
     beside: str = ""
     only: Sequence[str] = ()
     rows: list[Row] = field(default_factory=list)

@@ -1,15 +1,17 @@
 """The parts of benchmarks/ that only reckon: percentiles, ratios of turns, tables, bodies."""
 
 import json
+import re
 import tempfile
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from benchmarks import bench, kinds, limit, load
+from benchmarks import bench, fleet, kinds, limit, load
 from benchmarks.figures import Row, Spread, alternating, clock, in_turn, overview, ratios, table
 
 
@@ -130,6 +132,25 @@ class BodyTests(SynchronousTestCase):
         bodies = load.generate(load.Shape(results=1), most=3)
         first, second = load.Source(bodies, fresh=True), load.Source(bodies, fresh=True, before=4)
         self.assertEqual([first.take() for _ in range(6)][4:], [second.take() for _ in range(2)])
+
+
+class FleetTests(SynchronousTestCase):
+    def test_it_has_the_nodes_targets_and_links_that_it_says(self) -> None:
+        made = fleet.bodies()
+        targets: set[str] = set()
+        links: set[tuple[str, str]] = set()
+        for body in made:
+            for item in json.loads(body.data):
+                targets.add(item["ip"])
+                links.update(pairwise(hop["ip"] for hop in item["traceroute"]["hops"]))
+        self.assertEqual((fleet.NODES, fleet.TARGETS), (len({body.node for body in made}), len(targets)))
+        self.assertGreater(len(links), fleet.LINKS * 0.95)
+
+    def test_each_time_a_body_goes_round_another_node_sends_it(self) -> None:
+        bodies = [load.Body(b"[]", 0, 0, f"node-{number}") for number in range(3)]
+        source = load.Source(load.requests("http://127.0.0.1/results", bodies), fresh=True)
+        sent = [re.findall(rb"\r\nX-Ping-Node: node-(\d)\r\n", source.take().data) for _ in range(9)]
+        self.assertEqual([[b"%d" % ((number + number // 3) % 3)] for number in range(9)], sent)
 
 
 class LimitTests(SynchronousTestCase):
