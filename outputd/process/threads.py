@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -78,3 +79,19 @@ class Threads:
     def stop(self) -> None:
         """End the threads; waits for work that is under way."""
         self._threads.stop()
+
+
+class Share:
+    """An InThread that takes at most `most` threads of another one at a time: others find one free beside it."""
+
+    def __init__(self, in_thread: InThread, most: int) -> None:
+        self._in_thread = in_thread
+        self._places = DeferredSemaphore(most)
+
+    async def __call__(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See InThread."""
+        await self._places.acquire()
+        try:
+            return await self._in_thread(work, *args, **kwargs)
+        finally:
+            self._places.release()

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from outputd.naming.naming import Naming
 from outputd.process.log import Logger
-from outputd.process.threads import InThread
+from outputd.process.threads import InThread, Share
 from outputd.process.trouble import Failure
 from outputd.queries.arrivals import ARRIVALS
 from outputd.queries.changes import CHANGES
@@ -58,6 +58,8 @@ LIMIT_S = 10.0
 _PATIENCE_S = 0.3
 _MOST_AT_ONCE = 64
 _AGAIN_S = 0.1
+_MOST_PAGES = 2
+"""Pages of long answers that are made at a time: half of the threads, so that a short question finds one."""
 
 
 class Queries:
@@ -72,6 +74,7 @@ class Queries:
         self._summary = summary
         self._up_to_date = up_to_date
         self._in_thread = in_thread
+        self._share = Share(in_thread, _MOST_PAGES)
         self._readings = readings
         self._reactor = reactor
         self._now = now
@@ -107,7 +110,7 @@ class Queries:
         if self._stopped is None and len(self._asking) >= _MOST_AT_ONCE:
             raise NotReady("too many questions wait")
         session = Session(list(self._files()), self._summary, self._long_page, self._naming)
-        work = self._work(session, _find, session, question, asked, form, gzip_from_bytes, self._now())
+        work = self._work(self._in_thread, session, _find, session, question, asked, form, gzip_from_bytes, self._now())
         answer: Deferred[_Found | None] = Deferred()
         work.chainDeferred(answer)
         try:
@@ -120,8 +123,8 @@ class Queries:
             return None if found is None else Whole(found.first, found.notes)
         rest = found.rest
         reading = Reading(
-            session, found.first, lambda: self._work(session, next, rest, None), self._readings, found.notes,
-            found.held_bytes,
+            session, found.first, lambda: self._work(self._share, session, next, rest, None), self._readings,
+            found.notes, found.held_bytes,
         )  # fmt: skip
         await self._readings.begin(reading)
         return reading
@@ -135,12 +138,14 @@ class Queries:
             self._idle = Deferred()
             await self._idle
 
-    def _work(self, session: Session, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+    def _work(
+        self, in_thread: InThread, session: Session, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
         """Work with a session in a thread, within its time. Raises NotReady."""
         if self._stopped is not None:
             raise self._stopped
         self._asking[session] = self._reactor.callLater(self._limit_s, self._end, session)
-        return Deferred.fromCoroutine(self._in_thread(_paged, session, partial(work, *args, **kwargs))).addBoth(
+        return Deferred.fromCoroutine(in_thread(_paged, session, partial(work, *args, **kwargs))).addBoth(
             self._left, session
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -13,9 +13,10 @@ from outputd.process.threads import Threads
 from outputd.queries import Queries
 from outputd.queries.nodes import Nodes
 from outputd.queries.question import Question
-from outputd.queries.reading import Readings
+from outputd.queries.reading import Reading, Readings, Whole
 from outputd.queries.recent import RECENT, Recent
 from outputd.queries.session import LONG_PAGE_BYTES, NotReady, Session, TooLong
+from outputd.queries.tables import Row, Rows
 from tests.kit.bench import Bench
 from tests.kit.running import REACTOR, Running, eventually
 
@@ -100,6 +101,41 @@ class Ending(TestCase):
         for each in both:
             await each
         self.assertEqual([1, 1], at_once)
+
+    async def test_a_question_finds_a_thread_however_many_long_answers_are_read(self) -> None:
+        """What makes their pages waits for a place among two; the pool of the service has four threads."""
+        threads = Threads(REACTOR, "test", 3)
+        self.addCleanup(threads.stop)
+        self.threads = threads
+        queries = self.queries(600.0)
+        go = threading.Event()
+        self.addCleanup(go.set)
+        readings = []
+        for _ in range(5):
+            reading = await queries.ask(_long_answer(go), Nodes(), "ndjson")
+            assert isinstance(reading, Reading)
+            await reading.page()
+            readings.append(reading)
+        pages = [Deferred.fromCoroutine(reading.page()) for reading in readings]
+        self.assertIsInstance(await queries.ask(RECENT, Recent(), "json"), Whole)
+        go.set()
+        for page, reading in zip(pages, readings, strict=True):
+            self.assertTrue(await page)
+            await reading.end()
+
+
+def _long_answer(go: threading.Event) -> Question[Nodes]:
+    """Whose first page is long, and whose second one waits."""
+
+    def read() -> Iterator[Sequence[Row]]:
+        yield [{"text": "x" * (LONG_PAGE_BYTES + 1)}]
+        go.wait()
+        yield [{"text": "y"}]
+
+    def find(session: Session, _: Nodes, __: float) -> Rows:
+        return Rows(session, (), read)
+
+    return Question("Anything", "/anything", Nodes, find, schemas={}, whole="", row="", summary="Anything")
 
 
 class HungUp(TestCase):
