@@ -1,7 +1,8 @@
 """`python -m tests.kit.runner`: test modules side by side, a line for each as it ends, and why what was skipped was.
 
-Each module runs under trial in a process and a directory of its own, so that none hears of another. What is marked by
-`tests.kit.depth.long` runs only with --all, or when it is named; --list-long says which short test stands for each.
+Each module runs under trial in a process and a directory of its own, so that none hears of another; the processes are
+forked from one that has imported what most tests import. What is marked by `tests.kit.depth.long` runs only with --all,
+or when it is named; --list-long says which short test stands for each.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 import time
 import unittest
@@ -19,11 +19,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.trial.reporter import VerboseTextReporter
-from twisted.trial.runner import TestLoader, TrialRunner
+from twisted.trial.runner import ErrorHolder, TestLoader, TrialRunner
 
 from tests.kit.depth import twins_of
 
@@ -31,6 +32,11 @@ TOP = Path(__file__).resolve().parents[2]
 _WANTED = {"short": {False}, "long": {True}, "all": {False, True}}
 """By what is asked for: whether a test that is wanted is a long one."""
 _MODULE_S = 1200
+_IMPORTED = (
+    "cryptography.x509", "hypothesis.strategies", "outputd.archive.archive", "outputd.queries", "outputd.store.store",
+    "prometheus_client", "treq", "twisted.protocols.tls", "twisted.trial.runner", "twisted.web.server",
+)  # fmt: skip
+"""What is imported once for all; nothing that imports a reactor, which each process must have for itself."""
 _JOBS = (os.cpu_count() or 2) * 2  # a system test waits for half of its time
 _LINE = "{state:6} {name:42} {passed:4d} passed  {seconds:6.1f} s"
 
@@ -56,11 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only-long", action="store_true", help="the long tests alone")
     parser.add_argument("--list-long", action="store_true", help="name the long ones, and the short ones for each")
     parser.add_argument("--jobs", type=int, default=_JOBS, metavar="N", help="side by side (%(default)s)")
-    parser.add_argument("--one", choices=_WANTED, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
-    if asked.one:
-        print(json.dumps(_run_here(asked.names[0], _WANTED[asked.one]).__dict__))
-        return
     if asked.list_long:
         for test, twins in long_tests(asked.names):
             print(test, *twins, sep="\n    ")
@@ -124,6 +126,8 @@ def _each(suite: object) -> Iterator[unittest.TestCase]:
             yield from _each(test)
     elif isinstance(suite, unittest.TestCase):
         yield suite
+    elif isinstance(suite, ErrorHolder):  # for a module that cannot be imported: it is run like a test, and fails
+        yield cast("unittest.TestCase", suite)
 
 
 def _twins(test: unittest.TestCase) -> tuple[str, ...]:
@@ -136,8 +140,11 @@ def _twins(test: unittest.TestCase) -> tuple[str, ...]:
 def _run_all(names: Sequence[str], which: str, jobs: int) -> int:
     begun = time.monotonic()
     total = Ended("")
+    os.chdir(TOP)
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(list(_IMPORTED))
     with ThreadPoolExecutor(jobs) as pool:
-        for future in as_completed([pool.submit(_run_apart, name, which) for name in names]):
+        for future in as_completed([pool.submit(_run_apart, forks, name, which) for name in names]):
             ended = future.result()
             _tell(ended)
             total.passed += ended.passed
@@ -156,24 +163,34 @@ def _run_all(names: Sequence[str], which: str, jobs: int) -> int:
     return int(bool(total.failed) or not total.passed)
 
 
-def _run_apart(name: str, which: str) -> Ended:
+def _run_apart(forks: ForkServerContext, name: str, which: str) -> Ended:
     begun = time.monotonic()
-    command = [sys.executable, "-m", "tests.kit.runner", "--one", which, name]
-    try:
-        done = subprocess.run(
-            command, cwd=TOP, capture_output=True, text=True, errors="replace", timeout=_MODULE_S, check=False
-        )
-        ended = Ended(**json.loads(done.stdout.splitlines()[-1]))
+    with tempfile.TemporaryDirectory(prefix="outputd-tested-") as place:
+        told, said = Path(place, "told"), Path(place, "said")
+        said.touch()
+        process = forks.Process(target=_be_apart, args=(name, which, told, said))
+        process.start()
+        process.join(_MODULE_S)
+        is_late = process.exitcode is None
+        process.kill()
+        process.join()
+        ended = Ended(**json.loads(told.read_text())) if told.exists() else Ended(name)
         ended.skipped = Counter(ended.skipped)
-        if done.returncode:
-            ended.failed.append(f"{name}: its process ended with {done.returncode}")
-            ended.said += done.stderr
-    except subprocess.TimeoutExpired as error:
-        ended = Ended(name, failed=[f"{name}: not done after {_MODULE_S} s"], said=str(error.stderr or ""))
-    except (ValueError, IndexError, TypeError):
-        ended = Ended(name, failed=[f"{name}: it cannot be run"], said=f"{done.stdout}\n{done.stderr}")
+        if process.exitcode:
+            why = f"not done after {_MODULE_S} s" if is_late else f"its process ended with {process.exitcode}"
+            ended.failed.append(f"{name}: {why}")
+            ended.said += said.read_text(errors="replace")
     ended.seconds = time.monotonic() - begun
     return ended
+
+
+def _be_apart(name: str, which: str, told: Path, said: Path) -> None:
+    """Run a module, and write down what became of it, and what it printed."""
+    words = os.open(said, os.O_WRONLY | os.O_CREAT)
+    os.dup2(words, 1)
+    os.dup2(words, 2)
+    os.close(words)
+    told.write_text(json.dumps(_run_here(name, _WANTED[which]).__dict__))
 
 
 def _tell(ended: Ended) -> None:
