@@ -31,6 +31,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from outputd.client.agent import http_client
+from outputd.client.exchange import drained
 from outputd.client.words import in_words
 from outputd.process.trouble import Unusable
 from outputd.security.access import Holder, line_of, new_token
@@ -275,6 +276,7 @@ class Serving(TestCase):
         chain, key = write_certificate(self.place, "graz", below.issue_cert(common_name="graz"))
         client = http_client(REACTOR, Policy(self.place / "ca.pem", chain, key))
         response = await client.post(f"https://localhost:{self.it.port()}/results", data=body_of(a_result()))
+        await drained(response)  # unread, it keeps the connection from seeing its end
         self.assertEqual(200, response.code)
         with closing(sqlite3.connect(self.it.parts.store.current.info.path)) as db:
             self.assertEqual([("graz",)], db.execute("SELECT node FROM batches").fetchall())
@@ -374,6 +376,7 @@ class Asking(TestCase):
         try:
             client = http_client(REACTOR, policy)
             response = await client.get(f"https://localhost:{it.port('health-port')}/ready")
+            await drained(response)
             self.assertEqual(response.code, 200)
         except Exception as error:
             return in_words(error)
