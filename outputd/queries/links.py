@@ -140,10 +140,14 @@ def _gather_totals(session: Session, asked: Links, order: Order) -> None:
 def _gather_frequent(session: Session, asked: Links, order: Order) -> bool:
     """Find the links by those that some file has often, which are few; whether no other can be among them."""
     rows, files = session.execute("SELECT total(links), count(*) FROM s.file").fetchone()
+    are_many = 2 * asked.limit * files > rows  # half of what a file has: some of them no file has often
     session.execute("CREATE TEMP TABLE often (near, far, count, files)")
     for often in OFTEN:
         if often < INDEXED and rows < MANY_ROWS:
             break
+        seldom = often - 1
+        if are_many and asked.min_count <= seldom * files:
+            continue
         session.execute("DELETE FROM temp.often")
         session.execute(
             f"INSERT INTO temp.often SELECT near, far, sum(count), count(*) FROM s.link WHERE count >= {often}"
@@ -153,7 +157,6 @@ def _gather_frequent(session: Session, asked: Links, order: Order) -> bool:
             "SELECT count FROM temp.often ORDER BY count DESC LIMIT 1 OFFSET :limit - 1", {"limit": asked.limit}
         )
         least = max(last or 0, asked.min_count)
-        seldom = often - 1
         if least > seldom * files:
             session.execute(
                 "INSERT INTO temp.candidate SELECT near, far FROM temp.often"

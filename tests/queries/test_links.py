@@ -9,6 +9,7 @@ from typing import Any
 
 from outputd.queries import links as links_of
 from outputd.queries.links import LINKS, Links
+from outputd.queries.tables import Table
 from tests.kit.asking import Asking
 from tests.kit.makers import a_trace
 from tests.summary.test_summary import wild
@@ -53,6 +54,15 @@ class TheLinks(Asking):
         for often in ((10**6, 3), (10**6, 10**6)):
             self.patch(links_of, "OFTEN", often)
             self.assertEqual(long, [self.ask(LINKS, Links(limit)) for limit in limits])
+
+    def test_many_links_are_not_sought_among_the_frequent_ones(self) -> None:
+        """Unless they must be frequent."""
+        self.bench.post(*(a_trace(*_way(way)) for way in range(1, 9) for _ in range(40)))
+        self.ask(LINKS, Links(1))  # has the summary brought up to date
+        for asked, looked_at in ((Links(2), 8), (Links(8), 0), (Links(8, min_count=35), 8)):
+            found = self.find(LINKS, asked)
+            assert isinstance(found, Table)
+            self.assertEqual(found.session.value("SELECT count(*) FROM temp.often"), looked_at, asked)
 
     def test_each_of_many_links_has_the_nodes_that_saw_it(self) -> None:
         """Over all files, also of those that come on later pages of a long answer."""
