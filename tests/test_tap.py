@@ -158,12 +158,15 @@ class Flags(SynchronousTestCase):
     def test_a_webhook_that_cannot_be_is_refused_and_its_url_not_repeated(self) -> None:
         """Rule 23: what it has may be a secret."""
         for url in (
-            "ftp://secret/", "http://", "http://me:secret@host/", "http://host/s ecret", "http://höst/secret", "secret"
+            "ftp://secret/", "http://", "http://me:secret@host/", "http://host/s ecret", "http://höst/secret", "secret",
+            "http://[::1]x?secret", "http://[fe80::1%25e0]/secret", "http://h:?secret", "http://a..b?secret",
+            "http://a_b?secret",
         ):  # fmt: skip
             said = self.refusal(f"--webhook={url}")
             self.assertIn("--webhook must be", said)
             self.assertNotIn("ecret", said)
-        self.assertEqual("https://host/a?b=c", options("--webhook=https://host/a?b=c")["webhook"])
+        for url in ("https://host/a?b=c", "http://[2001:db8::1]:8080/?a=%2B", "http://192.0.2.1?b=c"):
+            self.assertEqual(url, options(f"--webhook={url}")["webhook"])
 
     def test_what_belongs_to_a_webhook_needs_one(self) -> None:
         for flag in ("--webhook-ca=a", "--webhook-token-file=a"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from hyperlink import URL
+from hyperlink import URL, DecodedURL
 
 
 def is_url(text: str) -> bool:
@@ -19,8 +19,21 @@ def is_url(text: str) -> bool:
 
 
 def is_bare_url(text: str) -> bool:
-    """Whether a text is such a URL in printable ASCII, without credentials."""
-    return is_url(text) and text.isascii() and text.isprintable() and "@" not in urlsplit(text).netloc
+    """Whether a text is such a URL in printable ASCII, without credentials, that can be asked.
+
+    One that cannot is repeated by the error of each request, with all that is secret in it.
+    """
+    is_bare = is_url(text) and text.isascii() and text.isprintable() and "@" not in urlsplit(text).netloc
+    return is_bare and _can_be_asked(text)
+
+
+def _can_be_asked(text: str) -> bool:
+    try:
+        url = as_treq_takes_it(text)
+        (DecodedURL.from_text(url) if isinstance(url, str) else url).to_uri()
+    except ValueError:
+        return False
+    return True
 
 
 class _AsWritten(URL):
