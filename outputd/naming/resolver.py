@@ -25,6 +25,8 @@ WAITS_S = (2.0, 4.0)
 MOST_SERVERS = 3
 """As resolver(5) has it."""
 _IDS = 1 << 16
+_MOST_ANSWER_BYTES = 512
+"""RFC 1035, 4.2.1. To read 8 KiB that point back to themselves takes half a second of the reactor's thread."""
 _is_unicast = feedable(FEED_ALL)
 _is_public = feedable(FEED_PUBLIC)
 
@@ -127,6 +129,8 @@ class _Asking(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """See DatagramProtocol."""
+        if len(datagram) > _MOST_ANSWER_BYTES:
+            return
         message = dns.Message()
         try:
             message.fromStr(datagram)

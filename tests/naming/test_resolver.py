@@ -90,6 +90,19 @@ class Asking(TestCase):
         self.there.reply = mean
         self.assertEqual("dns.example", await self.name("8.8.8.8"))
 
+    async def test_more_than_an_answer_may_have_is_not_read(self) -> None:
+        """RFC 1035, 4.2.1: a few KiB can be made so that to read them takes the reactor's thread for a second."""
+
+        def long(message: dns.Message) -> list[bytes]:
+            right = message.toStr()
+            message.maxSize = 0
+            other = dns.RRHeader(message.queries[0].name.name, dns.PTR, payload=dns.Record_PTR(b"a.example"))
+            message.answers = [other] * 100
+            return [message.toStr(), right]
+
+        self.there.reply = long
+        self.assertEqual("dns.example", await self.name("8.8.8.8"))
+
     async def test_a_stranger_on_another_port_is_not_believed(self) -> None:
         stranger = ReverseServer({"8.8.8.8": [b"stranger.example"]}).open()
         self.addCleanup(stranger.close)
