@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from functools import partial
+from typing import IO
 
 from outputd.naming.origin import Origin
 from outputd.naming.words import network_name
@@ -15,13 +16,15 @@ from outputd.process.trouble import Unusable
 from outputd.results.addresses import packed
 
 MOST_RANGES = 5_000_000
+MOST_NETWORKS = 500_000
+_MOST_LINE_BYTES = 4096
 _NONE = 0
 
 
 class Ranges:
     """Which range an address is in. It is made once, and read by any thread."""
 
-    def __init__(self, lines: Iterable[bytes]) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         """Of the lines of a file. Raises Unusable with the number of the wrong one, and OSError."""
         self._short, self._wide = _Short(), _Wide()
         self._numbers = array("I", [0])
@@ -31,9 +34,11 @@ class Ranges:
         places: dict[bytes, int] = {b"0": _NONE}
         number = 0
         try:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(iter(partial(file.readline, _MOST_LINE_BYTES + 1), b""), 1):
                 if number > MOST_RANGES:
                     raise ValueError(f"more than {MOST_RANGES:,} ranges")
+                if len(line) > _MOST_LINE_BYTES:  # as gzip a few KiB may be one of gigabytes
+                    raise ValueError(f"it has over {_MOST_LINE_BYTES} bytes")
                 start, end, asn, _, name = line.rstrip(b"\r\n").split(b"\t", 4)
                 place = places.get(asn)
                 if place is None:
@@ -51,7 +56,9 @@ class Ranges:
         self._wide.end()
 
     def _take(self, asn: int, name: str) -> int:
-        """Remember a network; returns its place."""
+        """Remember a network; returns its place. Raises ValueError."""
+        if len(self._numbers) > MOST_NETWORKS:
+            raise ValueError(f"more than {MOST_NETWORKS:,} networks")
         self._numbers.append(asn)
         self._names += (network_name(name) or "").encode()
         self._ends.append(len(self._names))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any, cast
 
@@ -144,6 +145,19 @@ class Broken(Files):
     def test_a_table_and_a_file_have_a_bound(self) -> None:
         self.patch(ranges, "MOST_RANGES", 4)
         self.assertIn("more than 4 ranges", self.refused(TABLE))
+
+    def test_a_table_has_a_bound_of_networks(self) -> None:
+        self.patch(ranges, "MOST_NETWORKS", 1)
+        lines = b"8.8.8.0\t8.8.8.255\t1\tZZ\ta\n9.9.9.0\t9.9.9.255\t%d\tZZ\tb\n"
+        self.given(lines % 1)
+        self.assertIn("line 2: more than 1 networks", self.refused(lines % 2))
+
+    def test_a_line_without_end_takes_no_memory(self) -> None:
+        content = gzip.compress(b"8.8.8.0\t8.8.8.255\t1\tZZ\t" + bytes(64 << 20))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.assertIn("line 1: it has over ", self.refused(content))
+        self.assertLess(tracemalloc.get_traced_memory()[1], 4 << 20)
 
     def test_without_the_library_it_is_said_how_to_get_it(self) -> None:
         content = mmdb({"8.8.8.0/24": MAXMIND})
