@@ -21,18 +21,22 @@ class Passes(SynchronousTestCase):
 """
 _FAILS = _PASSES.replace("reactor.run()", "self.fail('as it should')")
 _DIES = "import os\nprint('about to die', flush=True)\nos._exit(3)\n"
+_LEAVES = "import os\nos._exit(0)\n"
 
 
 class Runner(SynchronousTestCase):
     """`python -m tests.kit.runner`."""
 
     def test_each_module_is_told_and_has_a_reactor_of_its_own(self) -> None:
-        """One that passes twice over, one that fails, one that ends its process, and one that is not there."""
+        """One that passes twice over, one that fails, two that end their process, and one that is not there."""
         place = Path(self.mktemp())
         place.mkdir(parents=True)
-        for name, text in {"test_one": _PASSES, "test_two": _PASSES, "test_fails": _FAILS, "test_dies": _DIES}.items():
+        texts = {
+            "test_one": _PASSES, "test_two": _PASSES, "test_fails": _FAILS, "test_dies": _DIES, "test_leaves": _LEAVES,
+        }  # fmt: skip
+        for name, text in texts.items():
             (place / f"{name}.py").write_text(text)
-        names = ["test_one", "test_two", "test_fails", "test_dies", "test_nowhere"]
+        names = [*texts, "test_nowhere"]
         done = subprocess.run(
             [sys.executable, "-m", "tests.kit.runner", "--jobs=2", *names], cwd=TOP, capture_output=True, text=True,
             timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(place.resolve())},
@@ -45,5 +49,6 @@ class Runner(SynchronousTestCase):
         self.assertIn("as it should", said)
         self.assertIn("FAILED  test_dies: its process ended with 3", said)
         self.assertIn("about to die", said)
+        self.assertIn("FAILED  test_leaves: its process ended with 0", said)
         self.assertRegex(said, r"(?m)^FAILED  .*test_nowhere")
-        self.assertEqual("2 passed, 3 failed", said.splitlines()[-1])
+        self.assertEqual("2 passed, 4 failed", said.splitlines()[-1])

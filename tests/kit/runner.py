@@ -13,12 +13,14 @@ import json
 import multiprocessing
 import os
 import tempfile
+import threading
 import time
 import unittest
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +39,8 @@ _IMPORTED = (
     "prometheus_client", "treq", "twisted.protocols.tls", "twisted.trial.runner", "twisted.web.server",
 )  # fmt: skip
 """What is imported once for all; nothing that imports a reactor, which each process must have for itself."""
+_IN_TURN = threading.Lock()
+"""Held to start a process, which asks how each other ended, and to ask it oneself: an answer can be read only once."""
 _JOBS = (os.cpu_count() or 2) * 2  # a system test waits for half of its time
 _LINE = "{state:6} {name:42} {passed:4d} passed  {seconds:6.1f} s"
 
@@ -169,14 +173,16 @@ def _run_apart(forks: ForkServerContext, name: str, which: str) -> Ended:
         told, said = Path(place, "told"), Path(place, "said")
         said.touch()
         process = forks.Process(target=_be_apart, args=(name, which, told, said))
-        process.start()
-        process.join(_MODULE_S)
-        is_late = process.exitcode is None
-        process.kill()
-        process.join()
+        with _IN_TURN:
+            process.start()
+        is_late = not wait([process.sentinel], _MODULE_S)
+        with _IN_TURN:
+            if is_late:
+                process.kill()
+            process.join()
         ended = Ended(**json.loads(told.read_text())) if told.exists() else Ended(name)
         ended.skipped = Counter(ended.skipped)
-        if process.exitcode:
+        if process.exitcode or not told.exists():
             why = f"not done after {_MODULE_S} s" if is_late else f"its process ended with {process.exitcode}"
             ended.failed.append(f"{name}: {why}")
             ended.said += said.read_text(errors="replace")
@@ -190,7 +196,9 @@ def _be_apart(name: str, which: str, told: Path, said: Path) -> None:
     os.dup2(words, 1)
     os.dup2(words, 2)
     os.close(words)
-    told.write_text(json.dumps(_run_here(name, _WANTED[which]).__dict__))
+    begun = told.with_name("begun")
+    begun.write_text(json.dumps(_run_here(name, _WANTED[which]).__dict__))
+    begun.rename(told)  # whole, or not at all: the process may be killed here, or the disk be full
 
 
 def _tell(ended: Ended) -> None:
