@@ -82,7 +82,8 @@ class Kinds(Files):
         self.assertEqual(EXAMPLE, self.origins.of("8.8.8.8"))
 
     def test_strange_values_are_none(self) -> None:
-        for record in ({"asn": "AS0"}, {"asn": "none"}, {"asn": ["AS1"]}, {"asn": "AS4294967296"}, "AS1", 7):
+        seven = b"\xc1\x07"  # a number itself would be that of a node
+        for record in ({"asn": "AS0"}, {"asn": "none"}, {"asn": ["AS1"]}, {"asn": "AS4294967296"}, "AS1", seven):
             self.given(mmdb({"8.8.8.0/24": record, "8.8.9.0/24": MAXMIND}))
             self.assertIsNone(self.origins.of("8.8.8.8"), record)
 
@@ -141,6 +142,12 @@ class Broken(Files):
         failure = self.origins.failure
         assert failure is not None
         self.assertIn("damaged", failure.reason)
+
+    def test_a_tree_whose_nodes_share_others_is_looked_at_in_time(self) -> None:
+        """Each of its 120 nodes has the next one on both sides: 2^120 ways, and no record at their ends."""
+        whole = mmdb({"8.8.8.0/24": MAXMIND})
+        nodes = range(1, 121)
+        self.refused(b"".join(number.to_bytes(4, "big") * 2 for number in nodes) + whole[8 * len(nodes) :])
 
     def test_a_table_and_a_file_have_a_bound(self) -> None:
         self.patch(ranges, "MOST_RANGES", 4)
