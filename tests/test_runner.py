@@ -22,6 +22,9 @@ class Passes(SynchronousTestCase):
 _FAILS = _PASSES.replace("reactor.run()", "self.fail('as it should')")
 _DIES = "import os\nprint('about to die', flush=True)\nos._exit(3)\n"
 _LEAVES = "import os\nos._exit(0)\n"
+_CLEARS = (
+    f"{_PASSES}import atexit\nfrom pathlib import Path\natexit.register(Path(__file__).with_suffix('.cleared').touch)\n"
+)
 
 
 class Runner(SynchronousTestCase):
@@ -33,6 +36,7 @@ class Runner(SynchronousTestCase):
         place.mkdir(parents=True)
         texts = {
             "test_one": _PASSES, "test_two": _PASSES, "test_fails": _FAILS, "test_dies": _DIES, "test_leaves": _LEAVES,
+            "test_clears": _CLEARS,
         }  # fmt: skip
         for name, text in texts.items():
             (place / f"{name}.py").write_text(text)
@@ -51,4 +55,6 @@ class Runner(SynchronousTestCase):
         self.assertIn("about to die", said)
         self.assertIn("FAILED  test_leaves: its process ended with 0", said)
         self.assertRegex(said, r"(?m)^FAILED  .*test_nowhere")
-        self.assertEqual("2 passed, 4 failed", said.splitlines()[-1])
+        self.assertRegex(said, r"(?m)^ok +test_clears +1 passed")
+        self.assertTrue((place / "test_clears.cleared").exists(), "what a module left for the end of its process")
+        self.assertEqual("3 passed, 4 failed", said.splitlines()[-1])

@@ -8,6 +8,7 @@ or when it is named; --list-long says which short test stands for each.
 from __future__ import annotations
 
 import argparse
+import atexit
 import io
 import json
 import multiprocessing
@@ -197,7 +198,10 @@ def _be_apart(name: str, which: str, told: Path, said: Path) -> None:
     os.dup2(words, 2)
     os.close(words)
     begun = told.with_name("begun")
-    begun.write_text(json.dumps(_run_here(name, _WANTED[which]).__dict__))
+    try:
+        begun.write_text(json.dumps(_run_here(name, _WANTED[which]).__dict__))
+    finally:
+        atexit._run_exitfuncs()  # noqa: SLF001 - before Python 3.14 a forked process ends without them
     begun.rename(told)  # whole, or not at all: the process may be killed here, or the disk be full
 
 
