@@ -163,6 +163,8 @@ def asking(question: Question[Any]) -> Part:
         "503": problem("It cannot be answered now.", "Retry-After"),
         "504": problem("It took too long and was ended: ask for less."),
     }
+    if any(each.name == "sort" for each in parameters_of(question)):
+        answers["410"] = problem("The list can no longer be continued: begin again, without `cursor`.")
     if question.misses:
         answers["404"] = problem(question.misses)
     parameters = [_parameter(question.path, parameter) for parameter in parameters_of(question)]

@@ -16,6 +16,7 @@ from outputd.queries import QUESTIONS, Queries
 from outputd.queries.parameters import BadQuestion, read
 from outputd.queries.question import Question
 from outputd.queries.reading import Reading, Whole
+from outputd.queries.sent import Gone
 from outputd.queries.session import NotReady, TooLong
 from outputd.queries.tables import Notes
 from outputd.sqlite.errors import DatabaseFailed, DatabaseUnusable
@@ -63,7 +64,7 @@ class Questions:
             found = await asking
         except CancelledError:
             return None
-        except (BadQuestion, TooLong, NotReady, DatabaseUnusable) as error:
+        except (BadQuestion, Gone, TooLong, NotReady, DatabaseUnusable) as error:
             return _refusal(error)
         if found is None:
             return problem(404, "there is nothing with this name")
@@ -101,6 +102,8 @@ def _refusal(error: Exception) -> Answer:
     match error:
         case BadQuestion():
             return problem(400, str(error))
+        case Gone():
+            return problem(410, str(error))
         case TooLong():
             return problem(504, str(error))
         case NotReady():

@@ -35,6 +35,7 @@ from outputd.queries.reading import Reading, Readings, Whole
 from outputd.queries.recent import RECENT
 from outputd.queries.rejected import REJECTED
 from outputd.queries.result import RESULT
+from outputd.queries.sent import Sent
 from outputd.queries.series import SERIES
 from outputd.queries.session import NotReady, Session, TooLong
 from outputd.queries.tables import Format, Notes, Rows, Table
@@ -70,6 +71,8 @@ class Queries:
         readings: Readings, reactor: IReactorTime, now: Callable[[], float], limit_s: float = LIMIT_S,
         naming: Naming | None = None,
     ) -> None:  # fmt: skip
+        self.sent = Sent()
+        """What the pages of lists have sent."""
         self._files = files
         self._summary = summary
         self._up_to_date = up_to_date
@@ -103,13 +106,13 @@ class Queries:
     ) -> Whole | Reading | None:
         """The answer to a question in a form; None when there is nothing with this name. A Reading wants its `end`.
 
-        From so many bytes on it is compressed. Raises NotReady, TooLong and sqlite3.Error.
+        From so many bytes on it is compressed. Raises BadQuestion, Gone, NotReady, TooLong and sqlite3.Error.
         """
         if question.is_from_summary:
             await self._up_to_date(_PATIENCE_S)
         if self._stopped is None and len(self._asking) >= _MOST_AT_ONCE:
             raise NotReady("too many questions wait")
-        session = Session(list(self._files()), self._summary, self._long_page, self._naming)
+        session = Session(list(self._files()), self._summary, self._long_page, self._naming, self.sent)
         work = self._work(self._in_thread, session, _find, session, question, asked, form, gzip_from_bytes, self._now())
         answer: Deferred[_Found | None] = Deferred()
         work.chainDeferred(answer)

@@ -52,7 +52,7 @@ class Links:
 
 def links(session: Session, asked: Links, _: float) -> Table:
     """Pairs of addresses that answered at consecutive TTLs, the most frequent first unless it is said otherwise."""
-    order = order_of(asked, "from", "to")
+    order = order_of(session, asked, "from", "to")
     if asked.prefix is not None:
         session.choose_within(asked.prefix)
     with session.summary():

@@ -55,7 +55,7 @@ def nodes(session: Session, asked: Nodes, now_s: float) -> Table:
 
     The clock is right now and was since its newest stretch began; what arrived before that arrived no later than that.
     """
-    order = order_of(asked, "node")
+    order = order_of(session, asked, "node")
     chosen = where(asked, last_heard_before="last_heard < :last_heard_before")
     begin = now_s - _RATE_S
     begin_of_minute = begin // 60 * 60

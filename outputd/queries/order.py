@@ -1,7 +1,7 @@
-"""The order of a list, and its pages: the next one goes on behind the last row of this one, by a cursor that holds it.
+"""The order of a list, and its pages, of which each row comes once, whatever arrives between two of them.
 
-Nothing is kept between two pages. Sorted by its key, a list is the same whatever arrives: each row comes once. A row
-whose value changes meanwhile can pass the cursor, in the direction of the change.
+Sorted by its key, a list goes on behind the last row of a page: the cursor holds it, and nothing is kept. Any other
+value can change meanwhile, so that a row would pass the cursor: such a list goes on with what no page has sent yet.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import binascii
 import dataclasses
 import hashlib
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -21,13 +22,15 @@ from outputd.queries.session import Session
 from outputd.queries.tables import Column, Notes
 
 PAGES = (
-    "`Link` names the next page, which continues after the last row of this one. Sorted by name or address, each row"
-    " comes once, whatever arrives meanwhile; sorted by another column, so does each row whose value does not change."
+    "`Link` names the next page. Each row comes once, whatever arrives meanwhile: a page has the first of the rows that"
+    " no page before it had."
 )
 """What is said of the pages of a list."""
-_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Place = tuple[str, _Number | float | str | None, list[str]]
+_Place = tuple[str, str, list[str]]
 """A digest of what is asked and of the rest, the value that is sorted by, and the key."""
+_PAGE = re.compile(r"([0-9a-f]{16})([0-9a-f]{32})")
+"""A digest of what is asked, and the name of a page in Sent."""
+_SOME = 4096
 _STRANGE = "cursor must be that of a header Link, with the parameters that are there"
 Direction = Annotated[
     str | None, word("Default: `asc` for names and addresses, else `desc`. Nulls are last.", "asc", "desc")
@@ -73,41 +76,71 @@ class Order:
     parameters: Mapping[str, Any]
     _asked: Sorted
     _keys: Sequence[str]
+    _before: str | None = None
+    """The name of the page before this one in Sent."""
 
     def notes(self, session: Session) -> Notes:
-        """Where the next page goes on, if there may be one: behind the last row of temp.found."""
+        """Where the next page goes on, if there may be one: after the rows of temp.found."""
         asked = self._asked
-        columns = ", ".join(f'"{name}"' for name in (asked.sort, *self._keys))
-        last = session.row(f"SELECT {columns} FROM temp.found ORDER BY rowid DESC LIMIT 1")
-        if last is None or session.value("SELECT count(*) FROM temp.found") < asked.limit:
+        if session.value("SELECT count(*) FROM temp.found") < asked.limit:
             return Notes()
-        value, *keys = last
-        place = msgspec.json.encode((_digest(asked, value, keys), value, keys))
-        return Notes({"cursor": urlsafe_b64encode(place).decode().rstrip("=")})
+        if asked.sort in self._keys:
+            columns = ", ".join(f'"{name}"' for name in (asked.sort, *self._keys))
+            value, *keys = session.row(f"SELECT {columns} FROM temp.found ORDER BY rowid DESC LIMIT 1")
+            place = msgspec.json.encode((_digest(asked, value, keys), value, keys))
+            return Notes({"cursor": urlsafe_b64encode(place).decode().rstrip("=")})
+        question = _digest(asked)
+        return Notes({"cursor": question + session.sent.add(question, self._before, self._sent(session))})
+
+    def _sent(self, session: Session) -> Iterator[str]:
+        """The keys of temp.found, some at a time: all of a long page at once would take many times their bytes."""
+        some = f"""
+            SELECT json_group_array(key) FROM (
+              SELECT {_one(self._keys)} AS key FROM temp.found
+              WHERE rowid > :after AND rowid <= :after + {_SOME} ORDER BY key
+            )"""
+        for after in range(0, session.value("SELECT count(*) FROM temp.found"), _SOME):
+            yield session.value(some, {"after": after})
 
 
-def order_of(asked: Sorted, *keys: str) -> Order:
-    """The order that is asked for, of rows that have these columns as their key. Raises BadQuestion."""
+def order_of(session: Session, asked: Sorted, *keys: str) -> Order:
+    """The order that is asked for, of rows that have these columns as their key. Raises BadQuestion and Gone."""
     column = f'"{asked.sort}"'
     is_descending = (asked.order or ("asc" if asked.sort in keys else "desc")) == "desc"
     quoted = [f'"{key}"' for key in keys]
     by = ", ".join((f"{column} IS NULL", f"{column} {'DESC' if is_descending else 'ASC'}", *quoted))
     if asked.cursor is None:
         return Order(by, "true", {}, asked, keys)
-    value, place = _read(asked, asked.cursor)
+    if asked.sort not in keys:
+        before = _page_before(asked, asked.cursor)
+        session.execute("CREATE TEMP TABLE sent (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        for sent in session.sent.until(before):
+            session.execute("INSERT OR IGNORE INTO temp.sent SELECT value FROM json_each(:sent)", {"sent": sent})
+        return Order(by, f"{_one(keys)} NOT IN (SELECT key FROM temp.sent)", {}, asked, keys, before)
+    value, place = _last_row(asked, asked.cursor)
     if len(place) != len(keys):
         raise BadQuestion(_STRANGE)
     names = [f"key_{number}" for number, _ in enumerate(keys)]
     is_later = f"({', '.join(quoted)}) > ({', '.join(f':{name}' for name in names)})"
-    behind = (
-        f"{column} IS NULL AND {is_later}" if value is None else
-        f"({column} IS NULL OR {column} {'<' if is_descending else '>'} :value OR {column} = :value AND {is_later})"
-    )  # fmt: skip
+    behind = f"({column} {'<' if is_descending else '>'} :value OR {column} = :value AND {is_later})"
     return Order(by, behind, {"value": value, **dict(zip(names, place, strict=True))}, asked, keys)
 
 
-def _read(asked: Sorted, cursor: str) -> tuple[float | str | None, list[str]]:
-    """The last row of the page before. Raises BadQuestion for a cursor that was made up, or is that of another list."""
+def _one(keys: Sequence[str]) -> str:
+    """SQL of a key as one text; of several columns, each is an address."""
+    return " || ' ' || ".join(f'"{key}"' for key in keys)
+
+
+def _page_before(asked: Sorted, cursor: str) -> str:
+    """The name of the page before. Raises BadQuestion for a cursor that was made up, or is that of another list."""
+    said = _PAGE.fullmatch(cursor)
+    if said is None or said[1] != _digest(asked):
+        raise BadQuestion(_STRANGE)
+    return said[2]
+
+
+def _last_row(asked: Sorted, cursor: str) -> tuple[str, list[str]]:
+    """The last row of the page before, for a list sorted by its key. Raises BadQuestion, as above."""
     try:
         place = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         digest, value, keys = msgspec.json.decode(place, type=_Place)
@@ -118,7 +151,7 @@ def _read(asked: Sorted, cursor: str) -> tuple[float | str | None, list[str]]:
     return value, keys
 
 
-def _digest(asked: Any, value: object, keys: Sequence[str]) -> str:
+def _digest(asked: Any, value: object = None, keys: Sequence[str] = ()) -> str:
     """What binds a cursor to its question: all that is asked but for the length of a page."""
     chosen = {name: said for name, said in dataclasses.asdict(asked).items() if name not in ("limit", "cursor")}
     whole = msgspec.json.encode([type(asked).__name__, chosen, value, list(keys)])

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from outputd.changes import changes
 from outputd.naming.naming import Naming
 from outputd.process.trouble import Kind
+from outputd.queries.sent import Sent
 from outputd.results.addresses import is_within, network_in
 from outputd.sqlite.connections import Connection, uri
 from outputd.sqlite.errors import kind_of
@@ -43,7 +44,7 @@ class Session:
 
     def __init__(
         self, files: Sequence[FileInfo], summary: Path, long_page: threading.Lock | None = None,
-        naming: Naming | None = None,
+        naming: Naming | None = None, sent: Sent | None = None,
     ) -> None:  # fmt: skip
         """`long_page` is held by the one of all sessions that makes a long page."""
         self.files = files
@@ -53,6 +54,8 @@ class Session:
         """Whether a part of the answer is with the client: who reads it can no longer be told of a damaged file."""
         self.naming = naming
         """What is known of addresses beside the results; None where nothing was asked for."""
+        self.sent = Sent() if sent is None else sent
+        """What the pages of lists have sent."""
         self._summary = summary
         self._long_page = long_page or threading.Lock()
         self._has_long_page = False

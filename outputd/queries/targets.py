@@ -45,7 +45,7 @@ class Targets:
 
 def targets(session: Session, asked: Targets, _: float) -> Table:
     """Each target with its counts, the busiest first unless it is said otherwise."""
-    order = order_of(asked, "ip")
+    order = order_of(session, asked, "ip")
     counted = where(asked, node="node = :node", ip="ip = :ip")
     chosen = where(
         asked, since="last_seen >= :since", prefix="within(ip)", loss_over="loss_percent > :loss_over",

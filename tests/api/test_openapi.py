@@ -388,6 +388,10 @@ class ServiceTests(TestCase):
             await self.want(400, "GET", question)
         for question in ("/results/999999", "/hops/192.0.2.1"):
             await self.want(404, "GET", question)
+        for path in ("/targets", "/nodes", "/links"):
+            first = await self.want(200, "GET", f"{path}?limit=1&sort=last_{'heard' if path == '/nodes' else 'seen'}")
+            following = re.sub(r'^<(.*).{32}>; rel="next"$', rf"\g<1>{'0' * 32}", first.header("Link") or "")
+            await self.want(410, "GET", f"{path}{following}")
         for status, error in ((503, NotReady("not yet")), (504, TooLong("too long"))):
             patch = self.patch(Session, "execute", raising(error))
             for question in questions:

@@ -84,6 +84,16 @@ class QuestionsTest(SynchronousTestCase):
         for right in ("loss_over=1e1", "loss_over=2.5E-60", "prefix=192.0.2.9/6", "prefix=::1"):
             self.assertEqual(200, self.get(f"/targets?{right}").status, right)
 
+    def test_a_list_that_cannot_be_continued_is_gone(self) -> None:
+        self.bench.post(*(a_result(ip=f"192.0.2.{number}") for number in range(3)))
+        link = re.fullmatch(r'<(\?.*)>; rel="next"', self.get("/targets?limit=2").header("Link") or "")
+        assert link is not None
+        cursor = link[1]
+        self.assertEqual(200, self.get(f"/targets{cursor}").status)
+        gone = self.get(f"/targets{cursor[:-32]}{'0' * 32}")
+        self.assertEqual((410, "application/problem+json"), (gone.status, gone.header("Content-Type")))
+        self.assertIn("begin again", gone.json["detail"])
+
     def test_a_bucket_that_was_made_longer_says_so_in_every_form(self) -> None:
         self.bench.post(a_result(), node="a")
         span = "since=2026-01-01T00:00:00Z&until=2026-01-31T00:00:00Z"

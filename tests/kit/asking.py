@@ -50,7 +50,7 @@ class Asking(SynchronousTestCase):
 
     def find(self, question: Question[A], asked: A) -> Found:
         """What is found, before it has a form."""
-        session = Session(self.bench.store.files, self.bench.directory.summary)
+        session = Session(self.bench.store.files, self.bench.directory.summary, sent=self.queries.sent)
         self.addCleanup(session.close)
         return question.find(session, asked, self.bench.now())
 

@@ -16,6 +16,7 @@ from outputd.queries.nodes import NODES, Nodes
 from outputd.queries.order import Sorted
 from outputd.queries.parameters import BadQuestion, parameters_of, read
 from outputd.queries.question import Question
+from outputd.queries.sent import Gone
 from outputd.queries.targets import TARGETS, Targets
 from tests.kit.asking import Asking
 from tests.kit.makers import a_result, a_trace
@@ -89,28 +90,55 @@ class Lists(Asking):
                     pages = list(self.pages(name, dataclasses.replace(asked, limit=4)))
                     self.assertEqual(rows, [row for page in pages for row in page], (name, column, order))
 
-    def test_sorted_by_its_key_each_row_comes_once_while_results_arrive(self) -> None:
-        for name, (_, everything, keys) in LISTS.items():
-            for order in ("asc", "desc"):
-                before = {self.key(row, keys) for row in self.rows(name, everything)}
-                asked = dataclasses.replace(everything, sort=keys[0], order=order, limit=3)
-                pages = self.pages(name, asked, lambda: self.post(self.rng.choice("abc"), 20))
-                found = [self.key(row, keys) for page in pages for row in page]
-                self.assertEqual(len(found), len(set(found)), (name, order))
-                self.assertLessEqual(before, set(found), (name, order))
+    def test_each_row_comes_once_in_each_order_while_results_arrive(self) -> None:
+        for name, (question, everything, keys) in LISTS.items():
+            (sort,) = (each for each in parameters_of(question) if each.name == "sort")
+            for column in sort.kind.schema["enum"]:
+                for order in ("asc", "desc"):
+                    before = {self.key(row, keys) for row in self.rows(name, everything)}
+                    asked = dataclasses.replace(everything, sort=column, order=order, limit=max(3, len(before) // 4))
+                    pages = self.pages(name, asked, lambda: self.post(self.rng.choice("abc"), 20))
+                    found = [self.key(row, keys) for page in pages for row in page]
+                    self.assertEqual(len(found), len(set(found)), (name, column, order))
+                    self.assertLessEqual(before, set(found), (name, column, order))
 
-    def test_sorted_by_another_column_each_row_that_does_not_change_comes_once(self) -> None:
-        everything = Targets()
-        before = {row["ip"]: row for row in self.rows("targets", everything)}
-        for order in ("asc", "desc"):
-            asked = Targets(3, sort="lost", order=order)
-            pages = self.pages("targets", asked, lambda: self.bench.post(a_result(ip="192.0.0.1", received=0)))
-            found = [row["ip"] for page in pages for row in page]
-            after = {row["ip"]: row for row in self.rows("targets", everything)}
-            same = [ip for ip in before if after[ip] == before[ip]]
-            self.assertGreater(len(same), 10)
-            self.assertEqual(dict.fromkeys(same, 1), {ip: found.count(ip) for ip in same}, order)
-            before = after
+    def test_a_row_that_passes_the_cursor_comes_once_and_a_new_one_comes_too(self) -> None:
+        for number in range(6):
+            self.bench.post(*[a_result(ip=f"203.0.113.{number}")] * (number + 50))
+        asked = Targets(3, prefix="203.0.113.0/24")
+        moved = iter(([(60, 0)], [(40, 5), (1, 9)], []))  # not sent yet, to the top; sent, to the top; new, at the end
+
+        def move() -> None:
+            for count, number in next(moved):
+                self.bench.post(*[a_result(ip=f"203.0.113.{number}")] * count)
+
+        pages = [[row["ip"][-1] for row in page] for page in self.pages("targets", asked, move)]
+        self.assertEqual([["5", "4", "3"], ["0", "2", "1"], ["9"]], pages)
+
+    def test_a_page_of_thousands_of_rows_is_remembered_whole(self) -> None:
+        ips = [f"10.1.{number >> 8}.{number & 255}" for number in range(5000)]
+        self.bench.post(*({"ip": ip, "sent": 1, "received": 1, "timestamp": "2026-01-07T12:00:00Z"} for ip in ips))
+        asked = Targets(4900, prefix="10.1.0.0/16", sort="last_seen")
+        pages = [[row["ip"] for row in page] for page in self.pages("targets", asked)]
+        self.assertEqual([4900, 100], [len(page) for page in pages])
+        self.assertEqual(sorted(ips), sorted(ip for page in pages for ip in page))
+
+    def test_a_page_can_be_asked_for_again(self) -> None:
+        asked = Targets(4, sort="lost")
+        (second,) = self.find_cursor(TARGETS, asked)
+        (third,) = self.find_cursor(TARGETS, dataclasses.replace(asked, cursor=second))
+        self.rows("targets", dataclasses.replace(asked, cursor=third))
+        sent = {row["ip"] for row in self.rows("targets", asked)}
+        again = {row["ip"] for row in self.rows("targets", dataclasses.replace(asked, cursor=second))}
+        self.assertEqual((4, set()), (len(again), sent & again))
+
+    def test_after_a_restart_a_list_that_cannot_be_continued_says_so_and_one_sorted_by_its_key_goes_on(self) -> None:
+        (cursor,) = self.find_cursor(TARGETS, Targets(4))
+        (by_key,) = self.find_cursor(TARGETS, Targets(4, sort="ip"))
+        self.queries = self.bench.queries()
+        with self.assertRaisesRegex(Gone, "begin again, without cursor"):
+            self.find(TARGETS, Targets(4, cursor=cursor))
+        self.assertEqual(4, len(self.rows("targets", Targets(4, sort="ip", cursor=by_key))))
 
     def test_what_is_chosen_is_what_python_chooses(self) -> None:
         targets, links = self.rows("targets", Targets()), self.rows("links", Links())
@@ -146,16 +174,22 @@ class Lists(Asking):
 
     def test_a_cursor_that_was_made_up_or_is_that_of_another_list_is_refused(self) -> None:
         (cursor,) = self.find_cursor(TARGETS, Targets(3))
+        (by_key,) = self.find_cursor(TARGETS, Targets(3, sort="ip"))
         for asked in (
-            Targets(3, sort="ip", cursor=cursor), Targets(3, order="asc", cursor=cursor),
+            Targets(3, sort="ip", cursor=cursor), Targets(3, order="asc", cursor=cursor), Targets(3, cursor=by_key),
             Targets(3, prefix="192.0.2.0/24", cursor=cursor), Targets(cursor=cursor[:-4]), Targets(cursor=""),
-            Targets(cursor="é"), Targets(cursor="W10"), Targets(cursor=_made_up(10**30)), Targets(cursor=_made_up(1)),
+            Targets(cursor="é"), Targets(cursor="0" * 48), Targets(3, sort="ip", order="desc", cursor=by_key),
+            Targets(sort="ip", cursor=by_key[:-4]), Targets(sort="ip", cursor=""), Targets(sort="ip", cursor="é"),
+            Targets(sort="ip", cursor="W10"), Targets(sort="ip", cursor=_made_up(1)),
+            Targets(sort="ip", cursor=_made_up("192.0.2.1")),
         ):  # fmt: skip
             with self.assertRaises(BadQuestion):
                 self.find(TARGETS, asked)
-        with self.assertRaises(BadQuestion):
-            self.find(NODES, Nodes(cursor=cursor))
-        self.assertTrue(self.find(TARGETS, Targets(1000, cursor=cursor)), "another length of a page is no other list")
+        for given, sort in ((cursor, "node"), (by_key, "results")):
+            with self.assertRaises(BadQuestion):
+                self.find(NODES, Nodes(sort=sort, cursor=given))
+        for asked in (Targets(1000, cursor=cursor), Targets(1000, sort="ip", cursor=by_key)):
+            self.assertTrue(self.find(TARGETS, asked), "another length of a page is no other list")
 
     def find_cursor(self, question: Question[Any], asked: Sorted) -> tuple[str]:
         self.ask(question, asked)

@@ -107,6 +107,8 @@ class LongTables(ReadingTest):
         for number in range(40):
             outputd.post([a_trace(*self.hops(rng), ip=f"192.0.2.{number}") for _ in range(60)])
         wait_until(lambda: len(outputd.get("/links?limit=100000").json.get("links", ())) > 60_000, "most is counted")
+        for sort in ("first_seen", "last_seen"):  # pages that can be continued: what they have sent is remembered
+            self.four_at_once(outputd, f"/links?limit=60000&sort={sort}")
         asked = "/links.csv?limit=100000"
         with ExitStack() as readers:
             for number in range(1, 10):  # one after the other: of many at once, those that wait for 10 s are refused
