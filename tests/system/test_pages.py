@@ -282,6 +282,19 @@ class TargetTests(PagesTest):
         self.assertEqual(["A 3", "B 1"], [head[:3] for head in heads])
         self.assertTrue(ttls[-1].endswith("40 / 2"), ttls)
 
+    @short
+    def test_a_ping_without_reply_has_no_round_trip_time(self) -> None:
+        ip = "203.0.113.9"
+        self.post(result(ip, 600), node="fra")
+        self.post(result(ip, 60, received=0, avg_rtt=0), node="ams")
+        browser = self.open(f"/targets/{ip}")
+        browser.wait_text("#recent", "fra")
+        script = "return [...document.querySelectorAll('#recent tbody td:nth-child(-n+3)')].map(e => e.textContent)"
+        self.assertEqual(["ams", "none", "fra", "20\u00a0ms"], browser.run(script))
+        browser.wait_text("#tiles .tile", "none")
+        self.assertIn("by ams", browser.text("#tiles .tile"))
+        self.assertNoComplaints()
+
     def test_a_question_that_fails_empties_no_part_but_its_own(self) -> None:
         ip = "203.0.113.9"
         self.post(*[traced(ip, ["10.0.0.1", ip], 60 * ago) for ago in range(3)])

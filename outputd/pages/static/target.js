@@ -15,13 +15,16 @@ const OLD_MS = 50_000;
 const WEEK_S = 604_800;
 const MOST_PANELS = 6;
 const MOST_SIDE_BY_SIDE = 4;
-const state = { spanS: null, node: null, allPanels: false, target: null, view: null, series: null, paths: null, newest: null };
+const state = { spanS: null, node: null, allPanels: false, target: null, view: null, series: null, paths: null, recent: [] };
 
 $("ip").textContent = ip;
 $("on-map").href = here(`/topology#${encodeURIComponent(ip)}`);
 put($("smoke-legend"), smokeLegend());
 
 // -- figures
+
+/** The round-trip time of a result, none of one that nothing has answered, whatever its node has written there. */
+const rttOf = (result) => (result.received ? rtt(result.avg_rtt) : "none");
 
 function showFigures() {
   const target = state.target;
@@ -33,8 +36,9 @@ function showFigures() {
     put($("tiles"));
     return;
   }
+  const [last] = state.recent;
   put($("tiles"),
-    tile("Last round-trip time", rtt(target.last_rtt_ns), ["last measured ", since(target.last_seen)]),
+    tile("Last round-trip time", last ? rttOf(last) : "–", last ? ["measured ", since(last.timestamp), " by ", h("span", { class: "text" }, last.node)] : null),
     tile("Loss", percent(target.loss_percent), `${count(target.lost)} of ${count(target.sent)} packets lost`),
     tile("Results", count(target.results), `${count(target.failed)} without any reply`),
     tile("First measured", since(target.first_seen), time(target.first_seen)),
@@ -188,7 +192,7 @@ function hopCell(cell) {
 function showRecent(results) {
   put($("recent"), results.length
     ? [table("Newest results, by arrival", [
-        ["Measured", (result) => since(result.timestamp)], ["RTT", (result) => rtt(result.avg_rtt), "number"],
+        ["Measured", (result) => since(result.timestamp)], ["Node", (result) => h("span", { class: "text" }, result.node)], ["RTT", rttOf, "number"],
         ["Loss", (result) => percent(result.packet_loss), "number"], ["Replies", (result) => `${count(result.received)} of ${count(result.sent)}`, "number"],
         ["Error", (result) => h("span", { class: "text" }, result.error ?? ""), "wide"],
         [h("span", { class: "unseen" }, "Whole"), (result) => h("a", { href: here(`/results/${result.id}`), "aria-label": `Result ${result.id} in full, as JSON` }, "JSON")],
@@ -219,9 +223,9 @@ async function askPaths(chosen, series) {
 }
 
 async function askRecent(chosen) {
-  const recent = await ask("/recent", { ip, limit: 10, ...chosen });
-  state.newest = recent[0]?.id ?? null;
-  showRecent(recent);
+  state.recent = await ask("/recent", { ip, limit: 10, include: "node", ...chosen });
+  showRecent(state.recent);
+  if (state.target) showFigures(); // of which the last round-trip time is one
 }
 
 const refresh = refreshing(async () => {
@@ -243,7 +247,7 @@ const refresh = refreshing(async () => {
 const look = refreshing(async () => {
   const [newest] = await ask("/recent", { ip, limit: 1, ...(state.node ? { node: state.node } : {}) });
   const counted = state.target && newest && at(state.target.last_seen) >= Math.min(at(newest.timestamp), now());
-  if ((newest?.id ?? null) !== state.newest || !counted || Date.now() - state.askedAt > OLD_MS) refresh();
+  if (newest?.id !== state.recent[0]?.id || !counted || Date.now() - state.askedAt > OLD_MS) refresh();
 }, 1500);
 
 refresh();
