@@ -9,7 +9,8 @@ from typing import Annotated
 from outputd.changes.change import KINDS
 from outputd.queries.choice import where
 from outputd.queries.columns import COMPLETE_UNTIL
-from outputd.queries.parameters import DEFAULT_ROWS, Limit, Node, address, time, word
+from outputd.queries.order import TOTAL, Total, total_of
+from outputd.queries.parameters import DEFAULT_ROWS, Limit, Node, address, flag, time, word
 from outputd.queries.question import Question
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
@@ -53,13 +54,15 @@ class Changes:
     ip: Annotated[str | None, address("Only changes of this target, in any spelling.")] = None
     since: Annotated[str | None, time("Only what began at this time or later; an RFC 3339 time with a zone.")] = None
     until: Annotated[str | None, time("Only what began before this time.")] = None
+    lasting: Annotated[bool | None, flag("true: only what lasts; false: only what has an end.")] = None
+    total: Total = None
 
 
 def changes(session: Session, asked: Changes, _: float) -> Table:
     """Changes, those that were found last first."""
     chosen = where(
         asked, kind="kind = :kind", node="node = :node", ip="target = :ip", since="since >= :since",
-        until="since < :until",
+        until="since < :until", lasting="(until IS NULL) = :lasting",
     )  # fmt: skip
     with session.changes():
         session.execute(
@@ -71,7 +74,9 @@ def changes(session: Session, asked: Changes, _: float) -> Table:
             dataclasses.asdict(asked),
         )
         at = session.value("SELECT received_at FROM c.mark")
-    return Table(session, "changes", COLUMNS, after={"complete_until": None if at is None else timestamps.printed(at)})
+        total = total_of(session, asked, f"SELECT 1 FROM c.change {chosen}", dataclasses.asdict(asked))
+    after = {**total, "complete_until": None if at is None else timestamps.printed(at)}
+    return Table(session, "changes", COLUMNS, after=after)
 
 
 CHANGES = Question(
@@ -84,6 +89,7 @@ CHANGES = Question(
         "Changes": record(
             "Changes, the newest first.",
             {"changes": listed("Change", "the changes"), "complete_until": COMPLETE_UNTIL},
+            TOTAL,
         ),
     },
     whole="Changes",

@@ -17,9 +17,10 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from outputd.queries.parameters import BadQuestion, text, word
+from outputd.queries.parameters import BadQuestion, flag, text, word
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Notes
+from outputd.web.shapes import Schema, count
 
 PAGES = (
     "`Link` names the next page. Each row comes once, whatever arrives meanwhile: a page has the first of the rows that"
@@ -38,6 +39,11 @@ Direction = Annotated[
 Cursor = Annotated[
     str | None, text("From the header `Link` of the page before; all other parameters stay as they are.")
 ]
+Total = Annotated[
+    bool | None, flag("true: say in JSON how many rows all pages have, as `total`. It costs another count.")
+]
+TOTAL: Mapping[str, Schema] = {"total": count("rows of all pages, where that was asked for")}
+"""The member that says so."""
 
 
 class Sorted(Protocol):
@@ -124,6 +130,11 @@ def order_of(session: Session, asked: Sorted, *keys: str) -> Order:
     is_later = f"({', '.join(quoted)}) > ({', '.join(f':{name}' for name in names)})"
     behind = f"({column} {'<' if is_descending else '>'} :value OR {column} = :value AND {is_later})"
     return Order(by, behind, {"value": value, **dict(zip(names, place, strict=True))}, asked, keys)
+
+
+def total_of(session: Session, asked: Any, rows: str, parameters: Mapping[str, Any]) -> Mapping[str, int]:
+    """How many rows this SQL has, as a member of the answer, if that is asked for."""
+    return {"total": session.value(f"SELECT count(*) FROM ({rows})", parameters)} if asked.total else {}
 
 
 def _one(keys: Sequence[str]) -> str:

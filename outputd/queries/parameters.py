@@ -16,6 +16,8 @@ from outputd.web.shapes import ADDRESS, SENT_AT, Schema
 
 A_co = TypeVar("A_co", covariant=True)
 DEFAULT_ROWS = 1000
+MOST_PART = 255
+"""Characters of a text that is looked for in others."""
 MOST_ROWS = 100_000
 """Rows of an answer that is no list of results."""
 _DIGITS = len(str(2**63))
@@ -104,6 +106,17 @@ def address(meaning: str, wrong: str = "ip must be an IPv4 or IPv6 address", mis
 def text(meaning: str) -> Kind:
     """Any text."""
     return Kind(meaning, {"type": "string"}, lambda _, text: text)
+
+
+def part(meaning: str) -> Kind:
+    """A part of other texts, in any case; its value is in lower case."""
+
+    def read(name: str, text: str) -> str:
+        if len(text) > MOST_PART:
+            raise BadQuestion(f"{name} must have at most {MOST_PART} characters")
+        return text.lower()
+
+    return Kind(meaning, {"type": "string", "maxLength": MOST_PART}, read)
 
 
 def flag(meaning: str) -> Kind:

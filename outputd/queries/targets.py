@@ -8,8 +8,9 @@ from typing import Annotated
 
 from outputd.queries.choice import IN_FILES, complete_until, where
 from outputd.queries.columns import COMPLETE_UNTIL, MEASURED, NODES
-from outputd.queries.order import PAGES, Cursor, Direction, order_of, sort_by
-from outputd.queries.parameters import DEFAULT_ROWS, LastSeenBefore, Limit, Node, Prefix, Since, address, percent
+from outputd.queries.named import find_named
+from outputd.queries.order import PAGES, TOTAL, Cursor, Direction, Total, order_of, sort_by, total_of
+from outputd.queries.parameters import DEFAULT_ROWS, LastSeenBefore, Limit, Node, Prefix, Since, address, part, percent
 from outputd.queries.question import Addresses, Question
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Table, row_of
@@ -36,11 +37,13 @@ class Targets:
     node: Node = None
     since: Since = None
     prefix: Prefix = None
+    text: Annotated[str | None, part("Only targets with this in their address, or in a name that is known.")] = None
     loss_over: Annotated[float | None, percent("Only targets with a `loss_percent` above this one.")] = None
     last_seen_before: LastSeenBefore = None
     sort: Annotated[str, sort_by(COLUMNS, "nodes")] = "results"
     order: Direction = None
     cursor: Cursor = None
+    total: Total = None
 
 
 def targets(session: Session, asked: Targets, _: float) -> Table:
@@ -49,28 +52,32 @@ def targets(session: Session, asked: Targets, _: float) -> Table:
     counted = where(asked, node="node = :node", ip="ip = :ip")
     chosen = where(
         asked, since="last_seen >= :since", prefix="within(ip)", loss_over="loss_percent > :loss_over",
-        last_seen_before="last_seen < :last_seen_before",
+        last_seen_before="last_seen < :last_seen_before", text="(instr(ip, :text) OR ip IN temp.named)",
     )  # fmt: skip
     if asked.prefix is not None:
         session.choose_within(asked.prefix)
+    if asked.text is not None:
+        find_named(session, asked.text)
+    parameters = {**dataclasses.asdict(asked), **order.parameters}
+    rows = f"""
+      SELECT * FROM (
+        SELECT *, {LOSS} AS loss_percent FROM (
+          SELECT ip, sum(results) AS results, sum(failed) AS failed, CAST(total(sent) AS INTEGER) AS sent,
+            CAST(total(received) AS INTEGER) AS received, CAST(total(lost) AS INTEGER) AS lost,
+            min(first_seen) AS first_seen, max(last_seen) AS last_seen,
+            CAST(substr(max(printf('%020d', last_id) || last_rtt_ns), 21) AS INTEGER) AS last_rtt_ns
+          FROM s.target {counted} GROUP BY ip
+        )
+      ) {chosen}
+    """
     with session.summary():
         session.execute(
-            f"""
-            CREATE TEMP TABLE found AS
-            SELECT * FROM (
-              SELECT *, {LOSS} AS loss_percent FROM (
-                SELECT ip, sum(results) AS results, sum(failed) AS failed, CAST(total(sent) AS INTEGER) AS sent,
-                  CAST(total(received) AS INTEGER) AS received, CAST(total(lost) AS INTEGER) AS lost,
-                  min(first_seen) AS first_seen, max(last_seen) AS last_seen,
-                  CAST(substr(max(printf('%020d', last_id) || last_rtt_ns), 21) AS INTEGER) AS last_rtt_ns
-                FROM s.target {counted} GROUP BY ip
-              )
-            ) {chosen} {"AND" if chosen else "WHERE"} {order.behind} ORDER BY {order.by} LIMIT :limit
-            """,
-            {**dataclasses.asdict(asked), **order.parameters},
+            f"CREATE TEMP TABLE found AS SELECT * FROM ({rows}) WHERE {order.behind} ORDER BY {order.by} LIMIT :limit",
+            parameters,
         )
         session.execute(_NAMED)
-        return Table(session, "targets", COLUMNS, after=complete_until(session), notes=order.notes(session))
+        after = {**total_of(session, asked, rows, parameters), **complete_until(session)}
+        return Table(session, "targets", COLUMNS, after=after, notes=order.notes(session))
 
 
 _NAMED = f"""
@@ -91,6 +98,7 @@ TARGETS = Question(
         "Targets": record(
             "Targets, as they are sorted.",
             {"targets": listed("Target", "the targets"), "complete_until": COMPLETE_UNTIL},
+            TOTAL,
         ),
     },
     whole="Targets",

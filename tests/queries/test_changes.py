@@ -65,6 +65,9 @@ class ChangesTests(Asking):
         self.assertEqual(self.kinds(since=began), ["loss_ended", "loss_began"])
         self.assertEqual(self.kinds(until=began), ["route_changed"])
         self.assertEqual(self.kinds(limit=1), ["loss_ended"])
+        self.assertEqual(self.kinds(lasting=True), ["loss_ended", "route_changed"])
+        self.assertEqual(self.kinds(lasting=False), ["loss_began"])
+        self.assertEqual(self.ask(CHANGES, Changes(limit=1, lasting=True, total=True))["total"], 2)
         self.assertEqual((self.kinds(node="b"), self.kinds(ip="8.8.4.4")), ([], []))
         self.assertEqual(len(self.kinds(node="graz-1", ip="8.8.8.8")), 3)
 

@@ -112,6 +112,13 @@ class Labelled(Asking):
         self.ask(PATHS, Paths("8.8.8.8"))
         self.assertEqual({"8.8.9.1", "2001:db8::1"}, set(self.wanted), "also by a clock that was wrong")
 
+    def test_a_target_is_found_by_its_name(self) -> None:
+        self.known(names=[self.looked("8.8.8.8", "A.example"), self.looked("9.9.9.9", None)])
+        for text, found in (("a.ex", ["8.8.8.8"]), ("9.9", ["9.9.9.9"]), ("%", [])):
+            self.assertEqual(found, [row["ip"] for row in self.ask(TARGETS, Targets(text=text))["targets"]])
+        self.bench.directory.names.unlink()
+        self.assertEqual([], self.ask(TARGETS, Targets(text="a.ex"))["targets"])
+
     def test_without_a_file_of_names_or_with_a_damaged_one_there_are_none(self) -> None:
         self.known(names=[self.looked("8.8.8.8", "a.example")])
         path = self.bench.directory.names

@@ -172,6 +172,31 @@ class Lists(Asking):
         silent = [row for row in nodes if row["last_heard"] < heard]
         self.assertEqual(silent, self.rows("nodes", Nodes(last_heard_before=heard[:-1].replace("T", " "))))
 
+    def test_a_text_is_found_in_addresses_and_names_of_nodes(self) -> None:
+        targets, nodes = self.rows("targets", Targets()), self.rows("nodes", Nodes())
+        for text in ("0.2.", "db8", "", "%", "nothing"):
+            self.assertEqual([row for row in targets if text in row["ip"]], self.rows("targets", Targets(text=text)))
+        for text in ("b", "=", "", "_", "nothing"):
+            found = [row for row in nodes if text in row["node"].lower()]
+            self.assertEqual(found, self.rows("nodes", Nodes(text=text)))
+        self.assertEqual(nodes[:1], self.rows("nodes", Nodes(node=nodes[0]["node"])))
+        self.assertEqual("db8", read(TARGETS, {"text": "DB8"}).text)
+        with self.assertRaises(BadQuestion):
+            read(TARGETS, {"text": "x" * 256})
+
+    def test_who_asks_is_told_how_many_rows_all_pages_have(self) -> None:
+        asked: tuple[tuple[str, Any], ...] = (
+            ("targets", Targets(2)), ("targets", Targets(2, loss_over=20.0, prefix="192.0.2.0/23", text="1")),
+            ("targets", Targets(2, node="a")), ("nodes", Nodes(2)), ("nodes", Nodes(1, text="b")),
+        )  # fmt: skip
+        for name, few in asked:
+            question, total = LISTS[name][0], len(self.rows(name, dataclasses.replace(few, limit=1000)))
+            self.assertGreater(total, few.limit)
+            counted = dataclasses.replace(few, total=True)
+            self.assertEqual(total, self.ask(question, counted)["total"])
+            (cursor,) = self.find_cursor(question, counted)
+            self.assertEqual(total, self.ask(question, dataclasses.replace(counted, cursor=cursor))["total"])
+
     def test_a_cursor_that_was_made_up_or_is_that_of_another_list_is_refused(self) -> None:
         (cursor,) = self.find_cursor(TARGETS, Targets(3))
         (by_key,) = self.find_cursor(TARGETS, Targets(3, sort="ip"))
