@@ -278,7 +278,7 @@ class Service(Server):
         [newest] = self.get("/recent?limit=1")
         arrival = self.get(f"/results/{newest['id']}")["received_at"]
         while (self.get("/links?limit=1")["complete_until"] or "") < arrival:
-            time.sleep(_LOOK_S)
+            time.sleep(_LOOK_S)  # each question has the summary hurry: asked at once again it would be what is measured
 
     def check(self) -> None:
         """Compare what it has counted with what it has acknowledged. Raises Wrong."""

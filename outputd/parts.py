@@ -315,7 +315,7 @@ class Parts:
             Stop("the inspection", self.inspection.stop),
             *([] if self.archive is None else [Stop("the archive", self.archive.stop)]),
             Stop("the rotation", self.rotation.stop),
-            Stop("the feed", self._stop_deliveries),
+            Stop("the posting of hops and changes", self._stop_deliveries),
             Stop("the exports", self.exports.stop),
             Stop("the queries", self.queries.stop),
             *([] if self.naming is None else [Stop("the names", self.naming.stop)]),

@@ -156,7 +156,7 @@ class WholeStop(TestCase):
         self.assertEqual(names[:2], ["the word to systemd", "the port for results"])
         self.assertLess(names.index("the upkeep of the hop ledger"), names.index("the store"))
         self.assertLess(names.index("the store"), names.index("the hop ledger"))
-        self.assertLess(names.index("the feed"), names.index("the hop ledger"))
+        self.assertLess(names.index("the posting of hops and changes"), names.index("the hop ledger"))
         self.assertLess(names.index("the hop ledger"), names.index("the health port"))
         seen: dict[str, int] = {}
         await self.service.post(body_of(a_result()))
