@@ -20,31 +20,36 @@ function alike(one, other) {
   return common > 0;
 }
 
+/** Whether one says more of a route than another; of equals the name decides, so that it does not change with their counts. */
+const byReplies = (one, other) => other.replies.size - one.replies.size || (one.route < other.route ? -1 : 1);
+
 /**
- * Paths of one node as routes, the most usual first: those that differ only by silence are one. A route has its `hops`
- * by TTL as its members know them (null for silence), their counts together, and `members`.
+ * Paths of one node as routes, the most usual first: those that differ only by silence are one, and one that fits several
+ * belongs to the most usual of them. A route has the name of its member with most replies, its `hops` by TTL as its members
+ * know them (null for silence), their counts together, and `members`.
  */
 export function merged(paths) {
   const routes = [];
-  for (const path of paths) {
-    const found = begun(path);
-    const route = routes.find((known) => alike(known, found));
-    if (!route) {
+  for (const found of paths.map(begun).sort(byReplies)) {
+    const fits = routes.filter((known) => alike(known, found));
+    if (!fits.length) {
       routes.push(found);
       continue;
     }
+    const route = fits.reduce((best, other) => (other.count > best.count ? other : best));
     for (const [ttl, hop] of found.replies) route.replies.set(ttl, hop);
     route.last = Math.max(route.last, found.last);
-    route.completed ||= path.completed;
-    route.members.push(path);
-    route.count += path.count;
-    if (at(path.last_seen) > at(route.last_seen)) route.last_seen = path.last_seen;
+    route.completed ||= found.completed;
+    route.members.push(found.members[0]);
+    route.count += found.count;
+    if (at(found.first_seen) < at(route.first_seen)) route.first_seen = found.first_seen;
+    if (at(found.last_seen) > at(route.last_seen)) route.last_seen = found.last_seen;
   }
   for (const route of routes) {
     const ttls = new Set(route.members.flatMap((path) => path.ttls));
     route.hops = [...ttls].sort((one, other) => one - other).map((ttl) => ({ ttl, hop: route.replies.get(ttl) ?? null }));
   }
-  return routes.sort((one, other) => other.count - one.count);
+  return routes.sort((one, other) => other.count - one.count || (one.route < other.route ? -1 : 1));
 }
 
 /** Rows of hops, one for each path, null where it has none: paths are laid beside the first by their common hops. */

@@ -2,15 +2,11 @@
 
 import { scale, timeAxis } from "./axes.js";
 import { cursor } from "./cursor.js";
-import { h, put, s } from "./dom.js";
+import { put, s } from "./dom.js";
+import { hue, letter } from "./routes.js";
 import { at, count, local } from "./units.js";
 
 const TALL = 26;
-const HUES = 8;
-
-/** A letter and a colour for each route of a node, the most usual first. */
-export const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : `${String.fromCharCode(64 + Math.floor(place / 26))}${String.fromCharCode(65 + (place % 26))}`);
-export const hue = (place) => `route-${place % HUES}`;
 
 /** What touches and is the same route is one piece. */
 function runs(rows) {
@@ -52,6 +48,3 @@ export function drawStrip(element, traces, view, width, name) {
   cursor(svg, rows.map((row) => row.left + 1), box.top, TALL - 2, (index) => [local(rows[index].start), `route ${letter(rows[index].place)}`]);
   return changes;
 }
-
-/** The mark of a route, as its columns and legends show it. */
-export const routeMark = (place) => h("span", { class: `route ${hue(place)}` }, letter(place));

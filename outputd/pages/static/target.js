@@ -1,21 +1,23 @@
 /** A target: round-trip times, losses and routes over time, by node. */
 
 import { ask, refreshing } from "./ask.js";
-import { aligned, differs, merged, ttlsOf } from "./compare.js";
-import { $, choice, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
+import { lossPlace } from "./axes.js";
+import { besides } from "./beside.js";
+import { $, choice, drawn, h, put, say, since, table, tile, time } from "./dom.js";
 import { onResults } from "./frame.js";
+import { labelsOf, ways } from "./hops.js";
 import { fill } from "./parts.js";
 import { here } from "./place.js";
+import { routesByNode } from "./routes.js";
 import { ceiling, drawSmoke, smokeLegend } from "./smoke.js";
-import { drawStrip, routeMark } from "./strip.js";
-import { at, count, counted, isAddress, iso, now, percent, rtt, span } from "./units.js";
+import { drawStrip } from "./strip.js";
+import { at, count, counted, iso, now, percent, rtt, span } from "./units.js";
 
 const { ip } = document.body.dataset;
 const OLD_MS = 50_000;
 const WEEK_S = 604_800;
 const MOST_PANELS = 6;
-const MOST_SIDE_BY_SIDE = 4;
-const state = { spanS: null, node: null, allPanels: false, target: null, view: null, series: null, paths: null, recent: [] };
+const state = { spanS: null, node: null, allPanels: false, target: null, view: null, series: null, paths: null, nodes: [], recent: [] };
 
 $("ip").textContent = ip;
 $("on-map").href = here(`/topology#${encodeURIComponent(ip)}`);
@@ -81,13 +83,16 @@ choice($("span"), (seconds) => {
   refresh.soon();
 });
 
+/** Nodes with their buckets, those that lose most first: by the colours of loss, so that noise does not change the order. */
 function byNode(buckets) {
   const found = new Map();
   for (const bucket of buckets) {
     if (!found.has(bucket.node)) found.set(bucket.node, []);
     found.get(bucket.node).push(bucket);
   }
-  return [...found].sort(([, one], [, other]) => other.length - one.length || (one[0].node < other[0].node ? -1 : 1));
+  const total = (rows, name) => rows.reduce((sum, row) => sum + row[name], 0);
+  const place = (rows) => lossPlace((100 * total(rows, "lost")) / (total(rows, "sent") || 1));
+  return [...found].sort(([, one], [, other]) => place(other) - place(one) || other.length - one.length || (one[0].node < other[0].node ? -1 : 1));
 }
 
 function drawSeries(width) {
@@ -123,31 +128,16 @@ function seriesTable(buckets) {
 
 // -- routes
 
-/** The routes of each node, the most usual first, and what its traceroutes found. */
-function routes() {
-  const nodes = new Map();
-  for (const path of state.paths.paths) {
-    if (!nodes.has(path.node)) nodes.set(path.node, { node: path.node, found: [], traces: [] });
-    nodes.get(path.node).found.push(path);
-  }
-  const places = new Map();
-  for (const node of nodes.values()) {
-    node.paths = merged(node.found);
-    node.paths.forEach((route, place) => route.members.forEach((path) => places.set(path, place)));
-  }
-  for (const [text, node, index] of state.paths.timeline) nodes.get(node).traces.push([text, places.get(state.paths.paths[index])]);
-  for (const route of nodes.values()) route.traces.sort(([one], [other]) => at(one) - at(other));
-  return [...nodes.values()].sort((one, other) => other.traces.length - one.traces.length || (one.node < other.node ? -1 : 1));
-}
-
 function drawRoutes(width) {
   if (!state.paths) return;
-  const all = routes();
+  const all = state.nodes;
   const shown = state.allPanels ? all : all.slice(0, MOST_PANELS);
   if (!all.length) {
     put($("strips"), h("p", { class: "empty" }, "No traceroute to this target has been stored."));
     say($("routes-words"), "");
     put($("paths"), h("p", { class: "empty" }, "There is no path to compare."));
+    put($("ways"), h("p", { class: "empty" }, "There is no path to show."));
+    say($("ways-node"), "");
     return;
   }
   const { since: from, until } = state.view;
@@ -156,35 +146,16 @@ function drawRoutes(width) {
   const frame = { since: isCut ? Math.max(from, Math.min(oldest, until - 60_000)) : from, until, bucketMs: (state.series?.bucket_s ?? 0) * 1000 };
   const places = shown.map(() => h("div", { class: "picture" }));
   put($("strips"), shown.map((route, index) => h("figure", null,
-    h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.paths.length, "route")}`)), places[index])));
+    h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.routes.length, "route")}`)), places[index])));
   const changes = shown.map((route, index) => drawStrip(places[index], route.traces, frame, width, route.node)).reduce((sum, value) => sum + value, 0);
   say($("routes-words"), `${counted(changes, "change")} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.`);
-  drawPaths(all);
+  drawPaths(all, labelsOf(state.paths.paths));
 }
 
-function drawPaths(all) {
-  put($("paths"), all.slice(0, state.allPanels ? 100 : MOST_PANELS).map((route, index) => {
-    const paths = route.paths.slice(0, MOST_SIDE_BY_SIDE);
-    const rows = aligned(paths.map((path) => path.hops));
-    const label = `The ${paths.length} most usual routes of ${route.node}`;
-    return h("details", { open: index === 0 },
-      h("summary", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.paths.length, "route")}, ${counted(route.paths.reduce((sum, path) => sum + path.count, 0), "traceroute")}`)),
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
-        h("table", { class: "paths" }, h("caption", { class: "unseen" }, label),
-          h("thead", null, h("tr", null, h("td", null), paths.map((path, place) => h("th", { scope: "col" }, routeMark(place), h("span", null, ` ${count(path.count)} ×`),
-            h("br"), h("span", { class: "quiet" }, "last ", since(path.last_seen), path.completed === false ? ", not completed" : ""))))),
-          h("tbody", null, rows.map((row) => {
-            const marked = paths.length > 1 && differs(row);
-            return h("tr", { class: marked ? "differs" : null }, h("th", { scope: "row" }, marked ? h("span", { class: "mark", title: "differs" }, "≠") : null, marked ? h("span", { class: "unseen" }, "differs, ") : null, ttlsOf(row).join(" / ")),
-              paths.map((path, place) => hopCell(row[place])));
-          })))));
-  }));
-}
-
-function hopCell(cell) {
-  if (cell == null) return h("td", { class: "quiet" }, h("span", { class: "unseen" }, "no such hop"));
-  if (cell.hop == null) return h("td", { class: "quiet" }, h("span", { "aria-hidden": "true" }, "∗ "), "no answer");
-  return h("td", null, isAddress(cell.hop) ? targetLink(cell.hop) : h("span", { class: "text" }, cell.hop));
+function drawPaths(all, labels) {
+  put($("paths"), all.slice(0, state.allPanels ? 100 : MOST_PANELS).map((node, index) => h("details", { open: index === 0 },
+    h("summary", null, h("span", { class: "text" }, node.node), h("span", { class: "quiet" }, ` · ${counted(node.routes.length, "route")}, ${counted(node.count, "traceroute")}`)),
+    besides(node, labels))));
 }
 
 // -- newest
@@ -219,7 +190,25 @@ async function askPaths(chosen, series) {
   const paths = await ask("/paths", { ip, ...chosen });
   await Promise.allSettled([series]); // whose buckets say how long a piece of a strip is at least
   state.paths = paths;
+  state.nodes = ordered(routesByNode(paths));
   redrawRoutes();
+}
+
+/** Nodes in the order of the charts. */
+function ordered(nodes) {
+  const places = new Map(byNode(state.series?.buckets ?? []).map(([node], place) => [node, place]));
+  const placeOf = ({ node }) => places.get(node) ?? Infinity;
+  return nodes.sort((one, other) => placeOf(one) - placeOf(other) || 0);
+}
+
+/** The way of the node that is chosen, or of that which loses most. */
+async function askWays(paths) {
+  await Promise.allSettled([paths]);
+  const [node] = state.nodes;
+  if (!node) return;
+  const { hops } = await ask("/trace", { ip, node: node.node, since: iso(state.view.since), until: iso(state.view.until) });
+  say($("ways-node"), node.node);
+  ways($("ways"), node, hops, labelsOf(state.paths.paths), ip);
 }
 
 async function askRecent(chosen) {
@@ -239,7 +228,8 @@ const refresh = refreshing(async () => {
   state.askedAt = Date.now();
   const chosen = state.node ? { node: state.node } : {};
   const series = askSeries(chosen);
-  await fill([[$("smoke"), () => series], [$("strips"), () => askPaths(chosen, series)], [$("recent"), () => askRecent(chosen)]]);
+  const paths = askPaths(chosen, series);
+  await fill([[$("smoke"), () => series], [$("strips"), () => paths], [$("ways"), () => askWays(paths)], [$("recent"), () => askRecent(chosen)]]);
   if (failure) throw failure;
 }, 2000);
 

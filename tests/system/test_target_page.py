@@ -1,0 +1,72 @@
+"""A target's page in a headless Chromium: where loss begins, routes that keep their letters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.kit.depth import long, short
+from tests.system.test_pages import PagesTest, result, traced
+
+IP = "203.0.113.9"
+WAY = ["10.0.0.1", "198.51.100.2", "198.51.100.3", IP]
+OTHER = ["10.0.0.1", "198.51.100.66", "198.51.100.3", IP]
+
+
+def cut(ago_s: float) -> dict[str, Any]:
+    """A result whose traceroute got no reply behind the second hop."""
+    found = traced(IP, [*WAY[:2], None, None], ago_s)
+    found["traceroute"]["completed"] = False
+    return found
+
+
+@long("tests.system.test_target_page.WayTests.test_the_hop_where_loss_begins_is_marked")
+class WayTests(PagesTest):
+    @short
+    def test_the_hop_where_loss_begins_is_marked(self) -> None:
+        self.post(*[cut(60 * ago) if ago % 3 else traced(IP, [*WAY], 60 * ago) for ago in range(1, 13)])
+        browser = self.open(f"/targets/{IP}")
+        browser.wait_text("#ways .marked", "loss begins")
+        self.assertIn("198.51.100.3", browser.text("#ways .marked"))
+        self.assertIn("Loss begins behind TTL 2, 198.51.100.2", browser.text("#ways .says"))
+        rows = browser.run(
+            "return [...document.querySelectorAll('#ways tbody tr')].map(row => row.cells[2].textContent)"
+        )
+        self.assertEqual(["0\u00a0%", "0\u00a0%", "66.7\u00a0%", "66.7\u00a0%"], rows)
+        self.assertNoComplaints()
+
+    def test_a_route_has_its_own_table_and_the_newest_is_the_first_to_be_seen(self) -> None:
+        self.post(*[traced(IP, [*(OTHER if ago < 3 else WAY)], 60 * ago) for ago in range(10)])
+        browser = self.open(f"/targets/{IP}")
+        browser.wait_text("#ways [aria-pressed=true]", "the newest")
+        self.assertIn("198.51.100.66", browser.text("#ways table"))
+        self.assertNotIn("198.51.100.2", browser.text("#ways table").replace("198.51.100.66", ""))
+        browser.run("[...document.querySelectorAll('#ways button')].at(-1).click()")
+        browser.wait_text("#ways tbody tr:nth-child(2)", "70\u00a0% of replies")
+        self.assertEqual("All routes together", browser.focused())
+
+    def test_a_route_keeps_its_letter_when_another_becomes_the_usual_one(self) -> None:
+        self.post(*[traced(IP, [*WAY], 600 + ago) for ago in range(5)], *[traced(IP, [*OTHER], 60)] * 2)
+        marks = "return [...document.querySelectorAll('#paths thead .route')].map(e => [e.textContent, e.className])"
+        browser = self.open(f"/targets/{IP}")
+        browser.wait("return document.querySelectorAll('#paths thead .route').length === 2")
+        usual, rare = browser.run(marks)
+        self.assertNotEqual(usual[1], rare[1], "two routes have one colour")
+        self.post(*[traced(IP, [*OTHER], ago) for ago in range(9)], traced(IP, ["10.0.0.2", IP], 1))
+        for _ in range(2):  # on the page that was open, and on a new one
+            browser.wait("return document.querySelector('#paths thead')?.textContent.includes('11 ')")
+            self.assertEqual([rare, usual], browser.run(marks)[:2])
+            self.open(f"/targets/{IP}")
+
+    def test_rare_routes_fold(self) -> None:
+        ways = [["10.0.0.1", f"198.51.100.{way}", IP] for way in range(7)]
+        self.post(*[traced(IP, [*way], 60 * place) for place, way in enumerate([*ways, *ways[:4] * 3])])
+        browser = self.open(f"/targets/{IP}")
+        browser.wait("return document.querySelectorAll('#paths thead tr').length === 2")
+        self.assertEqual(4, browser.count("#paths .paths thead .route"))
+        self.assertIn("3 rare routes", browser.text("#paths details details"))
+        self.assertFalse(browser.run("return document.querySelector('#paths details details').open"))
+
+    def test_a_node_that_says_nothing_of_its_way_has_no_table(self) -> None:
+        self.post(result(IP))
+        self.open(f"/targets/{IP}").wait_text("#ways", "There is no path to show.")
+        self.assertNoComplaints()
