@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
-from outputd.queries.choice import IN_FILES, NUMBERS_OF, complete_until, where
+from outputd.queries.choice import IN_FILES, complete_until, where
 from outputd.queries.columns import COMPLETE_UNTIL, NODES, RTT_DIFFERENCE
+from outputd.queries.numbers import named
 from outputd.queries.order import PAGES, Cursor, Direction, Order, order_of, sort_by
 from outputd.queries.parameters import DEFAULT_ROWS, LastSeenBefore, Limit, Node, Since, address, prefix, whole
 from outputd.queries.question import Addresses, Question
 from outputd.queries.session import Session
-from outputd.queries.tables import ROWS_A_PAGE, Column, Table, row_of
+from outputd.queries.tables import Column, Table, row_of
 from outputd.web.shapes import count, flag, instant, listed, record, text
 
 COLUMNS = (
@@ -50,49 +52,88 @@ class Links:
         ))  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What is sought, and whether its numbers of nodes are gathered with it; else they are looked up page by page."""
+
+    session: Session
+    asked: Links
+    order: Order
+    gathers_numbers: bool
+
+
 def links(session: Session, asked: Links, _: float) -> Table:
     """Pairs of addresses that answered at consecutive TTLs, the most frequent first unless it is said otherwise."""
     order = order_of(session, asked, "from", "to")
     if asked.prefix is not None:
         session.choose_within(asked.prefix)
     with session.summary():
-        session.execute("CREATE TEMP TABLE candidate (near, far)")
-        session.execute('CREATE TEMP TABLE found ("from", "to", count, rtt_difference_ns, first_seen, last_seen)')
+        session.run(_SCRATCH)
+        search = _Search(session, asked, order, _gathers_numbers(session, asked))
         if asked.ip is not None or asked.since is not None:
             chosen = where(asked, since="last_seen >= :since", node=_OF_NODE)
             candidates = f"{_CANDIDATES} {chosen}" if asked.ip is None else _CANDIDATES_OF_IP
             session.execute(candidates, dataclasses.asdict(asked))
-            _gather_totals(session, asked, order)
-        elif not (asked.wants_frequent and _gather_frequent(session, asked, order)):
-            _gather(session, asked, order, "s.link")
-        session.run(_ANSWER)
+            _gather_totals(search)
+        elif not (asked.wants_frequent and _gather_frequent(search)):
+            _gather(search, "s.link")
         after = {**complete_until(session), "complete": not _full(session)}
-        return Table(
-            session, "links", COLUMNS, after=after, notes=order.notes(session), bring=partial(_bring, session, asked)
-        )
+        return Table(session, "links", COLUMNS, after=after, notes=order.notes(session), bring=partial(_bring, search))
 
 
-def _bring(session: Session, asked: Links, after: int) -> bool:
+def _gathers_numbers(session: Session, asked: Links) -> bool:
+    """Whether so many rows are asked for, of so few nodes each, that all their numbers had better be gathered."""
+    if asked.limit < GATHERED_FROM_ROWS or session.value(_NUMBERS_BYTES) > MOST_GATHERED_BYTES:
+        return False
+    session.run(_NODES)
+    return True
+
+
+def _bring(search: _Search, after: int) -> bool:
     """Put the next rows into the answer, with their nodes: names take more than all else, so they wait for a page."""
-    with session.summary():
-        session.execute("DELETE FROM temp.answer")
-        of_node = "" if asked.node is None else f"AND {_OF_NODE}"
-        parameters = {"after": after, "rows": ROWS_A_PAGE, "node": asked.node}
-        return session.execute(_NAMED.format(of_node=of_node), parameters).rowcount > 0
+    search.session.execute("DELETE FROM temp.answer")
+    if search.gathers_numbers:
+        return _bring_named(search.session, "numbers", "temp.node", {"after": after})
+    node = search.asked.node
+    numbers = _LOOKED_UP.format(of_node="" if node is None else f"AND {_OF_NODE}")
+    with search.session.summary():
+        return _bring_named(search.session, numbers, "s.name", {"after": after, "node": node})
 
 
-_ANSWER = """
+def _bring_named(session: Session, numbers: str, nodes: str, parameters: Mapping[str, Any]) -> bool:
+    lists = session.value(_LISTS.format(numbers=numbers), parameters)
+    return session.execute(_NAMED, {**parameters, "lists": named(session, lists, nodes)}).rowcount > 0
+
+
+_SCRATCH = """
+CREATE TEMP TABLE candidate (near, far);
+CREATE TEMP TABLE found ("from", "to", count, rtt_difference_ns, first_seen, last_seen, numbers);
 CREATE TEMP TABLE answer ("from", "to", count, first_seen, last_seen, rtt_difference_ns, nodes);
 """
-_NAMED = f"""
+_NODES = "CREATE TEMP TABLE node (id INTEGER PRIMARY KEY, node); INSERT INTO temp.node SELECT id, node FROM s.name;"
+_NUMBERS_BYTES = "SELECT total(length(nodes)) FROM s.link"
+GATHERED_FROM_ROWS = 10_000
+MOST_GATHERED_BYTES = 32 << 20
+"""Numbers that a sender makes up are too many to be kept for as long as an answer is read."""
+ROWS_NAMED = 250
+"""Rows that are named at once, at most, and characters of their numbers after which no further one is."""
+_CHARACTERS_NAMED = 64 * 1024
+_NUMBERS = "group_concat(trim(nodes, ','))"
+_LOOKED_UP = f"""(
+  SELECT {_NUMBERS} FROM s.link l WHERE {IN_FILES} AND l.near = f."from" AND l.far = f."to" {{of_node}}
+)"""
+_LISTS = f"""
+SELECT '[' || coalesce(group_concat('[' || numbers || ']'), '') || ']' FROM (
+  SELECT numbers, sum(length(numbers)) OVER (ORDER BY number) - length(numbers) AS before FROM (
+    SELECT rowid AS number, coalesce({{numbers}}, '') AS numbers FROM temp.found f
+    WHERE rowid > :after ORDER BY rowid LIMIT {ROWS_NAMED}
+  ) ORDER BY number
+) WHERE before < {_CHARACTERS_NAMED}
+"""
+_NAMED = """
 INSERT INTO temp.answer (rowid, "from", "to", count, first_seen, last_seen, rtt_difference_ns, nodes)
-SELECT rowid, "from", "to", count, first_seen, last_seen, rtt_difference_ns, (
-    SELECT json_group_array(node) FROM (SELECT node FROM s.name WHERE id IN (
-      SELECT j.value FROM s.link l CROSS JOIN {NUMBERS_OF.format(nodes="l.nodes")}
-      WHERE {IN_FILES} AND l.near = f."from" AND l.far = f."to" {{of_node}}
-    ) ORDER BY node)
-  )
-FROM temp.found f WHERE rowid > :after ORDER BY rowid LIMIT :rows
+SELECT f.rowid, f."from", f."to", f.count, f.first_seen, f.last_seen, f.rtt_difference_ns, j.value
+FROM json_each(:lists) j CROSS JOIN temp.found f WHERE f.rowid = :after + 1 + j.key
 """
 _OF_NODE = "instr(nodes, (SELECT ',' || id || ',' FROM s.name WHERE name.node = :node))"
 INDEXED = 32
@@ -109,7 +150,7 @@ INSERT INTO temp.found
 SELECT * FROM (
   SELECT near AS "from", far AS "to", sum(count) AS count,
     CAST(round(total(difference_ns) / nullif(sum(differences), 0)) AS INTEGER) AS rtt_difference_ns,
-    min(first_seen) AS first_seen, max(last_seen) AS last_seen
+    min(first_seen) AS first_seen, max(last_seen) AS last_seen, {numbers} AS numbers
   FROM {links} GROUP BY near, far
 ) WHERE count >= :min_count {chosen} AND {behind} ORDER BY {by} LIMIT :limit
 """
@@ -120,25 +161,28 @@ _CHOSEN = {
 }
 
 
-def _gather(session: Session, asked: Links, order: Order, rows: str) -> None:
+def _gather(search: _Search, rows: str) -> None:
     """Find the links in these rows of the summary."""
+    asked, order = search.asked, search.order
     chosen = " ".join(condition for name, condition in _CHOSEN.items() if getattr(asked, name) is not None)
     statement = _TOTALS.format(
-        links=f"{rows} {where(asked, node=_OF_NODE)}", chosen=chosen, behind=order.behind, by=order.by
+        links=f"{rows} {where(asked, node=_OF_NODE)}", chosen=chosen, behind=order.behind, by=order.by,
+        numbers=_NUMBERS if search.gathers_numbers else "NULL",
     )  # fmt: skip
-    session.execute(statement, {**dataclasses.asdict(asked), **order.parameters})
+    search.session.execute(statement, {**dataclasses.asdict(asked), **order.parameters})
 
 
-def _gather_totals(session: Session, asked: Links, order: Order) -> None:
+def _gather_totals(search: _Search) -> None:
     """Find the links among the candidates."""
     rows = (
         f"(SELECT l.* FROM temp.candidate c CROSS JOIN s.link l WHERE {IN_FILES} AND l.near = c.near AND l.far = c.far)"
     )
-    _gather(session, asked, order, rows)
+    _gather(search, rows)
 
 
-def _gather_frequent(session: Session, asked: Links, order: Order) -> bool:
+def _gather_frequent(search: _Search) -> bool:
     """Find the links by those that some file has often, which are few; whether no other can be among them."""
+    session, asked = search.session, search.asked
     rows, files = session.execute("SELECT total(links), count(*) FROM s.file").fetchone()
     are_many = 2 * asked.limit * files > rows  # half of what a file has: some of them no file has often
     session.execute("CREATE TEMP TABLE often (near, far, count, files)")
@@ -163,7 +207,7 @@ def _gather_frequent(session: Session, asked: Links, order: Order) -> bool:
                 " WHERE count + :seldom * (:files - files) >= :least",
                 {"seldom": seldom, "files": files, "least": least},
             )
-            _gather_totals(session, asked, order)
+            _gather_totals(search)
             return True
     return False
 

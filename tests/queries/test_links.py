@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 from outputd.queries import links as links_of
@@ -76,7 +78,8 @@ class TheLinks(Asking):
                 self.bench.post(*(a_trace(*_way(way)) for way in ways), node=node)
                 for way in ways:
                     of_files[-1].setdefault((f"10.0.0.{way}", f"10.0.1.{way}"), set()).add(node)
-        for of_node in (None, "c"):
+        for of_node, gathered_from_rows in ((None, 0), ("c", 0), (None, 10**6), ("c", 10**6)):
+            self.patch(links_of, "GATHERED_FROM_ROWS", gathered_from_rows)
             wanted: dict[tuple[str, str], set[str]] = {}
             for seen in of_files:
                 for link, nodes in seen.items():
@@ -85,9 +88,31 @@ class TheLinks(Asking):
             rows = {(row["from"], row["to"]): row["nodes"] for row in self.rows(Links(1000, node=of_node))}
             self.assertEqual({link: sorted(nodes) for link, nodes in wanted.items()}, rows)
 
+    def test_nodes_are_gathered_for_many_rows_unless_they_are_too_many(self) -> None:
+        """Else they are looked up; a link that is gone by then had none."""
+        self.bench.post(*(a_trace(*_way(way)) for way in range(1, 256)), node="a")
+        self.ask(LINKS, Links(1))  # has the summary brought up to date
+        for rows, size_bytes, nodes in ((0, 10**6, ["a"]), (256, 10**6, []), (0, 0, [])):
+            self.patch(links_of, "GATHERED_FROM_ROWS", rows)
+            self.patch(links_of, "MOST_GATHERED_BYTES", size_bytes)
+            found = self.find(LINKS, Links(255))
+            assert found is not None
+            with closing(sqlite3.connect(self.bench.directory.summary)) as db:
+                db.execute("UPDATE link SET far = '' WHERE near = '10.0.0.200'")
+                db.commit()
+                told = {
+                    row["from"]: row["nodes"]
+                    for page in found.pages("ndjson")
+                    for row in map(json.loads, page.splitlines())
+                }
+                db.execute("UPDATE link SET far = '10.0.1.200' WHERE near = '10.0.0.200'")
+                db.commit()
+            self.assertEqual((told.pop("10.0.0.200"), len(told)), (nodes, 254))
+            self.assertEqual(set(map(tuple, told.values())), {("a",)})
+
     def rows(self, asked: Links) -> Iterator[dict[str, Any]]:
         """The rows of the answer, page by page."""
-        self.patch(links_of, "ROWS_A_PAGE", 50)
+        self.patch(links_of, "ROWS_NAMED", 50)
         self.ask(LINKS, Links(1))  # has the summary brought up to date
         found = self.find(LINKS, asked)
         assert found is not None
