@@ -20,6 +20,7 @@ from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.results.model import MOST_RAW_BYTES, MOST_RESULTS, Mixed, NotResults, Origin, PingResult, TooManyResults
 from outputd.results.rows import Batch, Rejected
+from outputd.results.structure import ARRAY_BEGIN, STRUCTURE
 from outputd.results.weight import text_bytes
 
 _MOST_REASON_CHARACTERS = 500
@@ -161,18 +162,6 @@ class Parser:
 _decode_all = msgspec.json.Decoder(list[PingResult]).decode
 _decode_one = msgspec.json.Decoder(PingResult).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-# Possessive, and an open string is one token: else a string without an end takes time by the square of its length.
-_STRING = rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)'
-
-
-def _nested(levels: int) -> bytes:
-    """The pattern of an array or object of so many levels at most, which is one token, too: a result has four."""
-    within = rb'[^"\[\]{}]++|' + _STRING + (b"|" + _nested(levels - 1) if levels > 1 else b"")
-    return rb"[\[{](?:" + within + rb")*+[\]}]"
-
-
-_ARRAY_BEGIN = re.compile(rb"\s*\[")
-_STRUCTURE = re.compile(_STRING + b"|" + _nested(6) + rb"|[\[\]{},]", re.DOTALL)
 # Up to an escape of half a UTF-16 pair without its other half, which is legal in JSON and no text; Python writes it.
 _UP_TO_LONE_SURROGATE = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB]..\\u[dD][c-fC-F]|\\(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).?)*+", re.DOTALL
@@ -230,9 +219,9 @@ def _has_too_many(body: bytes, found: Sequence[object] | None) -> bool:
     """Whether a body has more than MOST_RESULTS items, which are not made for that: four million would take 300 MiB."""
     if found is not None or body.count(b",") < MOST_RESULTS:
         return found is not None and len(found) > MOST_RESULTS
-    begin = _ARRAY_BEGIN.match(body)
+    begin = ARRAY_BEGIN.match(body)
     depth, items = 1, 0
-    for token in _STRUCTURE.finditer(body, begin.end()) if begin else ():
+    for token in STRUCTURE.finditer(body, begin.end()) if begin else ():
         start, end = token.span()
         sign = body[start:end] if end - start == 1 else b"value"
         if sign in b"[{":

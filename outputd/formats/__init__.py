@@ -1,0 +1,1 @@
+"""What other probes write, read into results: one module a format. Pure."""

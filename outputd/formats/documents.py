@@ -1,0 +1,79 @@
+"""The JSON values that a body consists of: one, those of an array, or one a line; found one at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from outputd.formats.reader import NotOfThisFormat
+from outputd.results.structure import ARRAY_BEGIN, STRUCTURE
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BEGIN_BYTES = 64 * 1024
+_OBJECT_BEGIN = re.compile(rb"\s*+(\[\s*+)?+\{")
+_check = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def documents(body: bytes) -> Iterator[bytes]:
+    """The values of a body: the elements of an array, one value alone, else the lines that are not empty.
+
+    Lines are given as they are, and may be no JSON. NotOfThisFormat where the body is none and has no line that is.
+    """
+    body = without_mark(body)
+    if _is_json(body):
+        yield from elements(body) if ARRAY_BEGIN.match(body) else (body,)
+        return
+    if not any(_is_json(line) for line in lines(body)):
+        raise NotOfThisFormat("neither JSON nor lines of JSON")
+    yield from lines(body)
+
+
+def elements(array: bytes) -> Iterator[bytes]:
+    """The elements of an array that is known to be JSON."""
+    begin = ARRAY_BEGIN.match(array)
+    assert begin is not None, "it is an array"
+    start, depth = begin.end(), 1
+    for token in STRUCTURE.finditer(array, start):
+        at, end = token.span()
+        sign = array[at:end] if end - at == 1 else b"value"
+        if sign in b"[{":
+            depth += 1
+        elif sign in b"]}":
+            depth -= 1
+        if depth == 0 or (depth == 1 and sign == b","):
+            element = array[start:at].strip()
+            if element:
+                yield element
+            start = end
+
+
+def lines(body: bytes) -> Iterator[bytes]:
+    """The lines of a body that are not empty, without the white space around them."""
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start)
+        end = len(body) if end < 0 else end
+        line = body[start:end].strip()
+        if line:
+            yield line
+        start = end + 1
+
+
+def without_mark(body: bytes) -> bytes:
+    """A body without the byte order mark that some editors put before UTF-8."""
+    return body.removeprefix(_BYTE_ORDER_MARK)
+
+
+def begins_with_object(body: bytes) -> re.Match[bytes] | None:
+    """Where a body begins with an object, or an array whose first element is one: the match ends behind its `{`."""
+    return _OBJECT_BEGIN.match(body, len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0, _BEGIN_BYTES)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        _check(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,44 @@
+"""What a reader of a foreign format is, and what it makes of a body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from outputd.results.model import PingResult
+
+NO_TIME = ""
+"""The timestamp of a result whose item carries none: the receiver puts the time of the request there."""
+
+
+class NotOfThisFormat(Exception):
+    """A body that is not what its sender says it is; the text tells what is wrong, for the sender to read."""
+
+
+class Unread(Struct, frozen=True, gc=False):
+    """An item of which no result can be made: what is wrong with which of its fields, and the bytes of it."""
+
+    reason: str
+    raw: bytes
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How one format is told and read.
+
+    `claims` looks at the beginning of a body that nobody named, and is sure of what it claims; `signature` is the same
+    in words. `read` gives the items of a body in their order, one at a time, so that no more than one is held. The ip
+    of each result is an address, and its timestamp an RFC 3339 time or NO_TIME. NotOfThisFormat, at any step, is the
+    end of the whole body; nothing else is raised, whatever the bytes are. `version` goes up with each change of what it
+    makes of a body.
+    """
+
+    name: str
+    version: int
+    media_types: tuple[str, ...]
+    signature: str
+    claims: Callable[[bytes], bool]
+    read: Callable[[bytes], Iterator[PingResult | Unread]]
