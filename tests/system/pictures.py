@@ -121,11 +121,11 @@ def _look(browser: Browser, outputd: Outputd, fleet: Fleet, images: Path) -> Non
     live()
     keep("phone-dark")
     open_(f"/targets/{fleet.target}", _WIDE, "light")
-    browser.wait("return document.querySelectorAll('#smoke svg').length > 4")
+    browser.wait("return document.querySelectorAll('#smoke .legend button').length > 4")
     browser.run(
-        "[...document.querySelectorAll('#chosen-nodes button')].find((one) => one.textContent === 'nyc').click()"
+        "[...document.querySelectorAll('#smoke .legend button')].find((one) => one.textContent.includes('nyc')).click()"
     )
-    browser.wait("return document.querySelectorAll('#smoke svg').length === 1")
+    browser.wait("return document.querySelector('#smoke path.median')")
     keep("target")
     open_("/topology", _WIDE, "dark")
     browser.wait("return document.getElementById('graph').dataset.resting === 'true'", deadline_s=60)

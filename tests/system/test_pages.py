@@ -241,13 +241,15 @@ class TargetTests(PagesTest):
         """A target that all nodes have measured, and its page once all are drawn."""
         ip = self.fill()
         browser = self.open(f"/targets/{ip}")
-        browser.wait(f"return document.querySelectorAll('#smoke svg').length === {len(VANTAGE_POINTS)}")
+        browser.wait(
+            f"return document.querySelectorAll('#smoke path.line[class*=line-]').length === {len(VANTAGE_POINTS)}"
+        )
         return ip, browser
 
     @short
     def test_it_draws_smoke_and_routes_of_each_node(self) -> None:
         ip, browser = self.open_filled()
-        browser.wait("return document.querySelectorAll('#smoke path.median').length >= 5")
+        browser.wait("return document.querySelectorAll('#smoke .legend button').length >= 5")
         browser.wait("return document.querySelectorAll('#strips svg rect').length >= 5")
         browser.wait("return document.querySelectorAll('#paths tbody tr').length > 3")
         self.assertEqual(f"{ip} · outputd", browser.driver.title)
@@ -361,8 +363,16 @@ class TargetTests(PagesTest):
 
     def test_nodes_and_spans_are_chosen(self) -> None:
         _, browser = self.open_filled()
-        browser.run("[...document.querySelectorAll('#chosen-nodes button')].find(b => b.textContent === 'fra').click()")
-        browser.wait("return document.querySelectorAll('#smoke svg').length === 1")
+        one = "return document.querySelector('figure:has(path.median) .text')?.textContent"
+        legend = "[...document.querySelectorAll('#smoke .legend button')]"
+        browser.run(f"{legend}.find(b => b.textContent.startsWith('fra')).click()")
+        browser.wait(f"{one} === 'fra'")
+        browser.run("const node = document.getElementById('node'); node.focus(); node.select()")
+        browser.press(*"nyc")
+        browser.wait(f"{one} === 'nyc'")
+        browser.wait_text("#ways-node", "nyc")
+        browser.run("document.getElementById('all-nodes').click()")
+        browser.wait(f"return {legend}.length === {len(VANTAGE_POINTS)}")
         browser.run("document.querySelector('#span button[data-span=\"3600\"]').click()")
         browser.wait_text("#smoke", "buckets of 30\u00a0s")
 
@@ -551,7 +561,7 @@ class HostileTests(PagesTest):
             )  # fmt: skip
         for path, places in (
             ("/", ("#nodes", "#failures", "#targets")),
-            ("/targets/203.0.113.9", ("#chosen-nodes", "#smoke", "#strips", "#paths", "#recent")),
+            ("/targets/203.0.113.9", ("#smoke", "#ways", "#strips", "#paths", "#recent")),
             ("/topology", ()),
         ):
             browser = self.open(path)
@@ -584,7 +594,7 @@ class EverybodyTests(PagesTest):
         browser.wait("return document.querySelectorAll('#smoke svg').length")
         browser.run("document.querySelector('#smoke svg').focus()")
         browser.press(RIGHT)
-        self.assertRegex(browser.text("#smoke [aria-live]"), r"loss in [\d,]+ result")
+        self.assertRegex(browser.text("#smoke [aria-live]"), "all nodes: .* loss")
         self.assertEqual(1, browser.count("#smoke .bubble"))
 
     def test_light_or_dark_is_the_readers_choice_and_kept(self) -> None:

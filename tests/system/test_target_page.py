@@ -70,3 +70,34 @@ class WayTests(PagesTest):
         self.post(result(IP))
         self.open(f"/targets/{IP}").wait_text("#ways", "There is no path to show.")
         self.assertNoComplaints()
+
+
+@long("tests.system.test_target_page.ChangesTests.test_changes_are_listed_and_marked_on_the_charts")
+class ChangesTests(PagesTest):
+    @short
+    def test_changes_are_listed_and_marked_on_the_charts(self) -> None:
+        """A route is usual after 24 traceroutes, ten minutes apart."""
+        self.post(*[traced(IP, [*(WAY if ago > 5 else OTHER)], 600 * ago) for ago in range(36, 0, -1)])
+        self.post(*[result(IP, 600 * ago, received=4 * (ago > 5)) for ago in range(36, 0, -1)], node="fra")
+        browser = self.open(f"/targets/{IP}")
+        browser.wait("return document.querySelectorAll('#changes tbody tr').length === 2", deadline_s=120)
+        words = sorted(
+            browser.run("return [...document.querySelectorAll('#changes .changed')].map(e => e.textContent)")
+        )
+        self.assertEqual(["loss began", "route changed"], words)
+        self.assertIn("from TTL 2: 198.51.100.2 \N{RIGHTWARDS ARROW} 198.51.100.66", browser.text("#changes"))
+        marked = "return [...document.querySelectorAll('#smoke .change text')].map(e => e.textContent).sort()"
+        browser.wait(f"return (() => {{ {marked} }})().length === 2")
+        self.assertEqual(["loss began, fra", "route changed, ams"], browser.run(marked))
+        browser.wait_text("#strips .change text", "route changed")
+        self.assertNoComplaints()
+
+    def test_many_nodes_are_one_chart_in_which_those_with_trouble_have_a_colour(self) -> None:
+        for number in range(12):
+            self.post(*[result(IP, 60 * ago, received=0 if number == 7 else 4) for ago in range(5)], node=f"n{number}")
+        browser = self.open(f"/targets/{IP}")
+        browser.wait_text("#smoke .legend", "11 other nodes")
+        self.assertEqual(1, browser.count("#smoke .legend button"))
+        self.assertIn("n7100\u00a0% loss", browser.text("#smoke .legend button"))
+        self.assertEqual("All 12 nodes", browser.run("return document.getElementById('node').placeholder"))
+        self.assertNoComplaints()

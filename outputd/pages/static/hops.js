@@ -59,9 +59,9 @@ function verdict(way, begins, target) {
 export function hopTable(way, labels, words, target) {
   const begins = whereLossBegins(way);
   const goesOn = (hop) => begins && way.indexOf(hop) > begins.after;
-  const ttl = (hop) => [begins && way[begins.place] === hop && h("span", { class: "badge begins" }, "loss begins"), h("span", null, hop.ttl)];
+  const whom = (hop) => [begins && way[begins.place] === hop && h("div", null, h("span", { class: "badge begins" }, "loss begins")), who(hop, labels)];
   const rows = table(words, [
-    ["TTL", ttl, "number"], ["Address", (hop) => who(hop, labels), "wide"], ["Loss", (hop) => lossCell(hop, goesOn(hop)), "number"],
+    ["TTL", (hop) => hop.ttl, "number"], ["Address", whom, "wide"], ["Loss", (hop) => lossCell(hop, goesOn(hop)), "number"],
     ["Probes", (hop) => count(hop.sent), "number"], ["Best", (hop) => rtt(hop.least), "number"], ["Median", (hop) => rtt(hop.median), "number"], ["Worst", (hop) => rtt(hop.most), "number"],
   ], way);
   rows.classList.add("hops");

@@ -3,6 +3,7 @@
 import { lossClass, lossKeys, scale, timeAxis, valueAxis } from "./axes.js";
 import { cursor } from "./cursor.js";
 import { h, put, s } from "./dom.js";
+import { marks, roomForWords } from "./marks.js";
 import { ticks } from "./ticks.js";
 import { at, counted, local, percent, rtt } from "./units.js";
 
@@ -19,9 +20,11 @@ export function ceiling(buckets) {
   return Math.min(most, usual * 1.6);
 }
 
-/** Draw one node's buckets; `view` is {since, until, bucketMs, most} in milliseconds and nanoseconds. */
+/** Draw one node's buckets; `view` is {since, until, bucketMs, most, changes}, in milliseconds and nanoseconds. */
 export function drawSmoke(element, buckets, view, width, name) {
-  const box = { left: 64, right: width - 10, top: 10, bottom: HEIGHT - 26 };
+  const room = roomForWords(view);
+  const height = HEIGHT + room;
+  const box = { left: 64, right: width - 10, top: 10 + room, bottom: height - 26 };
   const values = ticks(view.most || 1e6);
   const x = scale(view.since, view.until, box.left, box.right);
   const y = scale(0, values.at(-1), box.bottom, box.top);
@@ -52,7 +55,7 @@ export function drawSmoke(element, buckets, view, width, name) {
   const svg = s(
     "svg",
     {
-      width, height: HEIGHT, role: "img",
+      width, height, role: "img",
       "aria-label": `Round-trip times of ${name} over time; arrow keys read them out`,
     },
     valueAxis(values, y, rtt, box),
@@ -63,6 +66,7 @@ export function drawSmoke(element, buckets, view, width, name) {
       s("rect", { class: "dark", fill: `url(#${hatch})`, x: left, y: box.top, width: right - left, height: box.bottom - box.top })),
     bands,
     [...medians].map(([kind, d]) => s("path", { class: `median ${kind}`, d })),
+    marks(view.changes, x, box, true),
   );
   put(element, svg);
   cursor(svg, rows.map((row) => (row.left + row.right) / 2), box.top, box.bottom, (index) => {

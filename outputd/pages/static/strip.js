@@ -3,6 +3,7 @@
 import { scale, timeAxis } from "./axes.js";
 import { cursor } from "./cursor.js";
 import { put, s } from "./dom.js";
+import { marks, roomForWords } from "./marks.js";
 import { hue, letter } from "./routes.js";
 import { at, count, local } from "./units.js";
 
@@ -21,7 +22,8 @@ function runs(rows) {
 
 /** Draw one node's traceroutes, [time, place of the route among the node's] in rising order. */
 export function drawStrip(element, traces, view, width, name) {
-  const box = { left: 64, right: width - 10, top: 2, bottom: TALL };
+  const room = roomForWords(view);
+  const box = { left: 64, right: width - 10, top: 2 + room, bottom: TALL + room };
   const x = scale(view.since, view.until, box.left, box.right);
   const gaps = traces.slice(1).map((trace, index) => at(trace[0]) - at(traces[index][0])).sort((a, b) => a - b);
   const usual = Math.max(gaps[Math.floor(gaps.length / 2)] ?? 0, view.bucketMs);
@@ -35,7 +37,7 @@ export function drawStrip(element, traces, view, width, name) {
   const svg = s(
     "svg",
     {
-      width, height: TALL + 22, role: "img",
+      width, height: TALL + 22 + room, role: "img",
       "aria-label": `Routes of ${name}: ${count(rows.length)} traceroutes, ${count(changes)} changes; arrow keys read them out`,
     },
     timeAxis(view.since, view.until, box),
@@ -43,8 +45,9 @@ export function drawStrip(element, traces, view, width, name) {
       s("rect", { class: hue(place), x: left, y: box.top, width: Math.max(1, right - left), height: TALL - 4 }),
       right - left > 14 && s("text", { class: "letter", x: left + 4, y: box.top + 15, "aria-hidden": "true" }, letter(place)),
     ]),
+    marks(view.changes, x, { ...box, bottom: box.bottom - 2 }, true),
   );
   put(element, svg);
-  cursor(svg, rows.map((row) => row.left + 1), box.top, TALL - 2, (index) => [local(rows[index].start), `route ${letter(rows[index].place)}`]);
+  cursor(svg, rows.map((row) => row.left + 1), box.top, box.bottom - 2, (index) => [local(rows[index].start), `route ${letter(rows[index].place)}`]);
   return changes;
 }

@@ -1,15 +1,15 @@
 /** A target: round-trip times, losses and routes over time, by node. */
 
 import { ask, refreshing } from "./ask.js";
-import { lossPlace } from "./axes.js";
 import { besides } from "./beside.js";
 import { $, choice, drawn, h, put, say, since, table, tile, time } from "./dom.js";
 import { onResults } from "./frame.js";
 import { labelsOf, ways } from "./hops.js";
+import { changeList } from "./marks.js";
 import { fill } from "./parts.js";
 import { here } from "./place.js";
 import { routesByNode } from "./routes.js";
-import { ceiling, drawSmoke, smokeLegend } from "./smoke.js";
+import { byNode, drawSeries } from "./series.js";
 import { drawStrip } from "./strip.js";
 import { at, count, counted, iso, now, percent, rtt, span } from "./units.js";
 
@@ -17,11 +17,11 @@ const { ip } = document.body.dataset;
 const OLD_MS = 50_000;
 const WEEK_S = 604_800;
 const MOST_PANELS = 6;
-const state = { spanS: null, node: null, allPanels: false, target: null, view: null, series: null, paths: null, nodes: [], recent: [] };
+const MOST_CHANGES = 200;
+const state = { spanS: null, node: null, target: null, view: null, series: null, changes: [], paths: null, nodes: [], recent: [] };
 
 $("ip").textContent = ip;
 $("on-map").href = here(`/topology#${encodeURIComponent(ip)}`);
-put($("smoke-legend"), smokeLegend());
 
 // -- figures
 
@@ -65,73 +65,42 @@ function showChoices() {
   for (const button of $("span").querySelectorAll("button")) button.setAttribute("aria-pressed", Number(button.dataset.span) === state.spanS);
   const nodes = state.target?.nodes ?? [];
   $("chosen-nodes").hidden = nodes.length < 2;
+  $("all-nodes").hidden = state.node == null;
+  $("node").placeholder = `All ${nodes.length} nodes`;
+  if (document.activeElement !== $("node")) $("node").value = state.node ?? "";
   const key = JSON.stringify(nodes);
-  if ($("chosen-nodes").dataset.key === key) return;
-  $("chosen-nodes").dataset.key = key;
-  put($("chosen-nodes"), [null, ...nodes].map((node) =>
-    h("button", { type: "button", "aria-pressed": String(node === state.node), onclick: (event) => chooseNode(node, event.currentTarget) }, node ?? "All nodes")));
+  if ($("node-names").dataset.key === key) return;
+  $("node-names").dataset.key = key;
+  put($("node-names"), nodes.map((node) => h("option", { value: node })));
 }
 
-function chooseNode(node, button) {
+/** Show one node alone, or all of them. */
+function chooseNode(node) {
   state.node = node;
-  for (const other of $("chosen-nodes").children) other.setAttribute("aria-pressed", other === button);
+  $("node").value = node ?? "";
   refresh.soon();
 }
+
+$("node").addEventListener("input", ({ target: { value } }) => {
+  if (state.target?.nodes.includes(value)) chooseNode(value);
+  else if (!value && state.node) chooseNode(null);
+});
+$("all-nodes").addEventListener("click", () => {
+  chooseNode(null);
+  $("node").focus();
+});
 
 choice($("span"), (seconds) => {
   state.spanS = Number(seconds);
   refresh.soon();
 });
 
-/** Nodes with their buckets, those that lose most first: by the colours of loss, so that noise does not change the order. */
-function byNode(buckets) {
-  const found = new Map();
-  for (const bucket of buckets) {
-    if (!found.has(bucket.node)) found.set(bucket.node, []);
-    found.get(bucket.node).push(bucket);
-  }
-  const total = (rows, name) => rows.reduce((sum, row) => sum + row[name], 0);
-  const place = (rows) => lossPlace((100 * total(rows, "lost")) / (total(rows, "sent") || 1));
-  return [...found].sort(([, one], [, other]) => place(other) - place(one) || other.length - one.length || (one[0].node < other[0].node ? -1 : 1));
-}
-
-function drawSeries(width) {
-  if (!state.series) return;
-  const { series } = state;
-  const panels = byNode(series.buckets);
-  const shown = state.allPanels ? panels : panels.slice(0, MOST_PANELS);
-  const frame = {
-    since: at(series.since), until: at(series.until), bucketMs: series.bucket_s * 1000,
-    most: ceiling(shown.flatMap(([, buckets]) => buckets)),
-  };
-  if (!panels.length) {
-    put($("smoke"), h("p", { class: "empty" }, "No result in this time. Choose a longer one."));
-    return;
-  }
-  const places = shown.map(([node]) => h("div", { class: "picture" }));
-  put($("smoke"), shown.map(([node, buckets], index) => h("figure", null,
-    h("figcaption", null, h("span", { class: "text" }, node), h("span", { class: "quiet" }, ` · ${counted(buckets.reduce((sum, bucket) => sum + bucket.count, 0), "result")}, buckets of ${span(series.bucket_s)}`)),
-    places[index])),
-    panels.length > shown.length ? h("button", { type: "button", onclick: () => { state.allPanels = true; drawSeries(width); } }, `Show ${panels.length - shown.length} more nodes`) : null,
-    h("details", null, h("summary", null, "As a table"), seriesTable(series.buckets)));
-  shown.forEach(([node, buckets], index) => drawSmoke(places[index], buckets, frame, width, node));
-}
-
-function seriesTable(buckets) {
-  const shown = buckets.slice(-500).reverse();
-  return table("Round-trip times and losses, newest first", [
-    ["From", (bucket) => time(bucket.start)], ["Node", (bucket) => bucket.node], ["Results", (bucket) => count(bucket.count), "number"],
-    ["Loss", (bucket) => percent(bucket.loss_percent), "number"], ["Least", (bucket) => rtt(bucket.rtt_min_ns), "number"],
-    ["Median", (bucket) => rtt(bucket.rtt_p50_ns), "number"], ["90 %", (bucket) => rtt(bucket.rtt_p90_ns), "number"], ["Most", (bucket) => rtt(bucket.rtt_max_ns), "number"],
-  ], shown);
-}
-
 // -- routes
 
 function drawRoutes(width) {
   if (!state.paths) return;
   const all = state.nodes;
-  const shown = state.allPanels ? all : all.slice(0, MOST_PANELS);
+  const shown = all.slice(0, MOST_PANELS);
   if (!all.length) {
     put($("strips"), h("p", { class: "empty" }, "No traceroute to this target has been stored."));
     say($("routes-words"), "");
@@ -144,16 +113,17 @@ function drawRoutes(width) {
   const isCut = state.paths.timeline.length < state.paths.paths.reduce((sum, path) => sum + path.count, 0) || !state.paths.complete;
   const oldest = Math.min(...state.paths.timeline.map(([text]) => at(text)));
   const frame = { since: isCut ? Math.max(from, Math.min(oldest, until - 60_000)) : from, until, bucketMs: (state.series?.bucket_s ?? 0) * 1000 };
+  const changesOf = (node) => state.changes.filter((change) => change.node === node && change.kind === "route_changed");
   const places = shown.map(() => h("div", { class: "picture" }));
   put($("strips"), shown.map((route, index) => h("figure", null,
     h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.routes.length, "route")}`)), places[index])));
-  const changes = shown.map((route, index) => drawStrip(places[index], route.traces, frame, width, route.node)).reduce((sum, value) => sum + value, 0);
-  say($("routes-words"), `${counted(changes, "change")} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.`);
+  const changes = shown.map((route, index) => drawStrip(places[index], route.traces, { ...frame, changes: changesOf(route.node) }, width, route.node)).reduce((sum, value) => sum + value, 0);
+  say($("routes-words"), `${counted(changes, "change")} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.${all.length > shown.length ? ` ${counted(all.length - shown.length, "more node")}: choose one above.` : ""}`);
   drawPaths(all, labelsOf(state.paths.paths));
 }
 
 function drawPaths(all, labels) {
-  put($("paths"), all.slice(0, state.allPanels ? 100 : MOST_PANELS).map((node, index) => h("details", { open: index === 0 },
+  put($("paths"), all.slice(0, MOST_PANELS).map((node, index) => h("details", { open: index === 0 },
     h("summary", null, h("span", { class: "text" }, node.node), h("span", { class: "quiet" }, ` · ${counted(node.routes.length, "route")}, ${counted(node.count, "traceroute")}`)),
     besides(node, labels))));
 }
@@ -171,7 +141,7 @@ function showRecent(results) {
     : h("p", { class: "quiet" }, "None yet."));
 }
 
-const redrawSeries = drawn($("smoke"), drawSeries);
+const redrawSeries = drawn($("smoke"), (width) => state.series && drawSeries($("smoke"), state.series, state.changes, width, chooseNode));
 const redrawRoutes = drawn($("strips"), drawRoutes);
 
 async function askTarget() {
@@ -180,10 +150,19 @@ async function askTarget() {
   showFigures();
 }
 
-async function askSeries(chosen) {
+async function askSeries(chosen, changes) {
   const { since: from, until } = state.view;
-  state.series = await ask("/series", { ip, since: iso(from), until: iso(until), ...chosen });
+  const series = await ask("/series", { ip, since: iso(from), until: iso(until), ...chosen });
+  await Promise.allSettled([changes]); // which are marked on it
+  state.series = series;
   redrawSeries();
+}
+
+async function askChanges(chosen) {
+  const { since: from, until } = state.view;
+  const { changes } = await ask("/changes", { ip, limit: MOST_CHANGES, since: iso(from), until: iso(until), ...chosen });
+  state.changes = changes;
+  put($("changes"), changeList(changes));
 }
 
 async function askPaths(chosen, series) {
@@ -196,7 +175,7 @@ async function askPaths(chosen, series) {
 
 /** Nodes in the order of the charts. */
 function ordered(nodes) {
-  const places = new Map(byNode(state.series?.buckets ?? []).map(([node], place) => [node, place]));
+  const places = new Map(byNode(state.series?.buckets ?? [], state.changes).map(([node], place) => [node, place]));
   const placeOf = ({ node }) => places.get(node) ?? Infinity;
   return nodes.sort((one, other) => placeOf(one) - placeOf(other) || 0);
 }
@@ -227,9 +206,10 @@ const refresh = refreshing(async () => {
   }
   state.askedAt = Date.now();
   const chosen = state.node ? { node: state.node } : {};
-  const series = askSeries(chosen);
+  const changes = askChanges(chosen);
+  const series = askSeries(chosen, changes);
   const paths = askPaths(chosen, series);
-  await fill([[$("smoke"), () => series], [$("strips"), () => paths], [$("ways"), () => askWays(paths)], [$("recent"), () => askRecent(chosen)]]);
+  await fill([[$("smoke"), () => series], [$("changes"), () => changes], [$("strips"), () => paths], [$("ways"), () => askWays(paths)], [$("recent"), () => askRecent(chosen)]]);
   if (failure) throw failure;
 }, 2000);
 

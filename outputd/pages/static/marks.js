@@ -1,0 +1,82 @@
+/** What changed about a target: a line with a word on its charts, and a short list. */
+
+import { h, s, since, table, time } from "./dom.js";
+import { at, local, percent, rtt } from "./units.js";
+
+const WORDS = { route_changed: "route changed", loss_began: "loss began", loss_ended: "loss ended", rtt_shifted: "RTT shifted" };
+const LETTER_PX = 6.4;
+const ROW_PX = 14;
+const MOST_ROWS = 3;
+const NEAR_PX = 6;
+const MOST_LISTED = 8;
+
+/** The part of two routes in which they differ: what they begin and end with is left out. */
+function differing(before, after) {
+  const same = (one, other) => one == null || other == null || one === other;
+  let begin = 0;
+  while (begin < Math.min(before.length, after.length) && same(before[begin], after[begin])) begin += 1;
+  let end = 0;
+  while (end < Math.min(before.length, after.length) - begin && same(before.at(-1 - end), after.at(-1 - end))) end += 1;
+  return { ttl: begin + 1, before: before.slice(begin, before.length - end), after: after.slice(begin, after.length - end) };
+}
+
+const hops = (route) => (route.length ? route.map((hop) => hop ?? "∗").join(", ") : "no hop");
+
+/** From what to what. */
+function fromTo({ kind, before, after }) {
+  if (kind === "route_changed") {
+    const part = differing(before ?? [], after ?? []);
+    return `from TTL ${part.ttl}: ${hops(part.before)} → ${hops(part.after)}`;
+  }
+  const print = kind === "rtt_shifted" ? rtt : percent;
+  return `${print(before)} → ${print(after)}`;
+}
+
+/** Changes that would be one line on a chart, with what it says. */
+function lines(changes, x, box) {
+  const found = [];
+  for (const change of [...changes].sort((one, other) => at(one.since) - at(other.since))) {
+    const place = x(at(change.since));
+    if (place < box.left || place > box.right) continue;
+    const near = found.findLast((line) => line.kind === change.kind && place - line.place < NEAR_PX);
+    if (near) near.changes.push(change);
+    else found.push({ kind: change.kind, place, changes: [change] });
+  }
+  return found;
+}
+
+/** How much room above a chart the words of the changes take that are in it. */
+export const roomForWords = ({ since: from, until, changes }) => (changes.some((change) => at(change.since) >= from && at(change.since) < until) ? ROW_PX * MOST_ROWS : 0);
+
+/** The changes as lines through a chart, each with a word above it where there is room; `isOne` when all are of one node. */
+export function marks(changes, x, box, isOne) {
+  const ends = Array(MOST_ROWS).fill(-Infinity);
+  return lines(changes, x, box).map(({ kind, place, changes: found }) => {
+    const nodes = [...new Set(found.map(({ node }) => node))];
+    const word = `${WORDS[kind] ?? kind}${isOne ? "" : nodes.length > 1 ? `, ${nodes.length} nodes` : `, ${nodes[0]}`}`;
+    const wide = word.length * LETTER_PX + 8;
+    const left = Math.min(place + 4, box.right - wide);
+    const row = ends.findIndex((end) => end < left);
+    if (row >= 0) ends[row] = left + wide;
+    return s("g", { class: `change ${kind}` },
+      s("title", null, `${local(at(found[0].since))}: ${word}, ${fromTo(found[0])}`),
+      s("line", { x1: place, x2: place, y1: box.top - (row < 0 ? 0 : ROW_PX * (MOST_ROWS - row) - 2), y2: box.bottom }),
+      row >= 0 && s("text", { x: left, y: box.top - ROW_PX * (MOST_ROWS - row) + 10 }, word));
+  });
+}
+
+function listed(changes) {
+  return table("Changes, the newest first", [
+    ["Began", (change) => h("span", null, time(change.since), " (", since(change.since), ")")],
+    ["What", (change) => h("span", { class: `changed ${change.kind}` }, WORDS[change.kind] ?? change.kind)],
+    ["Node", (change) => h("span", { class: "text" }, change.node)], ["From what to what", (change) => h("span", { class: "text" }, fromTo(change)), "wide"],
+    ["Until", (change) => (change.until == null ? "" : time(change.until))],
+  ], changes);
+}
+
+/** The list of changes: the newest, and the others behind a fold. */
+export function changeList(changes) {
+  if (!changes.length) return h("p", { class: "quiet" }, "No change of a route, of loss or of the round-trip time was found in this time.");
+  const rest = changes.slice(MOST_LISTED);
+  return [listed(changes.slice(0, MOST_LISTED)), rest.length ? h("details", null, h("summary", null, `${rest.length} more`), listed(rest)) : null];
+}
