@@ -219,7 +219,7 @@ def _begin(found: Rows | Table, form: Format, gzip_from_bytes: float) -> _Found:
         first += page
         if len(first) > _ENOUGH_BYTES:
             found.session.has_begun = True
-            begun = _Found(first, pages, found.session.scratch_bytes, found.notes)
+            begun = _Found(first, pages, max(found.session.scratch_bytes, found.held_bytes), found.notes)
             break
     else:
         begun = _Found(first, None, 0, found.notes)

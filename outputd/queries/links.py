@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from outputd.queries.order import PAGES, Cursor, Direction, Order, order_of, sor
 from outputd.queries.parameters import DEFAULT_ROWS, LastSeenBefore, Limit, Node, Since, address, prefix, whole
 from outputd.queries.question import Addresses, Question
 from outputd.queries.session import Session
-from outputd.queries.tables import Column, Table, row_of
+from outputd.queries.tables import Column, Notes, Table, row_of
 from outputd.web.shapes import count, flag, instant, listed, record, text
 
 COLUMNS = (
@@ -52,46 +52,95 @@ class Links:
         ))  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Search:
-    """What is sought, and whether its numbers of nodes are gathered with it; else they are looked up page by page."""
+    """What is sought, and how far it is found."""
 
     session: Session
     asked: Links
     order: Order
-    gathers_numbers: bool
+    gathers_numbers: bool = False
+    """Whether the numbers of nodes are found with all else; if not, they are looked up page by page."""
+    keep: Callable[[], None] | None = None
+    """Keeps which rows were sent, once all are found; None when they are."""
 
 
 def links(session: Session, asked: Links, _: float) -> Table:
     """Pairs of addresses that answered at consecutive TTLs, the most frequent first unless it is said otherwise."""
-    order = order_of(session, asked, "from", "to")
+    search = _Search(session, asked, order_of(session, asked, "from", "to"))
     if asked.prefix is not None:
         session.choose_within(asked.prefix)
     with session.summary():
         session.run(_SCRATCH)
-        search = _Search(session, asked, order, _gathers_numbers(session, asked))
-        if asked.ip is not None or asked.since is not None:
-            chosen = where(asked, since="last_seen >= :since", node=_OF_NODE)
-            candidates = f"{_CANDIDATES} {chosen}" if asked.ip is None else _CANDIDATES_OF_IP
-            session.execute(candidates, dataclasses.asdict(asked))
-            _gather_totals(search)
-        elif not (asked.wants_frequent and _gather_frequent(search)):
-            _gather(search, "s.link")
-        after = {**complete_until(session), "complete": not _full(session)}
-        return Table(session, "links", COLUMNS, after=after, notes=order.notes(session), bring=partial(_bring, search))
+        notes = _begin(search) or _find(search)
+        return Table(
+            session, "links", COLUMNS, after={**complete_until(session), "complete": not _full(session)}, notes=notes,
+            bring=partial(_bring, search), held_bytes=0 if search.keep is None else asked.limit * LONG_ROW_BYTES,
+        )  # fmt: skip
 
 
-def _gathers_numbers(session: Session, asked: Links) -> bool:
+def _begin(search: _Search) -> Notes | None:
+    """Find only the first rows of many; None where others may come before them, or they are all."""
+    session, asked = search.session, search.asked
+    if asked.limit < LONG_ROWS or not asked.wants_frequent:
+        return None
+    first = replace(search, asked=replace(asked, limit=FIRST_ROWS))
+    if not _gather_frequent(first) or session.value("SELECT count(*) FROM temp.found") < FIRST_ROWS:
+        session.run(_EMPTY)
+        return None
+    is_all = session.value("SELECT count(*) FROM s.link") < asked.limit
+    notes, search.keep = (Notes(), lambda: None) if is_all else search.order.promise(session)
+    return notes
+
+
+def _find(search: _Search) -> Notes:
+    """Find all rows."""
+    session, asked = search.session, search.asked
+    search.gathers_numbers = _gathers_numbers(search)
+    if asked.ip is not None or asked.since is not None:
+        chosen = where(asked, since="last_seen >= :since", node=_OF_NODE)
+        candidates = f"{_CANDIDATES} {chosen}" if asked.ip is None else _CANDIDATES_OF_IP
+        session.execute(candidates, dataclasses.asdict(asked))
+        _gather_totals(search)
+    elif not (asked.wants_frequent and _gather_frequent(search)):
+        _gather(search, "s.link")
+    return search.order.notes(session)
+
+
+def _find_rest(search: _Search) -> None:
+    """Find the rows that follow the first ones, whatever has changed since those were found."""
+    session, keep = search.session, search.keep
+    assert keep is not None
+    search.keep = None
+    with session.summary():
+        session.run(_FOUND_BEFORE)
+        search.gathers_numbers = _gathers_numbers(search)
+        asked = replace(search.asked, limit=search.asked.limit - FIRST_ROWS)
+        order = replace(search.order, behind=_IS_NOT_FOUND)
+        _gather(replace(search, asked=asked, order=order), "s.link")
+    keep()
+
+
+def _gathers_numbers(search: _Search) -> bool:
     """Whether so many rows are asked for, of so few nodes each, that all their numbers had better be gathered."""
-    if asked.limit < GATHERED_FROM_ROWS or session.value(_NUMBERS_BYTES) > MOST_GATHERED_BYTES:
+    if search.asked.limit < LONG_ROWS or search.session.value(_NUMBERS_BYTES) > MOST_GATHERED_BYTES:
         return False
-    session.run(_NODES)
+    search.session.run(_NODES)
     return True
 
 
 def _bring(search: _Search, after: int) -> bool:
     """Put the next rows into the answer, with their nodes: names take more than all else, so they wait for a page."""
     search.session.execute("DELETE FROM temp.answer")
+    if _bring_found(search, after):
+        return True
+    if search.keep is None:
+        return False
+    _find_rest(search)
+    return _bring_found(search, after)
+
+
+def _bring_found(search: _Search, after: int) -> bool:
     if search.gathers_numbers:
         return _bring_named(search.session, "numbers", "temp.node", {"after": after})
     node = search.asked.node
@@ -101,7 +150,7 @@ def _bring(search: _Search, after: int) -> bool:
 
 
 def _bring_named(session: Session, numbers: str, nodes: str, parameters: Mapping[str, Any]) -> bool:
-    lists = session.value(_LISTS.format(numbers=numbers), parameters)
+    lists = session.value(_LISTS.format(numbers=numbers), {**parameters, "rows": ROWS_NAMED})
     return session.execute(_NAMED, {**parameters, "lists": named(session, lists, nodes)}).rowcount > 0
 
 
@@ -112,7 +161,18 @@ CREATE TEMP TABLE answer ("from", "to", count, first_seen, last_seen, rtt_differ
 """
 _NODES = "CREATE TEMP TABLE node (id INTEGER PRIMARY KEY, node); INSERT INTO temp.node SELECT id, node FROM s.name;"
 _NUMBERS_BYTES = "SELECT total(length(nodes)) FROM s.link"
-GATHERED_FROM_ROWS = 10_000
+_EMPTY = "DELETE FROM temp.found; DELETE FROM temp.candidate; DROP TABLE temp.often;"
+_FOUND_BEFORE = """
+CREATE TEMP TABLE found_before (near, far, PRIMARY KEY (near, far)) WITHOUT ROWID;
+INSERT INTO temp.found_before SELECT "from", "to" FROM temp.found;
+"""
+_IS_NOT_FOUND = 'NOT EXISTS (SELECT 1 FROM temp.found_before f WHERE f.near = "from" AND f.far = "to")'
+LONG_ROWS = 10_000
+"""An answer of so many rows is long."""
+FIRST_ROWS = 1000
+"""Of a long answer, found before all others so that it can begin: as a rule some file has the most frequent often."""
+LONG_ROW_BYTES = 300
+"""In scratch tables, about."""
 MOST_GATHERED_BYTES = 32 << 20
 """Numbers that a sender makes up are too many to be kept for as long as an answer is read."""
 ROWS_NAMED = 250
@@ -126,7 +186,7 @@ _LISTS = f"""
 SELECT '[' || coalesce(group_concat('[' || numbers || ']'), '') || ']' FROM (
   SELECT numbers, sum(length(numbers)) OVER (ORDER BY number) - length(numbers) AS before FROM (
     SELECT rowid AS number, coalesce({{numbers}}, '') AS numbers FROM temp.found f
-    WHERE rowid > :after ORDER BY rowid LIMIT {ROWS_NAMED}
+    WHERE rowid > :after ORDER BY rowid LIMIT :rows
   ) ORDER BY number
 ) WHERE before < {_CHARACTERS_NAMED}
 """

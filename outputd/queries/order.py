@@ -11,13 +11,14 @@ import dataclasses
 import hashlib
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import msgspec
 
 from outputd.queries.parameters import BadQuestion, flag, text, word
+from outputd.queries.sent import new_name
 from outputd.queries.session import Session
 from outputd.queries.tables import Column, Notes
 from outputd.web.shapes import Schema, count
@@ -97,6 +98,18 @@ class Order:
             return Notes({"cursor": urlsafe_b64encode(place).decode().rstrip("=")})
         question = _digest(asked)
         return Notes({"cursor": question + session.sent.add(question, self._before, self._sent(session))})
+
+    def promise(self, session: Session) -> tuple[Notes, Callable[[], None]]:
+        """Where the next page goes on, before the rows of this one are found; and what is to be called once they are.
+
+        The list is not sorted by its key.
+        """
+        question, name = _digest(self._asked), new_name()
+
+        def keep() -> None:
+            session.sent.add(question, self._before, self._sent(session), name)
+
+        return Notes({"cursor": question + name}), keep
 
     def _sent(self, session: Session) -> Iterator[str]:
         """The keys of temp.found, some at a time: all of a long page at once would take many times their bytes."""

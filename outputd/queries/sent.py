@@ -7,6 +7,7 @@ again, and finds the same, adds nothing.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import zlib
 from collections import OrderedDict
@@ -15,12 +16,18 @@ from dataclasses import dataclass
 
 MOST_BYTES = 4 << 20
 """What is held of first pages that nobody has continued, and as much of all others."""
+_NAME_BYTES = 16
 _OWN_BYTES = 500  # of a page, beside its keys
 _LEVEL = 1  # higher ones take ten times as long and save a tenth, and the first byte of a long page waits for this
 
 
 class Gone(Exception):
     """It is no longer known what the pages before have sent."""
+
+
+def new_name() -> str:
+    """A name that no page has."""
+    return secrets.token_hex(_NAME_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +51,17 @@ class Sent:
         """What is held of all pages."""
         return self._first.size_bytes + self._others.size_bytes
 
-    def add(self, question: str, before: str | None, keys: Iterable[str]) -> str:
-        """The name of a page that has sent these keys, JSON arrays of texts; `before` is None for the first page."""
-        digest = hashlib.blake2s(f"{question} {before} ".encode(), digest_size=16)
+    def add(self, question: str, before: str | None, keys: Iterable[str], name: str | None = None) -> str:
+        """The name of a page that has sent these keys, JSON arrays of texts; `before` is None for the first page.
+
+        One that had to be named before its keys were known has its own name, from `new_name`.
+        """
+        digest = hashlib.blake2s(f"{question} {before} ".encode(), digest_size=_NAME_BYTES)
         parts = []
         for text in keys:
             digest.update(text.encode())
             parts.append(zlib.compress(text.encode(), _LEVEL))
-        name = digest.hexdigest()
+        name = name or digest.hexdigest()
         page = _Page(before, parts, sum(map(len, parts)) + _OWN_BYTES)
         with self._lock:
             held = self._first if before is None and name not in self._others else self._others

@@ -118,6 +118,8 @@ class Table:
     notes: Notes = field(default_factory=Notes)
     bring: Callable[[int], bool] = lambda _: False
     """Puts rows above this rowid in the place of those that are read; whether there were any more."""
+    held_bytes: int = 0
+    """What it will hold in scratch tables at most, when that is more than it holds before its first page."""
     source: str = "temp.answer"
     """What has the columns, by the rowids of temp.answer."""
     prepare: Callable[[int], object] = lambda _: None
@@ -190,6 +192,7 @@ class Rows:
     It may be as long as all that is left: nothing of it is held.
     """
     notes: Notes = field(default_factory=Notes)
+    held_bytes: int = 0
 
     def pages(self, format: Format) -> Iterator[bytes]:
         """The answer in parts of bounded size. What is waited with, between two of them, holds none of either."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from outputd.queries import links as links_of
 from outputd.queries.links import LINKS, Links
+from outputd.queries.session import Session
 from outputd.queries.tables import Table
 from tests.kit.asking import Asking
 from tests.kit.makers import a_trace
@@ -78,8 +79,8 @@ class TheLinks(Asking):
                 self.bench.post(*(a_trace(*_way(way)) for way in ways), node=node)
                 for way in ways:
                     of_files[-1].setdefault((f"10.0.0.{way}", f"10.0.1.{way}"), set()).add(node)
-        for of_node, gathered_from_rows in ((None, 0), ("c", 0), (None, 10**6), ("c", 10**6)):
-            self.patch(links_of, "GATHERED_FROM_ROWS", gathered_from_rows)
+        for of_node, long_rows in ((None, 0), ("c", 0), (None, 10**6), ("c", 10**6)):
+            self.patch(links_of, "LONG_ROWS", long_rows)
             wanted: dict[tuple[str, str], set[str]] = {}
             for seen in of_files:
                 for link, nodes in seen.items():
@@ -93,7 +94,7 @@ class TheLinks(Asking):
         self.bench.post(*(a_trace(*_way(way)) for way in range(1, 256)), node="a")
         self.ask(LINKS, Links(1))  # has the summary brought up to date
         for rows, size_bytes, nodes in ((0, 10**6, ["a"]), (256, 10**6, []), (0, 0, [])):
-            self.patch(links_of, "GATHERED_FROM_ROWS", rows)
+            self.patch(links_of, "LONG_ROWS", rows)
             self.patch(links_of, "MOST_GATHERED_BYTES", size_bytes)
             found = self.find(LINKS, Links(255))
             assert found is not None
@@ -109,6 +110,61 @@ class TheLinks(Asking):
                 db.commit()
             self.assertEqual((told.pop("10.0.0.200"), len(told)), (nodes, 254))
             self.assertEqual(set(map(tuple, told.values())), {("a",)})
+
+    def test_the_first_of_many_links_are_found_before_the_others(self) -> None:
+        """As they are found at once: in that order, and with the same page to follow."""
+        self.post_ways(range(1, 13))
+        self.patch(links_of, "LONG_ROWS", 10)
+        for asked, is_in_two, has_next in (
+            (Links(10), True, True), (Links(12), True, True), (Links(13), True, False), (Links(9), False, True),
+            (Links(10, node="b"), True, True), (Links(20, min_count=44), True, False),
+            (Links(20, min_count=48), False, False),
+        ):  # fmt: skip
+            self.patch(links_of, "FIRST_ROWS", 10**6)
+            whole = self.rows_of(self.found(asked))
+            self.patch(links_of, "FIRST_ROWS", 3)
+            found = self.found(asked)
+            self.assertEqual(found.session.value("SELECT count(*) FROM temp.found"), 3 if is_in_two else len(whole))
+            self.assertEqual((self.rows_of(found), bool(found.notes.following)), (whole, has_next), asked)
+
+    def test_what_arrives_between_the_first_of_many_links_and_the_others_brings_none_twice(self) -> None:
+        self.post_ways(range(1, 13))
+        self.patch(links_of, "LONG_ROWS", 10)
+        self.patch(links_of, "FIRST_ROWS", 3)
+        self.patch(links_of, "ROWS_NAMED", 1)
+        found = self.found(Links(10))
+        pages = found.pages("ndjson")
+        rows = [json.loads(next(pages))]
+        for way, count in ((1, 100), (12, 1), (11, 9), (13, 1)):
+            self.bench.post(*(a_trace(*_way(way)) for _ in range(count)), node="c")
+        self.ask(LINKS, Links(1))
+        rows += [json.loads(page) for page in pages]
+        self.assertEqual([row["from"] for row in rows[:4]], [f"10.0.0.{way}" for way in (12, 11, 10, 1)])
+        rest = self.rows_of(self.found(Links(10, cursor=found.notes.following["cursor"])))
+        self.assertEqual(sorted(row["from"] for row in rows + rest), sorted(f"10.0.0.{way}" for way in range(1, 14)))
+
+    def test_a_long_answer_says_what_it_will_hold(self) -> None:
+        self.post_ways(range(1, 13))
+        self.patch(links_of, "LONG_ROWS", 10)
+        self.patch(links_of, "FIRST_ROWS", 3)
+        self.assertEqual(self.found(Links(10)).held_bytes, 10 * links_of.LONG_ROW_BYTES)
+
+    def post_ways(self, ways: range) -> None:
+        """Store links of which each is seen once more often than the one before it."""
+        self.bench.post(*(a_trace(*_way(way)) for way in ways for _ in range(way)), node="a")
+        self.bench.post(*(a_trace(*_way(way)) for way in ways for _ in range(35)), node="b")
+        self.ask(LINKS, Links(1))  # has the summary brought up to date
+
+    def found(self, asked: Links) -> Table:
+        """What is found, before it has a form; what pages have sent is remembered."""
+        session = Session(self.bench.store.files, self.bench.directory.summary, sent=self.queries.sent)
+        self.addCleanup(session.close)
+        found = LINKS.find(session, asked, self.bench.now())
+        assert isinstance(found, Table)
+        return found
+
+    def rows_of(self, found: Table) -> list[dict[str, Any]]:
+        return [json.loads(line) for page in found.pages("ndjson") for line in page.splitlines()]
 
     def rows(self, asked: Links) -> Iterator[dict[str, Any]]:
         """The rows of the answer, page by page."""

@@ -7,7 +7,7 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.queries.sent import Gone, Sent
+from outputd.queries.sent import Gone, Sent, new_name
 
 _ROOM_BYTES = 30_000
 
@@ -31,6 +31,15 @@ class HeldTests(SynchronousTestCase):
 
     def read(self, name: str) -> list[str]:
         return list(self.sent.until(name))
+
+    def test_a_page_can_be_named_before_its_keys_are_known(self) -> None:
+        """Until they are, it cannot be continued."""
+        name = new_name()
+        with self.assertRaises(Gone):
+            self.read(name)
+        self.assertEqual(name, self.sent.add("question", None, [_keys(1)], name))
+        self.assertEqual([_keys(1)], self.read(name))
+        self.assertNotEqual(name, new_name())
 
     def test_a_page_has_what_it_and_those_before_it_sent(self) -> None:
         first = self.add(None, _keys(1))
