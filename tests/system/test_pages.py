@@ -373,7 +373,7 @@ class TargetTests(PagesTest):
         browser.wait_text("#ways-node", "nyc")
         browser.run("document.getElementById('all-nodes').click()")
         browser.wait(f"return {legend}.length === {len(VANTAGE_POINTS)}")
-        browser.run("document.querySelector('#span button[data-span=\"3600\"]').click()")
+        browser.run("document.querySelector('#range button[data-span=\"3600\"]').click()")
         browser.wait_text("#smoke", "buckets of 30\u00a0s")
 
     def test_times_are_the_readers_and_utc_is_at_hand(self) -> None:
@@ -491,7 +491,7 @@ class TopologyTests(PagesTest):
     def test_the_ways_from_a_node_are_layers_by_their_true_ttl(self) -> None:
         self.post(traced("203.0.113.9", ["10.0.0.1", None, "198.51.100.2", "203.0.113.9"]), node="fra")
         self.post(traced("203.0.113.9", ["10.0.0.1", "198.51.100.7", "203.0.113.9"]), node="ams")
-        browser = self.open("/topology?from=fra")
+        browser = self.open("/topology?node=fra")
         browser.wait_text("#graph-words", "3 addresses at their TTLs")
         self._find(browser, "198.51.100.2")
         browser.wait_text("#about", "at TTL 3")
@@ -503,7 +503,7 @@ class TopologyTests(PagesTest):
         browser.wait_text("#graph-words", "results of ams")
         self._find(browser, "198.51.100.7")
         browser.wait_text("#about", "at TTL 2")
-        self.assertEqual("?from=ams", browser.run("return location.search"))
+        self.assertEqual("?node=ams", browser.run("return location.search"))
         self.assertNoComplaints()
 
     def _find(self, browser: Browser, ip: str) -> None:
@@ -586,8 +586,8 @@ class EverybodyTests(PagesTest):
         self.assertEqual("Skip to the content", browser.focused())
         browser.press(ENTER)
         self.assertEqual("main", browser.focused())
-        browser.press(TAB, TAB)
-        self.assertEqual("Last day", browser.focused())
+        browser.press(TAB, TAB, TAB)
+        self.assertEqual("1 d", browser.focused())
         browser.press(ENTER)
         browser.wait("return document.querySelector('[data-span=\"86400\"]').getAttribute('aria-pressed') === 'true'")
         browser = self.open(f"/targets/{ip}")
@@ -637,7 +637,7 @@ class EverybodyTests(PagesTest):
         browser = self.open()
         browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
         self.addCleanup(browser.driver.execute_cdp_cmd, "Emulation.setEmulatedMedia", {"media": ""})
-        self.assertEqual(0, browser.count(".search, #theme, #span, footer nav"))
+        self.assertEqual(0, browser.count(".search, #theme, .range, footer nav"))
         self.assertEqual(1, browser.count("#verdict-words"))
 
     def test_axe_finds_nothing(self) -> None:

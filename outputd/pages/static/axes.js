@@ -8,12 +8,12 @@ export const scale = (from, to, low, high) => (value) => low + ((value - from) /
 
 const HALF_LABEL = 22;
 
-/** The axis of time under a picture, with lines upwards. */
+/** The axis of time under a picture, with lines upwards. It says what it spans, for who drags on the picture. */
 export function timeAxis(since, until, box) {
   const x = scale(since, until, box.left, box.right);
   return s(
     "g",
-    { class: "axis" },
+    { class: "axis", "data-since": since, "data-until": until, "data-left": box.left, "data-right": box.right, "data-top": box.top, "data-bottom": box.bottom },
     timeTicks(since, until, Math.max(2, (box.right - box.left) / 76)).map(({ at, label }) => [
       s("line", { class: "grid", x1: x(at), x2: x(at), y1: box.top, y2: box.bottom }),
       box.labels !== false &&

@@ -3,6 +3,7 @@
 import { $, h, put, say } from "./dom.js";
 import { listen } from "./keys.js";
 import { here } from "./place.js";
+import { inRange } from "./range.js";
 import { isAddress, setClock, zone } from "./units.js";
 
 const QUIET_MS = 10_000;
@@ -84,7 +85,7 @@ $("search").addEventListener("submit", (event) => {
   const ip = input.value.trim();
   const looksRight = isAddress(ip);
   input.setCustomValidity(looksRight ? "" : "An IPv4 or IPv6 address");
-  if (looksRight) location.assign(here(`/targets/${encodeURIComponent(ip)}`));
+  if (looksRight) location.assign(inRange(here(`/targets/${encodeURIComponent(ip)}`)));
   else input.reportValidity();
 });
 $("search").addEventListener("input", (event) => event.target.setCustomValidity(""));

@@ -2,10 +2,13 @@
 
 import { drawArrivals } from "./arrivals.js";
 import { ask, refreshing } from "./ask.js";
-import { $, choice, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
+import { onChoice } from "./chosen.js";
+import { $, drawn, h, put, say, since, table, targetLink, tile, time } from "./dom.js";
 import { onNews, onResults, suggest } from "./frame.js";
 import { fill } from "./parts.js";
 import { here } from "./place.js";
+import { bucketOf, range } from "./range.js";
+import { rangeBar } from "./rangebar.js";
 import { at, bytes, compact, count, isAddress, iso, now, percent, rate, rtt, span } from "./units.js";
 
 const CHECKS = { database: "Storing", disk: "Disk", rotation: "Rotation", input_service: "Hop feed", archive: "Archive" };
@@ -115,25 +118,26 @@ function rejected(news) {
 
 // -- what the files say
 
-const arrivals = { span: 3600, answer: null };
+const HOUR_MS = 3_600_000;
+const arrivals = { answer: null };
+const showRange = rangeBar($("range"), { usualS: 3600 });
 const redraw = drawn($("arrivals"), (width) => arrivals.answer && drawArrivals($("arrivals"), arrivals.answer, width));
 
 async function askArrivals() {
-  const until = now();
-  const bucket = arrivals.span > 3600 ? 600 : 60;
-  const since = Math.floor(until / 1000 / bucket) * bucket - arrivals.span; // a minute is where its beginning is
-  arrivals.answer = await ask("/arrivals", { since: iso(since * 1000), until: iso(until), bucket });
+  const chosen = range();
+  const { from, to } = chosen ?? { from: now() - HOUR_MS, to: now() };
+  const bucket = bucketOf(from, to);
+  const since = Math.floor(from / 1000 / bucket) * bucket; // a minute is where its beginning is
+  showRange({ from, to });
+  arrivals.answer = await ask("/arrivals", { since: iso(since * 1000), until: iso(to), bucket });
   redraw();
-  const hour = arrivals.span === 3600 ? arrivals.answer : await ask("/arrivals", { since: iso(until - 3_600_000), until: iso(until) });
+  const isHour = (chosen?.last ?? (chosen ? 0 : 3600)) === 3600;
+  const hour = isHour ? arrivals.answer : await ask("/arrivals", { since: iso(now() - HOUR_MS), until: iso(now()) });
   const sum = (name) => hour.buckets.reduce((total, bucket) => total + bucket[name], 0);
   lastHour = hour.buckets.length
     ? { results: sum("results"), failed: sum("failed"), loss: sum("sent") ? (100 * sum("lost")) / sum("sent") : 100 }
     : null;
 }
-choice($("span"), (seconds) => {
-  arrivals.span = Number(seconds);
-  refresh.soon();
-});
 
 function clockOffset(seconds) {
   if (seconds == null) return "–";
@@ -211,6 +215,7 @@ const refresh = refreshing(
 );
 refresh();
 onResults(refresh);
+onChoice(() => refresh.soon());
 onNews((news) => {
   stored = news.stats.total_results;
   if (stored > 0) $("welcome").hidden = true;

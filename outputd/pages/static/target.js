@@ -2,12 +2,15 @@
 
 import { ask, refreshing } from "./ask.js";
 import { besides } from "./beside.js";
-import { $, choice, drawn, h, put, say, since, table, tile, time } from "./dom.js";
+import { onChoice } from "./chosen.js";
+import { $, drawn, h, put, say, since, table, tile, time } from "./dom.js";
 import { onResults } from "./frame.js";
 import { labelsOf, ways } from "./hops.js";
 import { changeList } from "./marks.js";
 import { fill } from "./parts.js";
 import { here } from "./place.js";
+import { range } from "./range.js";
+import { rangeBar } from "./rangebar.js";
 import { routesByNode } from "./routes.js";
 import { byNode, drawSeries } from "./series.js";
 import { drawStrip } from "./strip.js";
@@ -15,10 +18,10 @@ import { at, count, counted, iso, now, percent, rtt, span } from "./units.js";
 
 const { ip } = document.body.dataset;
 const OLD_MS = 50_000;
-const WEEK_S = 604_800;
+const WEEK_MS = 604_800_000;
 const MOST_PANELS = 6;
 const MOST_CHANGES = 200;
-const state = { spanS: null, node: null, target: null, view: null, series: null, changes: [], paths: null, nodes: [], recent: [] };
+const state = { node: null, target: null, view: null, series: null, changes: [], paths: null, nodes: [], recent: [] };
 
 $("ip").textContent = ip;
 $("on-map").href = here(`/topology#${encodeURIComponent(ip)}`);
@@ -50,19 +53,23 @@ function showFigures() {
 
 // -- over time
 
-/** What is shown: up to now while results come, else up to the last one; a week while nothing is known of the target. */
-function view() {
-  if (!state.target) return { since: now() - (state.spanS || WEEK_S) * 1000, until: now() };
+/** All that is known of the target: up to now while results come, else up to the last one. */
+function whole() {
+  if (!state.target) return { from: now() - WEEK_MS, to: now() };
   const last = at(state.target.last_seen);
-  const until = now() - last < 2 * 86_400_000 ? Math.max(now(), last + 1000) : last + 1000;
-  const first = at(state.target.first_seen);
-  if (state.spanS == null) state.spanS = until - first > WEEK_S * 1000 ? WEEK_S : 0;
-  const spanMs = state.spanS ? state.spanS * 1000 : Math.max(60_000, (until - first) * 1.02);
-  return { since: until - spanMs, until };
+  const to = now() - last < 2 * 86_400_000 ? Math.max(now(), last + 1000) : last + 1000;
+  return { from: to - Math.max(60_000, (to - at(state.target.first_seen)) * 1.02), to };
 }
 
+/** What is shown: the range that is chosen, else all, or the last week of it. */
+function view() {
+  const { from, to } = range() ?? { from: Math.max(whole().from, whole().to - WEEK_MS), to: whole().to };
+  return { since: from, until: to };
+}
+const showRange = rangeBar($("range"), { whole });
+
 function showChoices() {
-  for (const button of $("span").querySelectorAll("button")) button.setAttribute("aria-pressed", Number(button.dataset.span) === state.spanS);
+  showRange({ from: state.view.since, to: state.view.until });
   const nodes = state.target?.nodes ?? [];
   $("chosen-nodes").hidden = nodes.length < 2;
   $("all-nodes").hidden = state.node == null;
@@ -88,11 +95,6 @@ $("node").addEventListener("input", ({ target: { value } }) => {
 $("all-nodes").addEventListener("click", () => {
   chooseNode(null);
   $("node").focus();
-});
-
-choice($("span"), (seconds) => {
-  state.spanS = Number(seconds);
-  refresh.soon();
 });
 
 // -- routes
@@ -222,3 +224,4 @@ const look = refreshing(async () => {
 
 refresh();
 onResults(look);
+onChoice(() => refresh.soon());

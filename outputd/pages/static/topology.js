@@ -2,6 +2,7 @@
 
 import { ask, refreshing, rows } from "./ask.js";
 import { Picture } from "./canvas.js";
+import { choose, chosen as chosenOf } from "./chosen.js";
 import { $, h, put, say, since, table, targetLink, time } from "./dom.js";
 import { onResults } from "./frame.js";
 import { Graph, hubs } from "./graph.js";
@@ -258,7 +259,7 @@ async function askTraces() {
 
 async function askNodes() {
   const { nodes } = await ask("/nodes");
-  const asked = new URLSearchParams(location.search).get("from");
+  const asked = chosenOf("node");
   put($("from"), nodes.map(({ node }) => h("option", { value: node, selected: node === asked }, node)));
 }
 
@@ -281,7 +282,7 @@ function look(how) {
   $("view").value = how;
   $("from-label").hidden = !isLayered;
   $("least-label").hidden = isLayered;
-  history.replaceState(null, "", `${location.pathname}${isLayered ? `?from=${encodeURIComponent($("from").value)}` : ""}${location.hash}`);
+  choose({ node: isLayered ? $("from").value : null }, "replace");
   tracedAt = -Infinity;
   traced = null;
   begin();
@@ -324,7 +325,7 @@ $("close-all").addEventListener("click", () => {
 });
 $("all").addEventListener("toggle", list);
 
-if (new URLSearchParams(location.search).has("from")) {
+if (chosenOf("node") !== null) {
   $("view").value = "layers";
   await lookAnew();
 } else {
