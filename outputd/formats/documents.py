@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import msgspec
 
 from outputd.formats.reader import NotOfThisFormat
-from outputd.results.structure import ARRAY_BEGIN, STRUCTURE
+from outputd.results.structure import ARRAY_BEGIN, OBJECT, STRUCTURE
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BEGIN_BYTES = 64 * 1024
+_BEGIN_BYTES = 256 * 1024
 _OBJECT_BEGIN = re.compile(rb"\s*+(\[\s*+)?+\{")
 _check = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -66,9 +66,12 @@ def without_mark(body: bytes) -> bytes:
     return body.removeprefix(_BYTE_ORDER_MARK)
 
 
-def begins_with_object(body: bytes) -> re.Match[bytes] | None:
-    """Where a body begins with an object, or an array whose first element is one: the match ends behind its `{`."""
-    return _OBJECT_BEGIN.match(body, len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0, _BEGIN_BYTES)
+def first_object(body: bytes) -> bytes:
+    """The object that a body begins with, alone or first in an array; empty with anything else, or a long one."""
+    begin = len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0
+    start = _OBJECT_BEGIN.match(body, begin, begin + _BEGIN_BYTES)
+    found = None if start is None else OBJECT.match(body, start.end() - 1, start.end() + _BEGIN_BYTES)
+    return b"" if found is None else found[0]
 
 
 def _is_json(text: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from outputd.formats.atlas import ATLAS
 from outputd.formats.fping import FPING
 from outputd.formats.globalping import GLOBALPING
 from outputd.formats.mtr import MTR
@@ -11,7 +12,7 @@ from outputd.formats.perfsonar import PERFSONAR
 from outputd.formats.reader import Reader
 from outputd.formats.trippy import TRIPPY
 
-READERS: tuple[Reader, ...] = (MTR, FPING, GLOBALPING, PERFSONAR, TRIPPY)
+READERS: tuple[Reader, ...] = (ATLAS, MTR, FPING, GLOBALPING, PERFSONAR, TRIPPY)
 """All readers, in the order of the documentation."""
 BY_NAME: Mapping[str, Reader] = {reader.name: reader for reader in READERS}
 """Each by the name that ?format= has for it."""

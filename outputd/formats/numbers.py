@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, DecimalException
+from fractions import Fraction
 
 SECONDS = 9
 """The power of ten that makes nanoseconds of a number in seconds."""
@@ -34,6 +36,14 @@ def nanoseconds(number: Decimal | str | int, unit: int = MILLISECONDS) -> int:
     if whole > _MOST_NS:
         raise ValueError("too long a time")
     return whole
+
+
+def mean(times_ns: Iterable[int]) -> int | None:
+    """The mean of whole nanoseconds, to the nearest, half to even; None of none."""
+    total = count = 0
+    for time_ns in times_ns:
+        total, count = total + time_ns, count + 1
+    return round(Fraction(total, count)) if count else None
 
 
 def instant(since_1970_ns: int) -> str:

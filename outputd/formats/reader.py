@@ -17,6 +17,15 @@ class NotOfThisFormat(Exception):
     """A body that is not what its sender says it is; the text tells what is wrong, for the sender to read."""
 
 
+class Refused(Exception):
+    """An item of which no result can be made: why, and which of its fields is at fault."""
+
+    def __init__(self, reason: str, field: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.field = field
+
+
 class Unread(Struct, frozen=True, gc=False):
     """An item of which no result can be made: what is wrong with which of its fields, and the bytes of it."""
 

@@ -18,3 +18,5 @@ ARRAY_BEGIN = re.compile(rb"\s*\[")
 """What an array begins with."""
 STRUCTURE = re.compile(_STRING + b"|" + _nested(6) + rb"|[\[\]{},]", re.DOTALL)
 """The next token that tells how a text is built: a string, a whole value of a few levels, or a sign alone."""
+OBJECT = re.compile(rb"(?=\{)" + _nested(16), re.DOTALL)
+"""A whole object of a few more levels."""

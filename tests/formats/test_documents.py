@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.formats.documents import begins_with_object, documents
+from outputd.formats.documents import documents, first_object
 from outputd.formats.reader import NotOfThisFormat
 from tests.kit.properties import given, settings
 
@@ -51,7 +51,17 @@ class BeginTests(SynchronousTestCase):
     """What a body begins with is told without reading it."""
 
     def test_an_object_alone_or_first_in_an_array(self) -> None:
-        for body in (b'{"a":1}', b' [ {"a":1}]', b'\xef\xbb\xbf{"a"', b"\n[\n{"):
-            self.assertIsNotNone(begins_with_object(body), body)
-        for body in (b"", b"[]", b"[[{", b"[1,{", b" " * 70_000 + b"{", b"RESULT {"):
-            self.assertIsNone(begins_with_object(body), body[:20])
+        for body in (b'{"a":"}{"}', b' [ {"a":"}{"}, 1', b'\xef\xbb\xbf{"a":"}{"}}', b'\n[\n{"a":"}{"}'):
+            self.assertEqual(first_object(body), b'{"a":"}{"}', body)
+        for body in (
+            b"",
+            b"[]",
+            b"[[{}",
+            b"[1,{}",
+            b" " * 300_000 + b"{}",
+            b"RESULT {}",
+            b"{",
+            b'{"a":"}',
+            b"{" * 300_000,
+        ):
+            self.assertEqual(first_object(body), b"", body[:20])
