@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.kit.depth import long, short
+from tests.system.harness import Outputd
 from tests.system.test_pages import PagesTest, result, traced
 
 IP = "203.0.113.9"
@@ -65,6 +66,17 @@ class WayTests(PagesTest):
         self.assertEqual(4, browser.count("#paths .paths thead .route"))
         self.assertIn("3 rare routes", browser.text("#paths details details"))
         self.assertFalse(browser.run("return document.querySelector('#paths details details').open"))
+
+    def test_hops_are_shown_with_their_networks(self) -> None:
+        networks = self.directory.with_name("networks.tsv")
+        networks.write_text("198.51.100.0\t198.51.100.255\t64500\tAT\tEXAMPLE-NET\n", encoding="ascii")
+        self.service = self.watched(Outputd(self.directory, "--input-url=", f"--asn-db={networks}")).start()
+        self.post(*[traced(IP, [*WAY], 60 * ago) for ago in range(3)])
+        browser = self.open(f"/targets/{IP}")
+        for table in ("#ways", "#paths"):
+            browser.wait_text(f"{table} tbody tr:nth-child(2) .label", "AS64500 EXAMPLE-NET")
+            self.assertEqual(2, browser.count(f"{table} .label"))
+        self.assertNoComplaints()
 
     def test_a_node_that_says_nothing_of_its_way_has_no_table(self) -> None:
         self.post(result(IP))

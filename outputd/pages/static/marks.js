@@ -1,9 +1,10 @@
-/** What changed about a target: a line with a word on its charts, and a short list. */
+/** What changed about a target: lines with words on its charts, and a short list. */
 
 import { h, s, since, table, time } from "./dom.js";
 import { at, local, percent, rtt } from "./units.js";
 
-const WORDS = { route_changed: "route changed", loss_began: "loss began", loss_ended: "loss ended", rtt_shifted: "RTT shifted" };
+// those first that get a word when there is room for some only
+const WORDS = { route_changed: "route changed", loss_began: "loss began", rtt_shifted: "RTT shifted", loss_ended: "loss ended" };
 const LETTER_PX = 6.4;
 const ROW_PX = 14;
 const MOST_ROWS = 3;
@@ -32,7 +33,7 @@ function fromTo({ kind, before, after }) {
   return `${print(before)} → ${print(after)}`;
 }
 
-/** Changes that would be one line on a chart, with what it says. */
+/** Changes that would be one line on a chart, those first that say most. */
 function lines(changes, x, box) {
   const found = [];
   for (const change of [...changes].sort((one, other) => at(one.since) - at(other.since))) {
@@ -42,7 +43,21 @@ function lines(changes, x, box) {
     if (near) near.changes.push(change);
     else found.push({ kind: change.kind, place, changes: [change] });
   }
-  return found;
+  const rank = ({ kind }) => Object.keys(WORDS).indexOf(kind);
+  return found.sort((one, other) => rank(one) - rank(other) || other.place - one.place);
+}
+
+/** Where a word has room: the first of `words` that fits above a line, in the first row that is free there; else null. */
+function fitting(words, place, box, rows) {
+  for (const word of words) {
+    const wide = word.length * LETTER_PX + 8;
+    const left = Math.max(box.left, Math.min(place + 4, box.right - wide));
+    const row = rows.findIndex((taken) => taken.every(([from, to]) => left >= to || left + wide <= from));
+    if (row < 0) continue;
+    rows[row].push([left, left + wide]);
+    return { word, left, row };
+  }
+  return null;
 }
 
 /** How much room above a chart the words of the changes take that are in it. */
@@ -50,26 +65,24 @@ export const roomForWords = ({ since: from, until, changes }) => (changes.some((
 
 /** The changes as lines through a chart, each with a word above it where there is room; `isOne` when all are of one node. */
 export function marks(changes, x, box, isOne) {
-  const ends = Array(MOST_ROWS).fill(-Infinity);
+  const rows = Array.from({ length: MOST_ROWS }, () => []);
   return lines(changes, x, box).map(({ kind, place, changes: found }) => {
     const nodes = [...new Set(found.map(({ node }) => node))];
-    const word = `${WORDS[kind] ?? kind}${isOne ? "" : nodes.length > 1 ? `, ${nodes.length} nodes` : `, ${nodes[0]}`}`;
-    const wide = word.length * LETTER_PX + 8;
-    const left = Math.min(place + 4, box.right - wide);
-    const row = ends.findIndex((end) => end < left);
-    if (row >= 0) ends[row] = left + wide;
+    const short = WORDS[kind] ?? kind;
+    const long = isOne ? short : `${short}, ${nodes.length > 1 ? `${nodes.length} nodes` : nodes[0]}`;
+    const fit = fitting([long, short], place, box, rows);
+    const top = (row) => box.top - ROW_PX * (MOST_ROWS - row);
     return s("g", { class: `change ${kind}` },
-      s("title", null, `${local(at(found[0].since))}: ${word}, ${fromTo(found[0])}`),
-      s("line", { x1: place, x2: place, y1: box.top - (row < 0 ? 0 : ROW_PX * (MOST_ROWS - row) - 2), y2: box.bottom }),
-      row >= 0 && s("text", { x: left, y: box.top - ROW_PX * (MOST_ROWS - row) + 10 }, word));
+      s("title", null, `${local(at(found[0].since))}: ${long}, ${fromTo(found[0])}`),
+      s("line", { x1: place, x2: place, y1: fit ? top(fit.row) : box.top, y2: box.bottom }),
+      fit && s("text", { x: fit.left, y: top(fit.row) + 10 }, fit.word));
   });
 }
 
 function listed(changes) {
   return table("Changes, the newest first", [
-    ["Began", (change) => h("span", null, time(change.since), " (", since(change.since), ")")],
     ["What", (change) => h("span", { class: `changed ${change.kind}` }, WORDS[change.kind] ?? change.kind)],
-    ["Node", (change) => h("span", { class: "text" }, change.node)], ["From what to what", (change) => h("span", { class: "text" }, fromTo(change)), "wide"],
+    ["Began", (change) => [time(change.since), h("span", { class: "quiet" }, " ", since(change.since))]], ["Node", (change) => h("span", { class: "text" }, change.node)], ["From what to what", (change) => h("span", { class: "text" }, fromTo(change)), "wide"],
     ["Until", (change) => (change.until == null ? "" : time(change.until))],
   ], changes);
 }
