@@ -37,6 +37,8 @@ class ArchivingTest(SystemTest):
         super().setUp()
         self.place = Path(f"{self.directory}.archive")
         self.place.mkdir()
+        self.mark = self.directory / "archive.json"
+        self.posts = 0
         self.service = self.outputd(f"--archive=file://{self.place}", "--archive-every=0.01", "--instance=graz")
 
     def ids(self) -> list[int]:
@@ -50,10 +52,18 @@ class ArchivingTest(SystemTest):
 
     def post(self, service: Outputd, results: int = 50) -> None:
         self.assertEqual(200, service.post([a_result(ip=f"10.0.0.{n}") for n in range(results)]).status)
+        self.posts += 1
 
     def wait_for(self, service: Outputd, results: int) -> None:
         wait_until(lambda: len(self.ids()) >= results, "shipped")
+        wait_until(lambda: self.marked() == self.posts, "the mark says so")
         wait_until(lambda: self.check(service)["lag_seconds"] == 0, "nothing is left")
+
+    def marked(self) -> object:
+        """The last batch that is known to be shipped; it comes after the batch itself."""
+        with contextlib.suppress(FileNotFoundError):
+            return json.loads(self.mark.read_bytes())["batch_id"]
+        return None
 
 
 class KillTests(ArchivingTest):
@@ -61,18 +71,19 @@ class KillTests(ArchivingTest):
         self.service.start()
         self.post(self.service)
         self.wait_for(self.service, 50)
-        mark = self.directory / "archive.json"
-        before = json.loads(mark.read_bytes())
+        before = json.loads(self.mark.read_bytes())
         self.service.kill()
         file = next(self.directory.glob("results_*.db")).name
         date = next(self.place.glob("results/*")).name.partition("=")[2]
         span = {"file": file, "date": date, "first_batch_id": 1, "last_batch_id": 1}
-        mark.write_text(json.dumps({**before, "batch_id": 0, "arrived": "", "under_way": span}), encoding="utf-8")
+        self.mark.write_text(json.dumps({**before, "batch_id": 0, "arrived": "", "under_way": span}), encoding="utf-8")
         self.service.start()
         self.post(self.service)
         self.wait_for(self.service, 100)
         self.assertEqual(list(range(1, 101)), sorted(self.ids()))
-        self.assertEqual({**before, "batch_id": 2}, {**json.loads(mark.read_bytes()), "arrived": before["arrived"]})
+        self.assertEqual(
+            {**before, "batch_id": 2}, {**json.loads(self.mark.read_bytes()), "arrived": before["arrived"]}
+        )
 
     @long("tests.archive.test_keeping_up.Mark.test_one_that_is_lost_or_broken_is_found_again")
     def test_a_mark_that_is_lost_is_found_again_and_a_child_that_is_killed_replaced(self) -> None:
@@ -84,7 +95,7 @@ class KillTests(ArchivingTest):
             for child in children_of(self.service.pid):
                 os.kill(child, signal.SIGKILL)
         self.service.kill()
-        (self.directory / "archive.json").unlink()
+        self.mark.unlink()
         self.service.start()
         self.post(self.service)
         self.wait_for(self.service, 200)
