@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from outputd.queries.parameters import Node, Since, Target
 from outputd.queries.question import Addresses, Question
-from outputd.queries.routes import REPLIES, WHAT_IS_ONE, define_names
+from outputd.queries.routes import MOST_GAP, REPLIES, WHAT_IS_ONE, define_hops, define_names
 from outputd.queries.session import Session
-from outputd.queries.tables import Column, Table, row_of
+from outputd.queries.tables import ROWS_A_PAGE, Column, Table, row_of
 from outputd.queries.traceroutes import MOST_BYTES, MOST_TRACEROUTES, over_newest
 from outputd.store.fragments import NODES_OF_CHOSEN, believed
 from outputd.web import shapes
 from outputd.web.shapes import count, flag, instant, listed, or_null, record, text
 
 MOST_IN_TIMELINE = 2000
-_MOST_GAP = 30
-"""Silent TTLs in a row that are listed: the last hop of RIPE Atlas has TTL 255."""
 COLUMNS = (
     Column("node", text("the node that measured")),
     Column("hops", {
         "type": "array", "items": {"type": ["string", "null"]},
         "description": "address that replied at each TTL from 1 to the last that did, null for silence; of several the"
-        f" smallest text. Of more than {_MOST_GAP} silent TTLs in a row the first {_MOST_GAP} are listed: see `ttls`",
+        f" smallest text. Of more than {MOST_GAP} silent TTLs in a row the first {MOST_GAP} are listed: see `ttls`",
     }),
     Column("count", count("how often", least=1)),
     Column("first_seen", instant("when first")),
@@ -50,6 +49,7 @@ class Paths:
 def paths(session: Session, asked: Paths, _: float) -> Table:
     """The distinct paths of each node, the most usual first; of equally usual ones the one that was seen last."""
     define_names(session)
+    define_hops(session)
     session.run(_SCRATCH)
     of_node = "" if asked.node is None else "AND b.node = :node"
 
@@ -63,7 +63,13 @@ def paths(session: Session, asked: Paths, _: float) -> Table:
         "traceroutes": session.value("SELECT count(*) FROM temp.trace"),
         "complete": complete,
     }
-    return Table(session, "paths", COLUMNS, {"ip": asked.ip}, after)
+    return Table(session, "paths", COLUMNS, {"ip": asked.ip}, after, bring=partial(_bring, session))
+
+
+def _bring(session: Session, after: int) -> bool:
+    """Put the next paths into the answer: their lists are longer than all that is kept of them."""
+    session.execute("DELETE FROM temp.answer")
+    return session.execute(_LISTED, {"after": after}).rowcount > 0
 
 
 _SCRATCH = """
@@ -74,34 +80,17 @@ SELECT p.id, b.node, {believed("p", "b")}, t.completed, {REPLIES}
 FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p CROSS JOIN f.traceroute_results t
 WHERE p.id = c.id AND t.id = c.id
 """
-
-
-def _each_ttl(silent: str, replied: str) -> str:
-    """SQL of a list in JSON with a value for each TTL of temp.path's replies, and one for each silent TTL before it."""
-    return f"""(
-  SELECT '[' || coalesce(group_concat(iif(number < silent, {silent}, {replied})), '') || ']' FROM (
-    SELECT ttl, ip, last, number, silent FROM (
-      SELECT ttl, ip, last, max(0, min({_MOST_GAP}, ttl - last - 1)) AS silent FROM (
-        SELECT value ->> 0 AS ttl, value -> 1 AS ip, lag(value ->> 0, 1, 0) OVER (ORDER BY value ->> 0) AS last
-        FROM json_each(replies)
-      )
-    ) CROSS JOIN temp.step WHERE number <= silent ORDER BY ttl, number
-  )
-)"""
-
-
-_ANSWER = f"""
+_ANSWER = """
 CREATE TEMP TABLE path AS
 SELECT node, replies, count(*) AS count, min(at) AS first_seen, max(at) AS last_seen, max(completed) AS completed
 FROM temp.trace GROUP BY node, replies ORDER BY count(*) DESC, max(id) DESC;
 CREATE INDEX temp.path_of ON path(node, replies);
-CREATE TEMP TABLE step (number INTEGER PRIMARY KEY);
-INSERT INTO temp.step
-WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {_MOST_GAP}) SELECT i FROM n;
-CREATE TEMP TABLE answer AS
-SELECT node, {_each_ttl("'null'", "ip")} AS hops, count, first_seen, last_seen, completed,
-  named(node, replies) AS route, {_each_ttl("last + 1 + number", "ttl")} AS ttls
-FROM temp.path ORDER BY path.rowid;
+CREATE TEMP TABLE answer (node, hops, count, first_seen, last_seen, completed, route, ttls);
+"""
+_LISTED = f"""
+INSERT INTO temp.answer (rowid, node, hops, count, first_seen, last_seen, completed, route, ttls)
+SELECT rowid, node, hops_of(replies), count, first_seen, last_seen, completed, named(node, replies), ttls_of(replies)
+FROM temp.path WHERE rowid > :after ORDER BY rowid LIMIT {ROWS_A_PAGE}
 """
 _TIMELINE = f"""
 SELECT CAST(json_group_array(json_array(substr(at, 1, 10) || 'T' || substr(at, 12) || 'Z', node, place)) AS BLOB) FROM (

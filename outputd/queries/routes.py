@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -26,12 +27,33 @@ WHAT_IS_ONE = (
     " same as long as a file holds one of them."
 )
 """What is said of routes."""
+MOST_GAP = 30
+"""Silent TTLs in a row that are listed: the last hop of RIPE Atlas has TTL 255."""
 _Replies = msgspec.json.Decoder(list[tuple[int, str]])
 
 
 def define_names(session: Session) -> None:
     """Give SQL a function `named(node, replies)`: the name of a route of a node."""
     session.define("named", 2, _named)
+
+
+def define_hops(session: Session) -> None:
+    """Give SQL `hops_of(replies)` and `ttls_of(replies)`: lists in JSON, with the silent TTLs between the replies."""
+    session.define("hops_of", 1, lambda replies: _json([ip for _, ip in _with_silence(replies)]))
+    session.define("ttls_of", 1, lambda replies: _json([ttl for ttl, _ in _with_silence(replies)]))
+
+
+def _with_silence(replies: str) -> Iterator[tuple[int, str | None]]:
+    last = 0
+    for ttl, ip in _Replies.decode(replies):
+        for silent in range(last + 1, min(ttl, last + 1 + MOST_GAP)):
+            yield silent, None
+        yield ttl, ip
+        last = ttl
+
+
+def _json(values: Sequence[object]) -> str:
+    return msgspec.json.encode(values).decode()
 
 
 def _named(node: str, replies: str) -> str:
