@@ -13,15 +13,22 @@ from outputd.store.fragments import SILENCE
 
 SAID = f"iif(h.timeout OR h.ip IN {SILENCE}, NULL, h.ip)"
 """SQL of who replied, by a hop (h) of a traceroute; NULL for silence."""
-REPLIES = f"""
+
+
+def replies_of(hops: str, said: str) -> str:
+    """SQL of a route: a list in JSON of [TTL, the smallest text that replied], by the hops (h) and who replied.
+
+    Silence is left out of it: how far a traceroute went on without a reply makes no other route.
+    """
+    return f"""
 (SELECT json_group_array(json_array(ttl, said)) FROM (
-  SELECT h.ttl, min({SAID}) AS said FROM {HOPS} GROUP BY h.ttl HAVING said IS NOT NULL
+  SELECT h.ttl, min({said}) AS said FROM {hops} GROUP BY h.ttl HAVING said IS NOT NULL
 ))
 """
-"""SQL of the route of a traceroute whose id is p.id: a list in JSON of [TTL, the smallest text that replied].
 
-Silence is left out of it: how far a traceroute went on without a reply makes no other route.
-"""
+
+REPLIES = replies_of(HOPS, SAID)
+"""SQL of the route of a traceroute whose id is p.id."""
 WHAT_IS_ONE = (
     "Traceroutes of a node have the same route when the same addresses replied at the same TTLs; its name stays the"
     " same as long as a file holds one of them."

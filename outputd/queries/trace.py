@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from outputd.queries.parameters import Node, Since, Target, Until
 from outputd.queries.question import Question
-from outputd.queries.routes import REPLIES, SAID, WHAT_IS_ONE, define_names
+from outputd.queries.routes import SAID, WHAT_IS_ONE, define_names, replies_of
 from outputd.queries.session import Session
-from outputd.queries.tables import Column, Table, row_of
+from outputd.queries.tables import ROWS_A_PAGE, Column, Table, row_of
 from outputd.queries.traceroutes import HOPS, MOST_BYTES, MOST_TRACEROUTES, over_newest
 from outputd.store.fragments import NODES_OF_CHOSEN, believable
 from outputd.web import shapes
@@ -46,6 +47,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+_NAMES = ", ".join(column.name for column in COLUMNS)
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """Which traceroutes are asked for."""
@@ -69,64 +73,71 @@ def trace(session: Session, asked: Trace, _: float) -> Table:
     complete = over_newest(session, asked.ip, asked.since, asked.until, take_in)
     session.run(_ANSWER)
     after = {"traceroutes": session.value("SELECT count(*) FROM temp.trace"), "complete": complete}
-    return Table(session, "hops", COLUMNS, {"ip": asked.ip}, after)
+    return Table(session, "hops", COLUMNS, {"ip": asked.ip}, after, bring=partial(_bring, session))
+
+
+def _bring(session: Session, after: int) -> bool:
+    """Put the next rows into the answer: what they say is longer than all that is kept of them."""
+    session.execute("DELETE FROM temp.answer")
+    return session.execute(_COUNTED, {"after": after}).rowcount > 0
 
 
 _SCRATCH = """
-CREATE TEMP TABLE trace (id INTEGER PRIMARY KEY, node, replies, last_ttl);
-CREATE TEMP TABLE reply (trace, ttl, ip, rtt);
+CREATE TEMP TABLE trace (id INTEGER PRIMARY KEY, node);
+CREATE TEMP TABLE reply (number INTEGER PRIMARY KEY, trace INTEGER, ttl, ip, rtt);
 """
-_TRACES = f"""
-SELECT p.id, b.node, {REPLIES}, (SELECT max(h.ttl) FROM {HOPS})
-FROM {NODES_OF_CHOSEN} CROSS JOIN f.ping_results p WHERE p.id = c.id
-"""
+_TRACES = f"SELECT c.id, b.node FROM {NODES_OF_CHOSEN}"
 _REPLIES = f"""
-INSERT INTO temp.reply
+INSERT INTO temp.reply (trace, ttl, ip, rtt)
 SELECT p.id, h.ttl, {SAID}, iif({SAID} IS NULL, NULL, {believable("h.rtt")})
 FROM temp.chosen c CROSS JOIN temp.trace p CROSS JOIN {HOPS} AND p.id = c.id
 """
+_OF_TRACE = "temp.reply h WHERE h.trace = t.id"
 _ANSWER = f"""
+CREATE INDEX temp.reply_of ON reply(trace);
+CREATE TEMP TABLE route AS
+SELECT id, node, {replies_of(_OF_TRACE, "h.ip")} AS replies, (SELECT max(h.ttl) FROM {_OF_TRACE}) AS last_ttl
+FROM temp.trace t;
 CREATE TEMP TABLE way (number INTEGER PRIMARY KEY, node, route, replies, traceroutes);
-INSERT INTO temp.way (node, traceroutes) SELECT node, count(*) FROM temp.trace GROUP BY node ORDER BY node;
+INSERT INTO temp.way (node, traceroutes) SELECT node, count(*) FROM temp.route GROUP BY node ORDER BY node;
 INSERT INTO temp.way (node, route, replies, traceroutes)
-SELECT node, named(node, replies), replies, count(*) FROM temp.trace GROUP BY node, replies
+SELECT node, named(node, replies), replies, count(*) FROM temp.route GROUP BY node, replies
 ORDER BY count(*) DESC, max(id) DESC LIMIT {MOST_ROUTES};
 CREATE INDEX temp.way_of ON way(node, replies);
-CREATE TEMP TABLE part (trace, way, last_ttl);
-INSERT INTO temp.part SELECT t.id, w.number, t.last_ttl FROM temp.trace t CROSS JOIN temp.way w
+CREATE TEMP TABLE part (trace INTEGER, way, last_ttl);
+INSERT INTO temp.part SELECT t.id, w.number, t.last_ttl FROM temp.route t CROSS JOIN temp.way w
 WHERE w.node = t.node AND (w.replies = t.replies OR w.replies IS NULL);
 CREATE INDEX temp.part_of ON part(way, last_ttl);
-CREATE INDEX temp.reply_of ON reply(trace);
-CREATE TEMP TABLE probe (way, ttl, trace, ip, rtt);
-INSERT INTO temp.probe SELECT p.way, r.ttl, r.trace, r.ip, r.rtt FROM temp.part p CROSS JOIN temp.reply r
-WHERE r.trace = p.trace ORDER BY p.way, r.ttl;
-CREATE TEMP TABLE said (way, ttl, ip, count, share, place, addresses);
-INSERT INTO temp.said
-SELECT way, ttl, ip, n, round(100.0 * n / sum(n) OVER here, 3), row_number() OVER (here ORDER BY n DESC, ip),
-  count(*) OVER here
-FROM (SELECT way, ttl, ip, count(*) AS n FROM temp.probe WHERE ip IS NOT NULL GROUP BY way, ttl, ip)
-WINDOW here AS (PARTITION BY way, ttl);
-CREATE INDEX temp.said_at ON said(way, ttl, place);
-CREATE TEMP TABLE middle (way, ttl, rtt, PRIMARY KEY (way, ttl)) WITHOUT ROWID;
-INSERT INTO temp.middle SELECT way, ttl, rtt FROM (
-  SELECT way, ttl, rtt, row_number() OVER (PARTITION BY way, ttl ORDER BY rtt) AS place,
-    count(*) OVER (PARTITION BY way, ttl) AS n
-  FROM temp.probe WHERE rtt IS NOT NULL
-) WHERE place = (n + 1) / 2;
-CREATE TEMP TABLE answer AS
-SELECT w.node, w.route, w.traceroutes, ttl, (
-    SELECT json_group_array(json_object('ip', ip, 'count', count, 'share_percent', share))
-    FROM (SELECT * FROM temp.said s WHERE s.way = t.way AND s.ttl = t.ttl AND place <= {MOST_ADDRESSES} ORDER BY place)
-  ) AS addresses,
-  coalesce((SELECT addresses FROM temp.said s WHERE s.way = t.way AND s.ttl = t.ttl AND place = 1), 0) AS address_count,
-  sent, t.replies, round(100.0 * (sent - t.replies) / sent, 3) AS loss_percent, rtt_min_ns,
-  (SELECT rtt FROM temp.middle m WHERE m.way = t.way AND m.ttl = t.ttl) AS rtt_p50_ns, rtt_max_ns
+CREATE TEMP TABLE probe (way, ttl, ip, number, trace, rtt, PRIMARY KEY (way, ttl, ip, number)) WITHOUT ROWID;
+INSERT INTO temp.probe SELECT p.way, r.ttl, coalesce(r.ip, ''), r.number, r.trace, r.rtt
+FROM temp.part p CROSS JOIN temp.reply r WHERE r.trace = p.trace ORDER BY 1, 2, 3, 4;
+CREATE TEMP TABLE place (number INTEGER PRIMARY KEY, way, ttl);
+INSERT INTO temp.place (way, ttl) SELECT way, ttl FROM temp.probe GROUP BY way, ttl;
+CREATE TEMP TABLE answer ({_NAMES});
+"""
+_HERE = "temp.probe p WHERE p.way = t.way AND p.ttl = t.ttl"
+_COUNTED = f"""
+INSERT INTO temp.answer (rowid, {_NAMES})
+SELECT t.number, w.node, w.route, w.traceroutes, ttl, (
+    SELECT json_group_array(json_object('ip', ip, 'count', count, 'share_percent', round(100.0 * count / t.replies, 3)))
+    FROM (
+      SELECT ip, count(*) AS count FROM {_HERE} AND ip <> '' GROUP BY ip ORDER BY count(*) DESC, ip
+      LIMIT {MOST_ADDRESSES}
+    )
+  ),
+  (SELECT count(*) FROM (SELECT 1 FROM {_HERE} AND ip <> '' GROUP BY ip)),
+  sent, t.replies, round(100.0 * (sent - t.replies) / sent, 3), least, (
+    SELECT rtt FROM (
+      SELECT rtt, row_number() OVER (ORDER BY rtt) AS place FROM {_HERE} AND rtt IS NOT NULL
+    ) WHERE place = (rtts + 1) / 2
+  ), most
 FROM (
-  SELECT way, ttl, count(ip) AS replies, min(rtt) AS rtt_min_ns, max(rtt) AS rtt_max_ns,
-    count(*) + (SELECT count(*) FROM temp.part p WHERE p.way = probe.way AND p.last_ttl >= probe.ttl)
+  SELECT t.number, t.way, t.ttl, sum(ip <> '') AS replies, count(rtt) AS rtts, min(rtt) AS least, max(rtt) AS most,
+    count(*) + (SELECT count(*) FROM temp.part p WHERE p.way = t.way AND p.last_ttl >= t.ttl)
     - count(DISTINCT trace) AS sent
-  FROM temp.probe GROUP BY way, ttl
-) t CROSS JOIN temp.way w WHERE w.number = t.way ORDER BY t.way, ttl;
+  FROM (SELECT * FROM temp.place WHERE number > :after ORDER BY number LIMIT {ROWS_A_PAGE}) t CROSS JOIN {_HERE}
+  GROUP BY t.number
+) t CROSS JOIN temp.way w WHERE w.number = t.way ORDER BY t.number
 """
 
 
