@@ -95,8 +95,8 @@ def of_results(bodies: Sequence[Sequence[Result]]) -> dict[str, Any]:
         "timeout_hop_rows": sum(bool(hop.get("timeout")) for hop in hops),
         "traceroutes_without_hops": sum(not trace.get("hops") for trace in traces),
         "methods": dict(Counter(trace["method"] for trace in traces)),
-        "min_timestamp": _utc(instants[0][1]),
-        "max_timestamp": _utc(instants[-1][1]),
+        "min_timestamp": utc(instants[0][1]),
+        "max_timestamp": utc(instants[-1][1]),
         "top20_targets": top20(targets),
         "hops": {canonical(hop["ip"]) or hop["ip"] for hop in hops if hop.get("ip")},
     }
@@ -113,7 +113,7 @@ def _instant(text: str) -> tuple[datetime, str]:
     return datetime.fromisoformat(seconds + zone).astimezone(UTC), fraction
 
 
-def _utc(text: str) -> str:
+def utc(text: str) -> str:
     """The same instant in UTC, without trailing zeros."""
     second, fraction = _instant(text)
     return f"{second:%Y-%m-%dT%H:%M:%S}{'.' + fraction if fraction else ''}Z"
