@@ -59,7 +59,7 @@ class Labels:
                 if each.are_lists:
                     value = f"""(SELECT json_group_array(label) FROM (
                       SELECT l.{name} AS label FROM json_each(a."{each.column}") j
-                      LEFT JOIN temp.label l ON l.ip = j.value ORDER BY j.key
+                      LEFT JOIN temp.label l ON l.ip = {each.each} ORDER BY j.key
                     ))"""
                 further.append(f'{value} AS "{each.prefix}{name}"')
             if not each.are_lists:
@@ -86,7 +86,7 @@ class Labels:
         columns = ", ".join(f'"{each.column}"' for each in self._addresses)
         page = f"SELECT {columns} FROM temp.answer WHERE rowid > :after ORDER BY rowid LIMIT {ROWS_A_PAGE}"
         each = " UNION ".join(
-            f'SELECT j.value AS ip FROM page CROSS JOIN json_each("{each.column}") j' if each.are_lists else
+            f'SELECT {each.each} AS ip FROM page CROSS JOIN json_each("{each.column}") j' if each.are_lists else
             f'SELECT "{each.column}" AS ip FROM page' for each in self._addresses
         )  # fmt: skip
         rows = self._session.execute(

@@ -25,6 +25,13 @@ class Addresses:
     column: str
     prefix: str = ""
     are_lists: bool = False
+    member: str | None = None
+    """The member that is the address, where the lists are of objects."""
+
+    @property
+    def each(self) -> str:
+        """SQL of an address of a list that is read by json_each as j."""
+        return "j.value" if self.member is None else f"j.value ->> '$.{self.member}'"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

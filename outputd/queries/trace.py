@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from outputd.queries.parameters import Node, Since, Target, Until
-from outputd.queries.question import Question
+from outputd.queries.question import Addresses, Question
 from outputd.queries.routes import SAID, WHAT_IS_ONE, define_names, replies_of
 from outputd.queries.session import Session
 from outputd.queries.tables import ROWS_A_PAGE, Column, Table, row_of
@@ -160,6 +160,7 @@ TRACE = Question(
     },
     whole="TraceHops",
     row="TraceHop",
+    addresses=(Addresses("addresses", "address_", are_lists=True, member="ip"),),
     summary="The way to a target, TTL by TTL",
     description=f"Of the newest {MOST_TRACEROUTES} traceroutes, or as many as have {MOST_BYTES >> 20} MiB of hops:"
     f" first the rows of all traceroutes of each node, then those of the {MOST_ROUTES} most usual routes."

@@ -26,6 +26,7 @@ from outputd.queries.links import LINKS, Links
 from outputd.queries.paths import PATHS, Paths
 from outputd.queries.question import Question
 from outputd.queries.targets import TARGETS, Targets
+from outputd.queries.trace import TRACE, Trace
 from tests.kit.asking import Asking
 from tests.kit.document import Document
 from tests.kit.makers import a_result, a_trace, body_of
@@ -38,7 +39,8 @@ NOTHING = {"asn": None, "as_name": None}
 HOPS = ({"ttl": 1, "ip": "10.0.0.1"}, {"ttl": 2, "ip": "_gateway"}, {"ttl": 4, "ip": "8.8.8.8"},
         {"ttl": 5, "ip": "8.8.9.1"}, {"ttl": 6, "ip": "2001:db8::1"})  # fmt: skip
 ASKED: tuple[tuple[Question[Any], Any], ...] = (
-    (TARGETS, Targets()), (LINKS, Links()), (PATHS, Paths("8.8.8.8")), (HOP, Hop("8.8.9.1"))
+    (TARGETS, Targets()), (LINKS, Links()), (PATHS, Paths("8.8.8.8")), (HOP, Hop("8.8.9.1")),
+    (TRACE, Trace("8.8.8.8")),
 )  # fmt: skip
 
 
@@ -90,6 +92,9 @@ class Labelled(Asking):
         (path,) = self.ask(PATHS, Paths("8.8.8.8"))["paths"]
         self.assertEqual([None, None, None, 64500, 64501, 64500], path["hop_asn"])
         self.assertEqual(len(path["hops"]), len(path["hop_as_name"]))
+        for row in self.ask(TRACE, Trace("8.8.8.8"))["hops"]:
+            asns = {"8.8.8.8": 64500, "8.8.9.1": 64501, "2001:db8::1": 64500}
+            self.assertEqual([asns.get(each["ip"]) for each in row["addresses"]], row["address_asn"])
         hop = self.ask(HOP, Hop("8.8.9.1"))
         self.assertEqual((64501, "Other Net, Inc."), (hop["asn"], hop["as_name"]))
         for relation in ("before", "after", "targets"):
@@ -171,7 +176,7 @@ class Labelled(Asking):
 
     def test_only_questions_with_addresses_have_them(self) -> None:
         self.assertEqual(
-            {"/targets", "/links", "/hops/<ip>", "/paths"},
+            {"/targets", "/links", "/hops/<ip>", "/paths", "/trace"},
             {question.path for question in QUESTIONS if question.addresses},
         )
 
@@ -182,9 +187,10 @@ def _without(answer: Any) -> Any:
         return [_without(each) for each in answer]
     if not isinstance(answer, dict):
         return answer
-    ends = ("asn", "as_name", "name")
-    return {name: _without(value) for name, value in answer.items()
-            if not (name in ends or name.startswith(("from_", "to_", "hop_")))}  # fmt: skip
+    ends, beginnings = ("asn", "as_name", "name"), ("from_", "to_", "hop_", "address_as", "address_name")
+    return {
+        name: _without(value) for name, value in answer.items() if not (name in ends or name.startswith(beginnings))
+    }
 
 
 class WholeService(TestCase):
