@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from outputd.formats.counts import Replies, count
+from outputd.formats.counts import count
 from outputd.formats.numbers import nanoseconds
 from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Unread
 from outputd.results.addresses import canonical
@@ -159,22 +159,23 @@ def _rtt(milliseconds: Decimal | None) -> int | None:
 
 def _result_of_values(ip: str, values: Iterable[bytes]) -> PingResult:
     """A target of which each probe is listed; lists of millions are counted without being made."""
-    sent = received = 0
-    replies = Replies()
+    sent = received = timed = 0
+    total = best = worst = Decimal()
     for value in values:
         sent += 1
         if value in _LOST:
             continue
         received += 1
-        rtt_ns = _rtt(Decimal(value.decode()))
-        if rtt_ns is not None:
-            replies.add(rtt_ns)
-    if not replies.count:
+        milliseconds = Decimal(value.decode())
+        if milliseconds.is_signed():
+            continue
+        best = min(best, milliseconds) if timed else milliseconds
+        worst = max(worst, milliseconds)
+        total += milliseconds
+        timed += 1
+    if not timed:
         return PingResult(ip, sent, received, NO_TIME)
-    return PingResult(
-        ip, sent, received, NO_TIME,
-        avg_rtt=replies.average_ns, min_rtt=replies.best_ns, max_rtt=replies.worst_ns,
-    )  # fmt: skip
+    return _result(ip, Decimal(sent), Decimal(received), best, total / timed, worst)
 
 
 def _address(host: str) -> str:

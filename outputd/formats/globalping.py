@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 
 import msgspec
 
-from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, Replies, count
+from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count
 from outputd.formats.documents import documents, elements
 from outputd.formats.numbers import instant, nanoseconds
 from outputd.formats.reader import NO_TIME, Reader, Unread
@@ -156,35 +157,33 @@ def _trace(ip: str, timestamp: str, result: _Result, found: list[_Hop], measurem
     """A traceroute, whose last hop tells what became of the probes to the target."""
     if not 0 < len(found) <= MOST_TTL:
         raise ValueError(f"hops: expected 1 to {MOST_TTL}")
-    last = found[-1]
-    times = _times(last)
-    reached = bool(times) and last.address is not None and canonical(last.address) == ip
+    times = [_times(hop) for hop in found]
+    last, replies = found[-1], times[-1]
+    reached = bool(replies) and last.address is not None and canonical(last.address) == ip
     trace = Traceroute(
         measurement.options.protocol.lower() if measurement.options and measurement.options.protocol else None,
         reached,
         None if result.status == "finished" else _failure(result),
-        [row for ttl, hop in enumerate(found, 1) for row in _rows(ttl, hop)],
+        [row for ttl, hop in enumerate(found, 1) for row in _rows(ttl, hop, times[ttl - 1])],
     )
     if last.stats is not None and last.stats.total is not None:
         sent = count(last.stats.total)
     else:
-        sent = max(1, *(len(_times(hop)) for hop in found))
+        sent = max(1, *map(len, times))  # as many to each TTL, but those that were lost are not listed
     if not reached:
         return PingResult(ip, sent, 0, timestamp, traceroute=trace)
-    replies = Replies(times)
     return PingResult(
-        ip, sent, replies.count, timestamp, traceroute=trace,
-        avg_rtt=replies.average_ns, min_rtt=replies.best_ns, max_rtt=replies.worst_ns,
+        ip, sent, len(replies), timestamp, traceroute=trace,
+        avg_rtt=round(Fraction(sum(replies), len(replies))), min_rtt=min(replies), max_rtt=max(replies),
     )  # fmt: skip
 
 
-def _rows(ttl: int, hop: _Hop) -> Iterator[Hop]:
+def _rows(ttl: int, hop: _Hop, times_ns: list[int]) -> Iterator[Hop]:
     """A row for each reply; one of silence where there was none."""
     address = None if hop.address in _SILENT else hop.address
-    times = _times(hop)
-    if not times:
+    if not times_ns:
         yield Hop(ttl, address, timeout=True)
-    for rtt_ns in times:
+    for rtt_ns in times_ns:
         yield Hop(ttl, address, rtt_ns)
 
 
