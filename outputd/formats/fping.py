@@ -10,7 +10,7 @@ import msgspec
 
 from outputd.formats.counts import count
 from outputd.formats.numbers import nanoseconds
-from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Unread
+from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread, unread
 from outputd.results.addresses import canonical
 from outputd.results.model import PingResult
 
@@ -83,8 +83,8 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
         found = True
         try:
             yield _from_json(line) if _KIND.match(line) else _from_text(line)
-        except (ValueError, RecursionError) as error:
-            yield Unread(str(error), line)
+        except (Refused, ValueError, RecursionError) as error:
+            yield unread(error, line)
     if not found:
         yield Unread(_NOTHING_TO_READ, body)
 
@@ -127,7 +127,7 @@ def _from_text(line: bytes) -> PingResult:
         return _result(ip, sent or Decimal(), received or Decimal(), least, average, most)
     if _VALUES.fullmatch(rest):
         return _result_of_values(ip, (value[0] for value in _VALUE.finditer(rest)))
-    raise ValueError("not a line that fping prints of a target at its end")
+    raise Refused("not a line that fping prints of a target at its end")
 
 
 def _from_json(line: bytes) -> PingResult:
@@ -136,10 +136,10 @@ def _from_json(line: bytes) -> PingResult:
         said = found.summary
         return _result(_address(said.host), said.xmt, said.rcv, said.least_ms, said.average_ms, said.most_ms)
     if found.all_values is None:
-        raise ValueError("not a kind of object that fping prints")
+        raise Refused("not a kind of object that fping prints")
     raw = bytes(found.all_values.values)
     if not _JSON_VALUES.fullmatch(raw):
-        raise ValueError("values: expected numbers and nulls")
+        raise Refused("expected numbers and nulls", "vSum.values")
     return _result_of_values(_address(found.all_values.host), (value[0] for value in _VALUE.finditer(raw)))
 
 
@@ -183,7 +183,7 @@ def _address(host: str) -> str:
     both = _NAME_AND_ADDRESS.fullmatch(host.strip())
     ip = canonical(both[1] if both else host.strip())
     if ip is None:
-        raise ValueError("the target is a name, not an address: give fping -A")
+        raise Refused("a name, not an address: run fping with -A", "host")
     return ip
 
 
@@ -193,3 +193,4 @@ FPING = Reader(
     " or a text line of a target: `: xmt/rcv/%loss = `, `: [0], 64 bytes, `, or an address with ` : ` and times",
     claims, read,
 )  # fmt: skip
+"""fping."""

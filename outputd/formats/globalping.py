@@ -12,7 +12,7 @@ import msgspec
 from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count
 from outputd.formats.documents import documents, elements
 from outputd.formats.numbers import instant, nanoseconds
-from outputd.formats.reader import NO_TIME, Reader, Unread
+from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, unread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.results.model import Hop, PingResult, Traceroute
@@ -93,25 +93,25 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
             measurement = _measurement(item)
             results = bytes(measurement.results)
             if results and not results.startswith(b"["):
-                raise ValueError("results: expected an array")
-        except (ValueError, RecursionError) as error:
-            yield Unread(str(error), item)
+                raise Refused("expected an array", "results")
+        except (Refused, ValueError, RecursionError) as error:
+            yield unread(error, item)
             continue
         for entry in elements(results) if results else (item,):
             try:
                 yield _result(entry, measurement)
-            except (ValueError, RecursionError) as error:
-                yield Unread(str(error), entry)
+            except (Refused, ValueError, RecursionError) as error:
+                yield unread(error, entry)
 
 
 def _result(entry: bytes, measurement: _Measurement) -> PingResult:
     if measurement.type not in _TYPES:
-        raise ValueError("type: expected ping, traceroute or mtr")
+        raise Refused("expected ping, traceroute or mtr", "type")
     if len(entry) > MOST_ITEM_BYTES:
-        raise ValueError("longer than any result of a probe")
+        raise Refused("longer than any result of a probe")
     result = _entry(entry).result
     if result.status == "in-progress" or (result.status != "finished" and not result.hops):
-        raise ValueError(f"result.status: {_failure(result)}")
+        raise Refused(_failure(result), "result.status")
     ip = _address(result, measurement)
     timestamp = _timestamp(measurement.created_at)
     if result.hops is None:
@@ -121,7 +121,7 @@ def _result(entry: bytes, measurement: _Measurement) -> PingResult:
 
 def _failure(result: _Result) -> str:
     """What became of it, and what the tool said."""
-    return f"{result.status}: {result.output}".strip(": \n")[:_MOST_ERROR_CHARACTERS]
+    return f"{result.status or 'unknown'}: {result.output}".strip(": \n")[:_MOST_ERROR_CHARACTERS]
 
 
 def _address(result: _Result, measurement: _Measurement) -> str:
@@ -129,7 +129,7 @@ def _address(result: _Result, measurement: _Measurement) -> str:
     for text in (result.address, result.address_of_2022, measurement.target):
         if text and (ip := canonical(text)) is not None:
             return ip
-    raise ValueError("resolvedAddress: required, since a name is no address")
+    raise Refused("required, since names are never looked up", "result.resolvedAddress")
 
 
 def _timestamp(created_at: str | int | None) -> str:
@@ -139,13 +139,13 @@ def _timestamp(created_at: str | int | None) -> str:
     if isinstance(created_at, int):
         return instant(nanoseconds(created_at))
     if timestamps.stored(created_at) is None:
-        raise ValueError("createdAt: not an RFC 3339 time")
+        raise Refused("not an RFC 3339 time", "createdAt")
     return created_at
 
 
 def _ping(ip: str, timestamp: str, stats: _Stats) -> PingResult:
     if stats.total is None or stats.rcv is None:
-        raise ValueError("stats.total, stats.rcv: required")
+        raise Refused("total and rcv are required", "result.stats")
     loss = None if stats.loss is None or not 0 <= stats.loss <= 100 else float(stats.loss)
     return PingResult(
         ip, count(stats.total), count(stats.rcv), timestamp, loss,
@@ -156,7 +156,7 @@ def _ping(ip: str, timestamp: str, stats: _Stats) -> PingResult:
 def _trace(ip: str, timestamp: str, result: _Result, found: list[_Hop], measurement: _Measurement) -> PingResult:
     """A traceroute, whose last hop tells what became of the probes to the target."""
     if not 0 < len(found) <= MOST_TTL:
-        raise ValueError(f"hops: expected 1 to {MOST_TTL}")
+        raise Refused(f"expected 1 to {MOST_TTL} hops", "result.hops")
     times = [_times(hop) for hop in found]
     last, replies = found[-1], times[-1]
     reached = bool(replies) and last.address is not None and canonical(last.address) == ip
@@ -201,3 +201,4 @@ GLOBALPING = Reader(
     " or with `testId` or `measurementId`, as a probe does",
     claims, read,
 )  # fmt: skip
+"""Globalping."""

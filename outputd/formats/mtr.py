@@ -12,7 +12,7 @@ import msgspec
 from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count
 from outputd.formats.documents import documents
 from outputd.formats.numbers import nanoseconds
-from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Unread
+from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread, unread
 from outputd.results.addresses import canonical
 from outputd.results.model import MOST_RESULTS, Hop, PingResult, Traceroute
 
@@ -68,10 +68,10 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
     for item in _reports(body):
         try:
             if len(item) > MOST_ITEM_BYTES:
-                raise ValueError("longer than any report of mtr")
+                raise Refused("longer than any report of mtr")
             yield _result(_decode(_mended(item)).report)
-        except (ValueError, RecursionError) as error:
-            yield Unread(str(error), item)
+        except (Refused, ValueError, RecursionError) as error:
+            yield unread(error, item)
 
 
 def _reports(body: bytes) -> Iterator[bytes]:
@@ -100,17 +100,19 @@ def _mended(report: bytes) -> bytes:
 def _result(report: _Report) -> PingResult:
     target = canonical(report.run.dst)
     if target is None:
-        raise ValueError("dst is a name, not an address: run mtr with the address")
+        raise Refused("not an address: run mtr with one, since names are never looked up", "report.mtr.dst")
     hubs = report.hubs
     hops = [_hop(hub) for hub in hubs]
     error = next(filter(None, map(_error, hubs)), None)
     if not hubs:
-        sent = _needed(report.run.tests, "tests")  # none answered, and mtr leaves them all out
+        sent = _needed(report.run.tests, "report.mtr.tests")  # none answered, and mtr leaves them all out
         return PingResult(target, sent, 0, NO_TIME, traceroute=Traceroute(None, False, error, hops))
     last, sent, received = hubs[-1], _sent(hubs[-1]), _received(hubs[-1])
     if hops[-1].timeout or canonical(_address(last)) != target:
         if hops[-1].ip is not None and canonical(hops[-1].ip) is None:
-            raise ValueError("the last host is a name, and may be dst or not: run mtr with -n or -b")
+            raise Refused(
+                "a name, which may be that of the target or not: run mtr with -n or -b", "report.hubs[-1].host"
+            )
         return PingResult(target, sent, 0, NO_TIME, traceroute=Traceroute(None, False, error, hops))
     return PingResult(
         target, sent, received, NO_TIME,
@@ -122,7 +124,7 @@ def _result(report: _Report) -> PingResult:
 def _hop(hub: _Hub) -> Hop:
     ttl = count(hub.ttl)
     if ttl > MOST_TTL:
-        raise ValueError("count: not a TTL")
+        raise Refused("not a TTL", "report.hubs[...].count")
     if hub.host == _SILENT or _error(hub) is not None or hub.received == 0 or hub.loss_percent == 100:
         return Hop(ttl, timeout=True)  # its times are 0.0
     return Hop(ttl, _address(hub), _rtt(hub.average_ms))
@@ -142,7 +144,7 @@ def _error(hub: _Hub) -> str | None:
 def _sent(hub: _Hub) -> int:
     if hub.sent is None and hub.received is not None and hub.lost is not None:
         return count(hub.received) + count(hub.lost)
-    return _needed(hub.sent, "Snt")
+    return _needed(hub.sent, "report.hubs[-1].Snt")
 
 
 def _received(hub: _Hub) -> int:
@@ -152,13 +154,13 @@ def _received(hub: _Hub) -> int:
     if hub.lost is not None:
         return count(_sent(hub) - hub.lost)
     if hub.loss_percent is None or not 0 <= hub.loss_percent <= 100:
-        raise ValueError("Loss%: expected a percentage where there is neither Rcv nor Drop")
+        raise Refused("expected a percentage, since there is neither Rcv nor Drop", "report.hubs[-1].Loss%")
     return round(_sent(hub) * (100 - hub.loss_percent) / 100)
 
 
-def _needed(number: Decimal | None, column: str) -> int:
+def _needed(number: Decimal | None, field: str) -> int:
     if number is None:
-        raise ValueError(f"{column}: required")
+        raise Refused("required", field)
     return count(number)
 
 
@@ -170,3 +172,4 @@ MTR = Reader(
     "mtr", 1, ("application/vnd.outputd.mtr+json",),
     'an object that begins `{"report":{"mtr":{` or `{"report":{"hubs":[`, alone or in an array', claims, read,
 )  # fmt: skip
+"""mtr."""

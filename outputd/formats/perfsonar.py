@@ -11,7 +11,7 @@ import msgspec
 from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count
 from outputd.formats.documents import documents
 from outputd.formats.numbers import SECONDS, nanoseconds
-from outputd.formats.reader import NO_TIME, Reader, Unread
+from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, unread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.results.model import Hop, PingResult, Traceroute
@@ -102,35 +102,35 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
     for item in documents(body):
         try:
             if len(item) > MOST_ITEM_BYTES:
-                raise ValueError("longer than any run of a test")
+                raise Refused("longer than any run of a test")
             yield from _results(item)
-        except (ValueError, RecursionError) as error:
-            yield Unread(str(error), item)
+        except (Refused, ValueError, RecursionError) as error:
+            yield unread(error, item)
 
 
 def _results(item: bytes) -> Iterator[PingResult]:
     head = _head(item)
     if head.test is None:
-        raise ValueError("test: required, as archivers get it: a result alone does not say what was measured")
+        raise Refused("required, as archivers get it: a result alone does not say what was measured", "test")
     if head.test.type not in ("trace", "rtt"):
-        raise ValueError("test.type: expected trace or rtt")  # latency is one way
+        raise Refused("expected trace or rtt", "test.type")  # latency is one way
     timestamp = head.run.start or head.schedule.start
     if timestamp and timestamps.stored(timestamp) is None:
-        raise ValueError("run.start-time: not an RFC 3339 time")
+        raise Refused("not an RFC 3339 time", "run.start-time")
     result = _body(item).result
     if not result.succeeded:
-        raise ValueError(f"result.error: {result.error or 'the run failed'}"[:_MOST_REASON_CHARACTERS])
+        raise Refused((result.error or "the run failed")[:_MOST_REASON_CHARACTERS], "result.error")
     if head.test.type == "rtt":
         return iter([_ping(head.test.spec, timestamp, result)])
     if not 0 < len(result.paths) <= _MOST_PATHS:
-        raise ValueError(f"result.paths: expected 1 to {_MOST_PATHS}")
+        raise Refused(f"expected 1 to {_MOST_PATHS} paths", "result.paths")
     # All of them, before one is given: what is wrong with one path is wrong with the item.
     return iter([_trace(head.test.spec, timestamp, path) for path in result.paths])
 
 
 def _ping(spec: _Spec, timestamp: str, result: _Result) -> PingResult:
     if result.sent is None or result.received is None:
-        raise ValueError("result.sent, result.received: required")
+        raise Refused("sent and received are required", "result")
     return PingResult(
         _pinged(spec, result), count(result.sent), count(result.received), timestamp,
         avg_rtt=_rtt(result.mean), min_rtt=_rtt(result.min), max_rtt=_rtt(result.max), stddev_rtt=_rtt(result.stddev),
@@ -144,16 +144,16 @@ def _pinged(spec: _Spec, result: _Result) -> str:
         return ip
     answered = {canonical(trip.ip) for trip in result.roundtrips if trip.ip is not None and trip.error is None}
     if len(answered) != 1 or (ip := answered.pop()) is None:
-        raise ValueError("test.spec.dest: a name, and no address from which all answers came")
+        raise Refused("a name, and not all answers came from one address", "test.spec.dest")
     return ip
 
 
 def _trace(spec: _Spec, timestamp: str, path: list[_Hop]) -> PingResult:
     ip = canonical(spec.dest)
     if ip is None:
-        raise ValueError("test.spec.dest: a name, not an address")
+        raise Refused("a name, not an address", "test.spec.dest")
     if not path or not 0 <= spec.first_ttl <= MOST_TTL - len(path) + 1:
-        raise ValueError("result.paths: no hop, or more than a TTL can count")
+        raise Refused("no hop, or more than a TTL can count", "result.paths")
     last = path[-1]
     reached = last.ip is not None and canonical(last.ip) == ip and last.error is None
     hops = [_row(ttl, hop) for ttl, hop in enumerate(path, spec.first_ttl)]
@@ -183,3 +183,4 @@ PERFSONAR = Reader(
     "perfsonar", 1, ("application/vnd.outputd.perfsonar+json",),
     "an object that begins with `id` (a UUID), `schedule` and `test`, as the archiver `http` posts it", claims, read,
 )  # fmt: skip
+"""perfSONAR."""

@@ -34,6 +34,13 @@ class Unread(Struct, frozen=True, gc=False):
     field: str = ""
 
 
+def unread(error: Exception, raw: bytes) -> Unread:
+    """An item as that of which no result can be made, for what went wrong with it."""
+    if isinstance(error, Refused):
+        return Unread(error.reason, raw, error.field)
+    return Unread(str(error), raw)
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """How one format is told and read.

@@ -11,7 +11,7 @@ import msgspec
 from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count
 from outputd.formats.documents import documents
 from outputd.formats.numbers import nanoseconds
-from outputd.formats.reader import NO_TIME, Reader, Unread
+from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, unread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.results.model import Hop, PingResult, Traceroute
@@ -62,27 +62,27 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
     for item in documents(body):
         try:
             if len(item) > MOST_ITEM_BYTES:
-                raise ValueError("longer than any report of trippy")
+                raise Refused("longer than any report of trippy")
             yield _result(_decode(item))
-        except (ValueError, RecursionError) as error:
-            yield Unread(str(error), item)
+        except (Refused, ValueError, RecursionError) as error:
+            yield unread(error, item)
 
 
 def _result(report: _Report) -> PingResult:
     ip, timestamp = canonical(report.info.target.ip), report.info.start_timestamp
     if ip is None:
-        raise ValueError("info.target.ip: not an address")
+        raise Refused("not an address", "info.target.ip")
     if timestamp and timestamps.stored(timestamp) is None:
-        raise ValueError("info.start_timestamp: not an RFC 3339 time")
+        raise Refused("not an RFC 3339 time", "info.start_timestamp")
     if not report.hops:
-        raise ValueError("hops: expected one at least")
+        raise Refused("expected one at least", "hops")
     last = report.hops[-1]
     answered = {canonical(host.ip) for host in last.hosts} if count(last.recv) else set()
     trace = Traceroute(None, ip in answered, None, [row for hop in report.hops for row in _rows(hop)])
     if ip not in answered:
         return PingResult(ip, count(last.sent), 0, timestamp, traceroute=trace)
     if len(answered) > 1:
-        raise ValueError("hops: which of the last one's answers are the target's is not said")
+        raise Refused("does not say which of its answers are the target's", "hops[-1]")
     return PingResult(
         ip, count(last.sent), count(last.recv), timestamp, traceroute=trace,
         avg_rtt=nanoseconds(last.avg), min_rtt=nanoseconds(last.best), max_rtt=nanoseconds(last.worst),
@@ -93,7 +93,7 @@ def _result(report: _Report) -> PingResult:
 def _rows(hop: _Hop) -> Iterator[Hop]:
     """A row for each host of a TTL. The average is a host's own only where it is alone."""
     if not 0 <= hop.ttl <= MOST_TTL:
-        raise ValueError("hops.ttl: not a TTL")
+        raise Refused("not a TTL", "hops[...].ttl")
     if not hop.hosts or not hop.recv:
         yield Hop(hop.ttl, timeout=True)
     elif len(hop.hosts) == 1:
@@ -110,3 +110,4 @@ TRIPPY = Reader(
     claims,
     read,
 )
+"""trippy."""

@@ -38,10 +38,10 @@ class ReadingCase(SynchronousTestCase):
         return traceroute.hops
 
     def refused(self, body: object) -> str:
-        """Why no result can be made of the only item of a body."""
+        """What is wrong with the only item of a body, of which no result can be made."""
         (item,) = self.read(body)
         assert isinstance(item, Unread), item
-        return item.reason
+        return f"{item.field}: {item.reason}" if item.field else item.reason
 
     def is_claimed(self, body: object) -> bool:
         """Whether the reader claims a body that nobody named."""

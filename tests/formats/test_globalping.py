@@ -131,9 +131,9 @@ class GlobalpingTest(ReadingCase):
         found = self.read(
             a_measurement(failed, a_ping(), {"status": "offline", "rawOutput": ""}, {"status": "in-progress"})
         )
-        reasons = [item.reason for item in found if isinstance(item, Unread)]
+        reasons = [(item.field, item.reason) for item in found if isinstance(item, Unread)]
         words = ("failed: Private IP ranges are not allowed.", "offline", "in-progress")
-        self.assertEqual(reasons, [f"result.status: {each}" for each in words])
+        self.assertEqual(reasons, [("result.status", each) for each in words])
         self.assertIsInstance(found[1], PingResult)
 
     def test_the_hops_of_one_that_failed_on_its_way_are_kept_with_its_words(self) -> None:

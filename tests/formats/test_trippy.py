@@ -57,7 +57,7 @@ class TrippyTest(ReadingCase):
         self.assertEqual(result.traceroute.hops[:2], [Hop(1, "10.0.0.1"), Hop(1, "10.0.0.2")])
 
     def test_a_target_that_shares_its_ttl_is_refused_since_its_answers_cannot_be_told(self) -> None:
-        self.assertIn("last", self.refused(a_report(a_hop(1, "10.0.0.1", "192.0.2.9"))))
+        self.assertIn("hops[-1]", self.refused(a_report(a_hop(1, "10.0.0.1", "192.0.2.9"))))
 
     def test_a_hop_alone_names_no_target_and_is_refused(self) -> None:
         self.assertIn("info", self.refused(a_hop(1, "192.0.2.9")))
