@@ -1,4 +1,4 @@
-"""What a person looks at: three pages, the files that they load, and the news that keeps them up to date.
+"""What a person looks at: the pages, the files that they load, and the news that keeps them up to date.
 
 The pages are shells: they ask the same questions as everybody, and draw the answers in the browser.
 """
@@ -81,6 +81,8 @@ class Pages:
             Route("GET", "/topology", READER, self._topology),
             Route("GET", "/events", READER, self._events.listen),
             Route("GET", "/targets/<ip>", READER, self._target),
+            Route("GET", "/nodes/", READER, self._named_node),
+            Route("GET", "/nodes/<name>", READER, self._node),
             Route("GET", "/static/<name>", READER, self._assets.send),
         ]
 
@@ -101,10 +103,20 @@ class Pages:
         else:
             self._send_page(request, "target", address, ip=address, root="../")
 
-    def _send_page(self, request: CappedRequest, name: str, title: str, ip: str = "", root: str = "./") -> None:
+    def _node(self, request: CappedRequest, name: str) -> None:
+        self._send_page(request, "node", name, node=name, root="../")
+
+    def _named_node(self, request: CappedRequest) -> None:
+        """The page of a node whose name is no part of a path: a browser makes another path of `.` and of a slash."""
+        self._node(request, request.args.get(b"name", [b""])[-1].decode(errors="replace"))
+
+    def _send_page(
+        self, request: CappedRequest, name: str, title: str, ip: str = "", node: str = "", root: str = "./"
+    ) -> None:
         port = self._surroundings.results_port()
         facts = {
             "ip": ip,
+            "node": node,
             "results-port": "" if port is None else str(port),
             "tokens": "asked" if self._surroundings.asks_for_tokens else "",
             "may": "read" if request.holder is not None and request.holder.role == READER else "",

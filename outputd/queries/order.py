@@ -33,6 +33,8 @@ _Place = tuple[str, str, list[str]]
 _PAGE = re.compile(r"([0-9a-f]{16})([0-9a-f]{32})")
 """A digest of what is asked, and the name of a page in Sent."""
 _SOME = 4096
+_OF_A_PAGE = ("limit", "cursor", "total")
+"""What may differ between two pages of a list."""
 _STRANGE = "cursor must be that of a header Link, with the parameters that are there"
 Direction = Annotated[
     str | None, word("Default: `asc` for names and addresses, else `desc`. Nulls are last.", "asc", "desc")
@@ -176,7 +178,7 @@ def _last_row(asked: Sorted, cursor: str) -> tuple[str, list[str]]:
 
 
 def _digest(asked: Any, value: object = None, keys: Sequence[str] = ()) -> str:
-    """What binds a cursor to its question: all that is asked but for the length of a page."""
-    chosen = {name: said for name, said in dataclasses.asdict(asked).items() if name not in ("limit", "cursor")}
+    """What binds a cursor to its question: all that is asked but for what is said of a page."""
+    chosen = {name: said for name, said in dataclasses.asdict(asked).items() if name not in _OF_A_PAGE}
     whole = msgspec.json.encode([type(asked).__name__, chosen, value, list(keys)])
     return hashlib.blake2s(whole, digest_size=8, person=b"cursor").hexdigest()

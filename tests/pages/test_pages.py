@@ -30,7 +30,7 @@ from tests.kit.makers import a_result
 from tests.kit.wire import Reply, get, over_a_narrow_wire, over_the_wire, parsed
 
 STATIC = Path(outputd.pages.__file__).parent / "static"
-PAGES = ("/", "/targets/192.0.2.1", "/topology")
+PAGES = ("/", "/targets/192.0.2.1", "/nodes/ams", "/nodes/?name=a/b", "/topology")
 
 
 class PagesTest(SynchronousTestCase):
@@ -90,6 +90,15 @@ class Heads(PagesTest):
         for text in ("x", "1.2.3", "%3Cscript%3E", "1.2.3.4%22"):
             reply = self.get(f"/targets/{text}")
             self.assertEqual((400, "application/problem+json"), (reply.status, reply.header("Content-Type")))
+
+    def test_every_name_of_a_node_has_a_page(self) -> None:
+        for path, name in (
+            ("ams", "ams"), ("%C3%A4%22%3C", "ä&quot;&lt;"), ("x.csv", "x.csv"), ("a%25b", "a%b"), ("?name=a/b", "a/b"),
+            ("?name=..", ".."), ("?name=a%2F%2F%26c", "a//&amp;c"), ("?name=x&name=", ""), ("x" * 255, "x" * 255),
+        ):  # fmt: skip
+            reply = self.get(f"/nodes/{path}")
+            self.assertEqual(200, reply.status, path)
+            self.assertIn(f'data-node="{name}"'.encode(), reply.body)
 
     def test_what_comes_from_outside_is_text(self) -> None:
         html = page("target", "<b>&", {"ip": '"><script>alert(1)</script>'})

@@ -34,7 +34,7 @@ export function drawArrivals(element, answer, width) {
       width, height: 190, role: "img",
       "aria-label": `Results per second, at most ${rate(most)}; arrow keys read them out`,
     },
-    valueAxis(values, y, (value) => count(value) === "0" || value >= 1 ? count(value) : String(value), box),
+    valueAxis(values, y, (value) => value === 0 || value >= 1 ? count(value) : String(Number(value.toPrecision(3))), box),
     timeAxis(since, until, { ...box, bottom: strip.bottom }),
     s("path", { class: "area", d: `${shape}Z` }),
     s("path", { class: "edge", d: shape }),

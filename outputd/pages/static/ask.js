@@ -14,6 +14,19 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The answer to a question, null when there is none of this name; asked again while the service cannot answer now. */
 export async function ask(path, parameters = {}, tries = 4) {
+  const response = await answered(path, parameters, tries);
+  return response && response.json();
+}
+
+/** A page of a list, and where the next one goes on: a cursor, null on the last page. */
+export async function askPage(path, parameters) {
+  const response = await answered(path, parameters, 4);
+  const [, next] = /<\?([^>]*)>; rel="next"/.exec(response.headers.get("Link")) ?? [];
+  const following = new URLSearchParams(next);
+  return { answer: await response.json(), cursor: following.get("cursor") ?? following.get("before") };
+}
+
+async function answered(path, parameters, tries) {
   const chosen = Object.entries(parameters).filter(([, value]) => value != null);
   const query = new URLSearchParams(chosen).toString();
   const url = here(query ? `${path}?${query}` : path);
@@ -26,7 +39,7 @@ export async function ask(path, parameters = {}, tries = 4) {
       await pause(2000);
       continue;
     }
-    if (response.ok) return response.json();
+    if (response.ok) return response;
     if (response.status === 404) return null;
     const problem = await response.json().catch(() => ({ detail: response.statusText }));
     if (response.status !== 503 || left <= 1) throw new Problem(response.status, problem.detail);
@@ -70,6 +83,7 @@ export async function* rows(path, parameters = {}) {
 export function refreshing(work, restMs) {
   let running = false;
   let wanted = false;
+  let hurries = false;
   let wake = () => {};
   async function refresh() {
     wanted = true;
@@ -83,11 +97,13 @@ export function refreshing(work, restMs) {
         if (!(error instanceof Problem)) console.error(error);
         else if (error.status !== 400) setTimeout(refresh, AGAIN_MS);
       }
-      await Promise.race([pause(restMs), new Promise((resolve) => (wake = resolve))]);
+      if (!hurries) await Promise.race([pause(restMs), new Promise((resolve) => (wake = resolve))]);
+      hurries = false;
     }
     running = false;
   }
   refresh.soon = () => {
+    hurries = running;
     refresh();
     wake();
   };

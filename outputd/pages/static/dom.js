@@ -56,7 +56,7 @@ setInterval(() => {
   for (const element of document.querySelectorAll("time[data-since]")) say(element, ago(Number(element.dataset.since)));
 }, 1000);
 
-/** A table; a column is [heading, row => cell, "number" or "wide" or nothing]. */
+/** A table; a column is [heading, row => cell, "number" or "wide" or nothing, attributes of its heading or nothing]. */
 export function table(caption, columns, rows) {
   return h(
     "div",
@@ -65,7 +65,7 @@ export function table(caption, columns, rows) {
       "table",
       null,
       h("caption", { class: "unseen" }, caption),
-      h("thead", null, h("tr", null, columns.map(([name, , kind]) => h("th", { scope: "col", class: kind }, name)))),
+      h("thead", null, h("tr", null, columns.map(([name, , kind, attributes]) => h("th", { scope: "col", class: kind, ...attributes }, name)))),
       h(
         "tbody",
         null,
@@ -84,6 +84,12 @@ export function table(caption, columns, rows) {
 }
 
 export const targetLink = (ip) => h("a", { href: here(`/targets/${encodeURIComponent(ip)}`), class: "address" }, ip);
+
+/** Where the page of a node is. In a path, a browser would take some names for another path. */
+export function nodeAddress(name) {
+  return here(/^\.{0,2}$|\//.test(name) ? `/nodes/?name=${encodeURIComponent(name)}` : `/nodes/${encodeURIComponent(name)}`);
+}
+export const nodeLink = (name) => h("a", { href: nodeAddress(name), class: "name" }, name);
 
 /** One of several is chosen by buttons; `choose` is told its data-span. */
 export function choice(group, choose) {

@@ -1,5 +1,6 @@
 /** What every page has: the search, the zone, and the news of the service. */
 
+import { ask } from "./ask.js";
 import { $, h, put, say } from "./dom.js";
 import { listen } from "./keys.js";
 import { here } from "./place.js";
@@ -10,6 +11,8 @@ const QUIET_MS = 10_000;
 const AGAIN_MS = 5000;
 const LATE_MS = 4000;
 const EVERY_MS = 60_000;
+const OFFER_MS = 250;
+const MOST_OFFERED = 12;
 const listeners = new Set();
 let source = null;
 let heardAt = 0;
@@ -74,9 +77,15 @@ document.addEventListener("visibilitychange", connect);
 addEventListener("pagehide", () => source?.close());
 addEventListener("pageshow", (event) => event.persisted && connect());
 
-/** Offer these addresses in the search. */
-export function suggest(addresses) {
-  put($("known-targets"), addresses.slice(0, 200).map((ip) => h("option", { value: ip })));
+let offering = 0;
+
+/** Offer the busiest targets with what is being typed. */
+function offer(typed) {
+  clearTimeout(offering);
+  offering = setTimeout(async () => {
+    const { targets } = await ask("/targets", { text: typed, limit: MOST_OFFERED }, 1).catch(() => ({ targets: [] }));
+    put($("known-targets"), targets.map(({ ip, name }) => h("option", { value: ip }, name)));
+  }, OFFER_MS);
 }
 
 $("search").addEventListener("submit", (event) => {
@@ -88,7 +97,10 @@ $("search").addEventListener("submit", (event) => {
   if (looksRight) location.assign(inRange(here(`/targets/${encodeURIComponent(ip)}`)));
   else input.reportValidity();
 });
-$("search").addEventListener("input", (event) => event.target.setCustomValidity(""));
+$("search").addEventListener("input", (event) => {
+  event.target.setCustomValidity("");
+  if (event.target.value.trim()) offer(event.target.value.trim());
+});
 
 put($("zone"), `Times are in ${zone()}; hover over one for UTC.`);
 listen();
