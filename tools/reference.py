@@ -13,6 +13,7 @@ from typing import Any, cast
 from outputd.api.checks import DECLARED, NAMES
 from outputd.api.gauges import gauges
 from outputd.api.metrics import Metrics
+from outputd.formats.formats import READERS
 from outputd.intake.counters import Stats
 from outputd.web.doors import Doors
 from tools import commands, openapi
@@ -143,6 +144,15 @@ def columns_of_rejected() -> str:
     return table(("column", "type", "meaning"), [[f"`{name}`", *about] for name, about in REJECTED.items()])
 
 
+def formats() -> str:
+    """The formats of other tools that are read."""
+    rows = [
+        [f"`{reader.name}`", ", ".join(f"`{kind}`" for kind in reader.media_types), reader.signature]
+        for reader in READERS
+    ]
+    return table(("`format`", "media type", "told by"), rows)
+
+
 REGIONS: dict[str, Callable[[], str]] = {
     "options of outputd": service_options,
     "options of outputd-send": options_of(commands.send),
@@ -151,6 +161,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "options of outputd-export": options_of(commands.export),
     "columns of an export": columns_of_export,
     "columns of rejected items": columns_of_rejected,
+    "formats": formats,
     "metrics": metrics,
     "checks": checks,
     "tables of a result file": schema_of("store"),

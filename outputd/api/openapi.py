@@ -39,14 +39,16 @@ from outputd.api.operations import (
     sent_header,
 )
 from outputd.api.schemas import schemas
+from outputd.formats.formats import BY_MEDIA_TYPE, BY_NAME
 from outputd.queries import QUESTIONS
 from outputd.queries.exports import EXPORTS
-from outputd.results.model import MOST_RESULTS
+from outputd.results.model import MOST_RESULTS, OURS
 from outputd.web.compression import gzipped
 from outputd.web.routes import Endpoint
-from outputd.web.shapes import FILE_NAME, ref
+from outputd.web.shapes import FILE_NAME, SENT_AT, ref
 
 _MOST_BODY_MIB = 8
+_MOMENT = {"type": "string", "format": "date-time", "pattern": SENT_AT}
 _DESCRIPTION = """\
 Collects the results of ping and traceroute nodes in SQLite files, and feeds the hops that it finds back.
 
@@ -90,18 +92,42 @@ _RESULTS = {
                 " quotes of the structured form are removed and not counted.",
                 {"type": "string", "minLength": 1, "maxLength": 255},
             ),
+            {
+                "name": "format",
+                "in": "query",
+                "description": "What the body is of: another tool's output, or `native`. Without it a media type of"
+                " ours tells, else how the body begins.",
+                "schema": {"type": "string", "enum": [OURS, *BY_NAME]},
+            },
+            {
+                "name": "at",
+                "in": "query",
+                "description": "When it was measured, for items of other formats that carry no time; wins over"
+                " X-Measured-At.",
+                "schema": _MOMENT,
+            },
+            sent_header(
+                "X-Measured-At",
+                "When it was measured, for items of other formats that carry no time; without it the time of arrival"
+                " is theirs. At most one.",
+                _MOMENT,
+            ),
             sent_header(
                 "Content-Encoding", "The content coding of the body.", {"enum": ["gzip", "x-gzip", "identity"]}
             ),
         ],
         requestBody={
             "required": True,
-            "description": f"At most {_MOST_BODY_MIB} MiB, also when decoded. JSON, whatever the Content-Type says.",
-            "content": {JSON: {"schema": ref("Results")}},
+            "description": f"At most {_MOST_BODY_MIB} MiB, also when decoded. JSON, whatever the Content-Type says; or"
+            " the output of another tool, by `format`, by a media type of its own, or by how it begins.",
+            "content": {JSON: {"schema": ref("Results")}, **{kind: {} for kind in BY_MEDIA_TYPE}},
         },
         answers={
             "200": answer("The results are on disk.", {"oneOf": [ref("Stored"), ref("PartlyStored")]}),
-            "400": problem("Not a JSON array, not the coding it claims, or an invalid header; nothing is stored."),
+            "400": problem(
+                "Neither a JSON array nor of a format that we read, not the coding it claims, or an invalid header or"
+                " parameter; nothing is stored."
+            ),
             "413": problem(f"Over {_MOST_BODY_MIB} MiB, or over {MOST_RESULTS} items; nothing is stored."),
             "415": problem("A content coding other than gzip; nothing is stored.", "Accept-Encoding"),
             "422": problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from outputd.api.asked import BadHeader, asked_by, header
 from outputd.api.endpoints import DUMP, FILES, RESULTS, ROTATE
 from outputd.api.files import described, send_part
 from outputd.intake.collector import Collector, Posted, Sender
@@ -24,10 +25,6 @@ from outputd.web.routes import Route
 
 _MOST_KEY = 255
 _MOST_NODE = 64
-
-
-class BadHeader(Exception):
-    """A header cannot be taken; the text says why."""
 
 
 class Api:
@@ -60,7 +57,7 @@ class Api:
     def judge_results(self, request: CappedRequest) -> Answer | None:
         """What a body of results is refused for before it comes in; else its node and key are kept."""
         try:
-            request.said = _node_and_key(request)
+            request.said = (*_node_and_key(request), asked_by(request))
         except BadHeader as error:
             return problem(400, str(error))
         return self._collector.refusal()
@@ -70,7 +67,7 @@ class Api:
         started = self._seconds()
         self._store.company.came(started, request.channel.answered_s)
         is_gzip = request.coding not in (b"", b"identity")
-        posted = Posted(request.take_body(), _sender(request), request.memory, is_gzip)
+        posted = Posted(request.take_body(), _sender(request), request.memory, is_gzip, request.said[2])
         answered(request, self._collect(posted, started))
 
     async def _collect(self, posted: Posted, started: float) -> Answer:
@@ -183,10 +180,10 @@ def _is_still(request: CappedRequest, etag: str) -> bool:
 
 
 def _node_and_key(request: CappedRequest) -> tuple[str | None, str | None]:
-    node = _header(request, b"X-Ping-Node")
+    node = header(request, b"X-Ping-Node")
     if node is not None and not (len(node) <= _MOST_NODE and node.isascii() and node.isprintable()):
         raise BadHeader(f"X-Ping-Node must be printable ASCII of at most {_MOST_NODE} characters")
-    key = _header(request, b"Idempotency-Key")
+    key = header(request, b"Idempotency-Key")
     if key is not None:
         if len(key) >= 2 and key[0] == key[-1] == '"':
             key = key[1:-1]
@@ -197,17 +194,8 @@ def _node_and_key(request: CappedRequest) -> tuple[str | None, str | None]:
 
 def _sender(request: CappedRequest) -> Sender:
     """Who sends a body whose head was judged; the holder of its token may have changed since then."""
-    node, key = request.said
+    node, key, _ = request.said
     if request.holder is not None:
         node = request.holder.name
     peer = request.origin_host
     return Sender(node or peer, node or "", key, network_of(peer) if request.holder is None else request.holder.name)
-
-
-def _header(request: CappedRequest, name: bytes) -> str | None:
-    values = request.requestHeaders.getRawHeaders(name)
-    if values is None:
-        return None
-    if len(values) > 1:
-        raise BadHeader(f"more than one {name.decode()} header")
-    return str(values[0].decode("latin-1"))

@@ -227,7 +227,7 @@ def _time(seconds: Decimal) -> str:
 ATLAS = Reader(
     "atlas",
     1,
-    ("application/x-ripe-atlas+json",),
+    ("application/vnd.outputd.atlas+json",),
     '`type` "ping" or "traceroute", `msm_id` and `prb_id` in the first object; or a first line that begins `RESULT {`',
     claims,
     read,

@@ -10,8 +10,20 @@ from functools import partial
 import msgspec
 from twisted.internet.defer import DeferredLock
 
+from outputd.formats.packing import is_packed
+from outputd.formats.reader import Reader
 from outputd.intake.admission import Admission
 from outputd.intake.counters import Stats
+from outputd.intake.foreign import (
+    MOST_ROWS_BYTES,
+    NOTHING_ASKED,
+    Asked,
+    Foreign,
+    TooHeavy,
+    claimant,
+    unpack,
+    weight_of,
+)
 from outputd.intake.gunzip import BadCoding, Gunzip
 from outputd.ledger.keys import UsedKey, key_name
 from outputd.ledger.ledger import Ledger
@@ -31,6 +43,7 @@ from outputd.web.request import Memory
 _HEAVY_BYTES = 2 << 20
 _LARGE_BYTES = 256 * 1024
 _MOST_BYTES_DECODED_HERE = 64 * 1024
+_TOO_LONG = problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most when decoded")
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -53,6 +66,7 @@ class Posted:
     sender: Sender
     memory: Memory
     is_gzip: bool = False
+    asked: Asked = NOTHING_ASKED
 
 
 class Collector:
@@ -123,7 +137,7 @@ class Collector:
                 posted.body = body
                 posted.memory.shrink(len(body))
                 return None
-        return problem(413, f"a body may have {MOST_BODY_BYTES >> 20} MiB at most when decoded")
+        return _TOO_LONG
 
     async def _store_once(self, posted: Posted, name: bytes) -> Answer:
         used = await self._ledger.used(name)
@@ -150,21 +164,49 @@ class Collector:
 
     async def _read(self, posted: Posted, origin: Origin) -> Batch | Answer:
         """Have the batch take the place of the body, or say why not. The memory of each step is held before it."""
+        if posted.asked.reader is not None:
+            return await self._read_foreign(posted, origin, posted.asked.reader)
         weight_bytes = most_bytes(posted.body)
         if not posted.memory.grow(weight_bytes):
             return self._admission.turn_away()
         batch = await self._worked_out(weight_bytes, self._parser.parse, posted.body, origin)
+        if isinstance(batch, Mixed | NotResults) and not posted.asked.is_ours:
+            items = batch.items if isinstance(batch, Mixed) else ()
+            reader = await self._worked_out(weight_bytes, claimant, posted.body, items)
+            if reader is not None:
+                return await self._read_foreign(posted, origin, reader)
         if isinstance(batch, Mixed):
             more_bytes = items_bytes(len(batch.items))
             if not posted.memory.grow(more_bytes):
                 return self._admission.turn_away()
             batch = await self._worked_out(weight_bytes + more_bytes, self._parser.sift, batch, posted.body, origin)
         posted.body = b""
-        if isinstance(batch, NotResults):
-            return problem(400, batch.reason)
-        if isinstance(batch, TooManyResults):
-            return problem(413, "too many items in one body")
-        return batch
+        return batch if isinstance(batch, Batch) else _refused(batch)
+
+    async def _read_foreign(self, posted: Posted, origin: Origin, reader: Reader) -> Batch | Answer:
+        """See _read, for the body of another format. One whose rows are more than is usual is read again."""
+        text: bytes | NotResults | None = posted.body
+        posted.memory.shrink(len(posted.body))
+        if is_packed(posted.body):
+            if not posted.memory.grow(2 * MOST_BODY_BYTES):  # the text, and as much for what unpacks it
+                return self._admission.turn_away()
+            text = await self._in_thread(_cleared_after, partial(unpack, posted.body))
+            posted.memory.shrink(len(posted.body) + (len(text) if isinstance(text, bytes) else 0))
+        if text is None:
+            return _TOO_LONG
+        if not isinstance(text, bytes):
+            return _refused(text)
+        foreign = Foreign(reader, text, posted.body, posted.asked.measured_at)
+        batch: Batch | NotResults | TooManyResults | TooHeavy = TooHeavy()
+        rows_bytes, more_bytes = 0, weight_of(text)
+        while isinstance(batch, TooHeavy) and rows_bytes < MOST_ROWS_BYTES:
+            if not posted.memory.grow(more_bytes):
+                return self._admission.turn_away()
+            rows_bytes += more_bytes
+            batch = await self._worked_out(rows_bytes, foreign.parse, self._parser, origin, rows_bytes)
+            more_bytes = min(3 * rows_bytes, MOST_ROWS_BYTES - rows_bytes)
+        posted.body = b""
+        return batch if isinstance(batch, Batch) else _refused(batch)
 
     async def _worked_out(self, weight_bytes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Work here, or in a thread when it is so much that others would wait for it."""
@@ -198,6 +240,13 @@ class Collector:
         if not batch.accepted:
             return problem(422, "every item of the body is invalid", received=0, rejected=items, errors=errors)
         return 200, json, JSON
+
+
+def _refused(body: NotResults | TooManyResults | TooHeavy) -> Answer:
+    if isinstance(body, NotResults):
+        return problem(400, body.reason)
+    what = "items" if isinstance(body, TooManyResults) else "rows"
+    return problem(413, f"too many {what} in one body")
 
 
 def _cleared_after(work: Callable[[], T]) -> T:

@@ -11,6 +11,8 @@ MOST_RESULTS = 131_072
 """Results in one body: more than 8 MiB of the shortest possible ones."""
 MOST_RAW_BYTES = 64 * 1024
 """What is kept of one rejected item."""
+MOST_REASON_CHARACTERS = 500
+"""What is told of what is wrong with an item."""
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A count of packets."""
 RttNs = Annotated[int, Meta(ge=-1, le=2**63 - 1)]
@@ -79,5 +81,7 @@ class TooManyResults(Struct, frozen=True):
     """A body of more than MOST_RESULTS items."""
 
 
+OURS = "native"
+"""The format that nodes of the spec send; and where the times of a batch are from when its items have them."""
 NO_ADDRESS = "local"
 """The node of a peer that has neither name nor address, as over a Unix socket."""

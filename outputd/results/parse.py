@@ -10,7 +10,7 @@ import codecs
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 
@@ -18,12 +18,20 @@ import msgspec
 
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
-from outputd.results.model import MOST_RAW_BYTES, MOST_RESULTS, Mixed, NotResults, Origin, PingResult, TooManyResults
+from outputd.results.model import (
+    MOST_RAW_BYTES,
+    MOST_REASON_CHARACTERS,
+    MOST_RESULTS,
+    Mixed,
+    NotResults,
+    Origin,
+    PingResult,
+    TooManyResults,
+)
 from outputd.results.rows import Batch, Rejected
 from outputd.results.structure import ARRAY_BEGIN, STRUCTURE
 from outputd.results.weight import text_bytes
 
-_MOST_REASON_CHARACTERS = 500
 _MOST_HOP_TEXT_CHARACTERS = 255
 _MOST_HOPS_CACHED = 131_072
 _MOST_TARGETS_CACHED = 32_768
@@ -81,16 +89,20 @@ class Parser:
         """Tell the good items of a body from the bad."""
         return self._batch(list(_decode_each(mixed.items)), body, origin)
 
-    def _batch(self, found: Sequence[PingResult | Rejected], body: bytes, origin: Origin) -> Batch:
+    def gather(self, found: Iterable[PingResult | Rejected], body: bytes, origin: Origin) -> Batch:
+        """The batch of what another reader finds in a body, whose results are such by their values, too."""
+        return self._batch(found, body, origin)
+
+    def _batch(self, found: Iterable[PingResult | Rejected], body: bytes, origin: Origin) -> Batch:
         batch = Batch(origin.received_at, node=origin.node, key=origin.key, text_bytes=text_bytes(body))
         self._add_rows(batch, found, body, origin.horizon)
         if batch.rejected:
             batch.rejected_by_field = Counter(_without_index(reject.field) for reject in batch.rejected)
-        if found:
+        if batch.accepted or batch.rejected:
             batch.digest = hashlib.sha256(body).digest()
         return batch
 
-    def _add_rows(self, batch: Batch, found: Sequence[PingResult | Rejected], body: bytes, horizon: str) -> None:
+    def _add_rows(self, batch: Batch, found: Iterable[PingResult | Rejected], body: bytes, horizon: str) -> None:
         pings, traceroutes, hops, spreads = batch.pings, batch.traceroutes, batch.hops, batch.spreads
         no_news, hop_text, new_hops = self._no_news.get, self._hop_text, batch.new_hops
         targets, stored = self._targets.get, timestamps.stored
@@ -258,7 +270,7 @@ def _field_and_reason(message: str) -> tuple[str, str]:
     if missing := _MISSING.search(reason):
         path = f"{path}.{missing[1]}" if path else missing[1]
         reason = "required"
-    return path, _lower_first(reason)[:_MOST_REASON_CHARACTERS]
+    return path, _lower_first(reason)[:MOST_REASON_CHARACTERS]
 
 
 def _rejected_by_value(index: int, ip: str | None, timestamp: str | None, raw: bytes) -> Rejected:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
+from outputd.results.model import OURS
+
 _BYTES_A_CELL = 24  # its place in a row and in the writer's, and a number or what a text has beside its characters
 _BYTES_A_REJECT = 256  # the object, and what the writer makes of it; its field and reason are shared
 _BYTES_AN_ADDRESS = 256  # of a hop that may be new: its text, its place here and in the ledger's transaction
@@ -42,6 +44,8 @@ class Batch:
     digest: bytes = b""
     key: str | None = None
     text_bytes: int = 0
+    format: str = OURS
+    time_from: str = OURS
     id: int = 0
     first_id: int = 0
 

@@ -313,6 +313,52 @@ class MappedPeers(ApiTest):
         self.assertEqual(self.it.rows("SELECT node FROM batches"), [("127.0.0.1",)])
 
 
+class Formats(ApiTest):
+    """Rule 5: bodies of other formats, by name, by media type and by how they begin."""
+
+    ATLAS = b'{"type":"ping","msm_id":1,"prb_id":2,"dst_addr":"192.0.2.1","timestamp":1,"sent":3,"rcvd":3,"avg":1.5}'
+    TIMELESS = b'{"dst_addr":"192.0.2.1","result":[{"rtt":1.5}]}'
+
+    async def said(self, query: bytes, body: bytes, *more: bytes) -> Reply:
+        length = b"Content-Length: %d" % len(body)
+        return parsed(await self.it.say(head(b"POST", b"/results" + query, b"Host: outputd", length, *more) + body))
+
+    async def test_one_that_is_named_is_read_as_that(self) -> None:
+        """Rule 5."""
+        self.assert_ok(await self.said(b"?format=atlas", self.TIMELESS))
+        self.assert_ok(await self.said(b"", self.TIMELESS, b"Content-Type: Application/vnd.outputd.atlas+JSON; x=y"))
+        self.assert_ok(await self.said(b"?format=native", RESULT))
+        self.assert_ok(await self.said(b"?format=atlas", gzip.compress(self.TIMELESS), b"Content-Encoding: gzip"))
+
+    async def test_one_that_is_claimed_needs_no_name_and_the_name_wins(self) -> None:
+        """Rule 5."""
+        self.assert_ok(await self.said(b"", self.ATLAS, b"Content-Type: application/x-www-form-urlencoded"))
+        self.assert_problem(await self.said(b"?format=native", self.ATLAS), 400)
+        kind = b"Content-Type: application/vnd.outputd.atlas+json"
+        self.assert_ok(await self.said(b"?format=native", RESULT, kind))
+
+    async def test_an_unknown_name_is_told_which_there_are(self) -> None:
+        for query in (b"?format=warts", b"?format=atlas&format=atlas", b"?format=ATLAS"):
+            answer = await self.said(query, RESULT)
+            self.assert_problem(answer, 400)
+        self.assertIn("native, atlas", (await self.said(b"?format=x", RESULT)).json["detail"])
+
+    async def test_a_time_is_taken_from_the_query_else_from_the_header(self) -> None:
+        """Rule 7."""
+        header = b"X-Measured-At: 2026-01-07T12:00:00Z"
+        self.assert_ok(await self.said(b"?format=atlas", self.TIMELESS, header))
+        self.assert_ok(await self.said(b"?format=atlas&at=2026-01-07T12:00:00+01:00", self.TIMELESS, header))
+        self.assertEqual(
+            [("2026-01-07 12:00:00",), ("2026-01-07 11:00:00",)],
+            self.it.rows("SELECT timestamp FROM ping_results ORDER BY id"),
+        )
+
+    async def test_a_time_that_is_none_is_400(self) -> None:
+        for query, more in ((b"?at=today", []), (b"", [b"X-Measured-At: 1700000000"]), (b"?at=%20", [])):
+            self.assert_problem(await self.said(query, RESULT, *more), 400)
+        self.assertEqual(self.stored(), 0)
+
+
 class Keys(ApiTest):
     """Rule 6: Idempotency-Key."""
 

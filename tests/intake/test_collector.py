@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from outputd.intake.admission import Admission, Reservation
 from outputd.intake.collector import Collector, Posted, Sender
 from outputd.intake.counters import Stats
+from outputd.intake.foreign import NOTHING_ASKED, Asked
 from outputd.ledger.keys import KEYS_LIVE_S
 from outputd.ledger.ledger import Ledger
 from outputd.ledger.lessons import Learnt
@@ -81,11 +82,13 @@ class Instance:
         self.run()
         return answer
 
-    def sending(self, body: bytes, sender: Sender = NODE, is_gzip: bool = False) -> Deferred[Reply]:
+    def sending(
+        self, body: bytes, sender: Sender = NODE, is_gzip: bool = False, asked: Asked = NOTHING_ASKED
+    ) -> Deferred[Reply]:
         """What becomes of a body, as if its request held its memory until it is answered."""
         memory = self.admission.reserve()
         memory.admit(len(body))
-        answer = Deferred.fromCoroutine(self.collector.collect(Posted(body, sender, memory, is_gzip)))
+        answer = Deferred.fromCoroutine(self.collector.collect(Posted(body, sender, memory, is_gzip, asked)))
         return answer.addBoth(self._let_go, memory).addCallback(replied)
 
     def _let_go(self, outcome: Answer, memory: Reservation) -> Answer:

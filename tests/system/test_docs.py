@@ -40,6 +40,7 @@ FOLLOWED = (
     "docs/how-to/send-results.md",
     "docs/how-to/webhook.md",
     "docs/queries.md",
+    "docs/reference/formats.md",
     "docs/reference/health.md",
     "docs/reference/ingest.md",
 )
