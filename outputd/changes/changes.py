@@ -185,7 +185,7 @@ class Changes(Derived):
                 if not posts:
                     return False
                 newest = newest_of(file)
-                found = self._look(posts, observations(file, posts))
+                found = self._look(posts, observations(file, posts, self._detector.wants))
         except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
             self.close()  # the detector has seen a part: it goes on from what it remembers
             if _is_of_the_file(error, info.path):

@@ -107,6 +107,23 @@ class Detector:
             if route is not None and is_watched(route) and (news := pair.routes.see(at, route)):
                 yield _change(news, node, target)
 
+    def wants(self, page: Iterable[tuple[str, str, str]]) -> Iterator[bool]:
+        """Whether the route is looked at of each of these results (target, when, node), which are taken in next.
+
+        Without those of others it finds the same, but for pairs that it begins to watch meanwhile.
+        """
+        looked_at = set()
+        for target, at, node in page:
+            watch = self._watches.get(node)
+            pair = None if watch is None else watch.pairs.get(target)
+            if pair is None:
+                yield watch is None or watch.one_in == 1 or watch.is_chosen(node, target)
+            elif id(pair) in looked_at or pair.routes.wants(at):
+                looked_at.add(id(pair))
+                yield True
+            else:
+                yield False
+
     def _watch(self, node: str) -> Watch | None:
         """That of a node; None when there is no room for another."""
         watch = self._watches.get(node)

@@ -7,9 +7,9 @@ comes as one row, a text for each column: sqlite3 gives the GIL up at each row, 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain, compress, repeat
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,8 @@ from outputd.sqlite.connections import transaction
 from outputd.sqlite.errors import corrupt
 from outputd.store.fragments import SILENCE, believable, believed, first_hop
 
+Wants: TypeAlias = Callable[[Iterable[tuple[str, str, str]]], Iterable[bool]]
+"""Whether the route is wanted of each of these results: target, when, node."""
 _MOST_POSTS = 500
 _MOST_RESULTS = 2000
 """Of the POSTs that are taken in at once, of which there is at least one; and of a page."""
@@ -39,8 +41,12 @@ def newest_of(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0])
 
 
-def observations(db: sqlite3.Connection, posts: Sequence[Post]) -> Iterator[Seen]:
-    """All results of these POSTs, in order. Raises sqlite3.Error, also when one of them is missing."""
+def observations(db: sqlite3.Connection, posts: Sequence[Post], wants: Wants) -> Iterator[Seen]:
+    """All results of these POSTs, in order. Raises sqlite3.Error, also when one of them is missing.
+
+    Routes that are not wanted may be left out: most of what there is to read are hops.
+    """
+    nodes = chain.from_iterable(repeat(post.node, post.results) for post in posts)
     low = min((post.first_id for post in posts if post.first_id is not None), default=None)
     if low is None:
         return
@@ -54,13 +60,20 @@ def observations(db: sqlite3.Connection, posts: Sequence[Post]) -> Iterator[Seen
             high = max(low, min(low + _MOST_RESULTS - 1, beyond - 1, last))
             page = {"low": low, "high": high, "hop": hop}
             columns = db.execute(_RESULTS, page).fetchone()
-            routes = _routes(db, page)
-        numbers = _NUMBERS_OF(columns[0])
-        targets, times = map(_TEXTS_OF, columns[1:3])
+            numbers = _NUMBERS_OF(columns[0])
+            targets, times = map(_TEXTS_OF, columns[1:3])
+            wanted = list(compress(numbers, wants(zip(targets, times, nodes, strict=False))))
+            routes = _routes_from(db, page, low + wanted[0], low + wanted[-1]) if wanted else {}
         sent, received, rtts = map(_FIGURES_OF, columns[3:])
         yield from zip(targets, times, sent, received, rtts, map(routes.get, numbers), strict=True)
         missing -= len(numbers)
         low = high + 1
+
+
+def _routes_from(db: sqlite3.Connection, page: Mapping[str, Any], first: int, last: int) -> Mapping[int, str | None]:
+    """The routes of these results of a page, and of all between them."""
+    begin = page["hop"] if first == page["low"] else db.execute(_FIRST_HOP, {"first": first}).fetchone()[0]
+    return _routes(db, {**page, "begin": begin, "high": last})
 
 
 def _routes(db: sqlite3.Connection, page: Mapping[str, Any]) -> Mapping[int, str | None]:
@@ -105,6 +118,7 @@ SELECT hop, (SELECT min(id) FROM ping_results WHERE id >= :low AND id <= :last),
   coalesce((SELECT traceroute_id FROM traceroute_hops WHERE id >= hop + {_MOST_HOPS} ORDER BY id LIMIT 1), :last + 1)
 FROM (SELECT {first_hop(":low", "main")} AS hop)
 """
+_FIRST_HOP = f"SELECT {first_hop(':first', 'main')}"
 _RESULTS = f"""
 SELECT json_group_array(id - :low), json_group_array(ip), json_group_array({believed("p", "p")}),
   json_group_array(sent), json_group_array(received),
@@ -114,14 +128,14 @@ FROM (SELECT *, created_at AS received_at FROM ping_results WHERE id >= :low AND
 _HOPS = f"""
 SELECT group_concat(iif(timeout OR ttl > {MOST_TTL}, '', ip), -100 - ttl),
   json_group_array(traceroute_id - :low) FILTER (WHERE ttl = 1), sum(traceroute_id - :low)
-FROM traceroute_hops WHERE id >= :hop AND id < :hop + {_MOST_HOPS} AND traceroute_id <= :high
+FROM traceroute_hops WHERE id >= :begin AND id < :hop + {_MOST_HOPS} AND traceroute_id <= :high
 """
 """See routes for how a route is written. Rows come in the order of their ids: nothing sorts them."""
 _SILENT = ", ".join(f"'{text}'" for text in SILENCE)
 _ODD_HOPS = f"""
 SELECT json_group_object(traceroute_id - :low, route) FROM (
 SELECT traceroute_id, iif(sum(length(ip)) <= {MOST_ROUTE}, group_concat((100 + ttl) || ip, '-'), NULL) AS route
-FROM traceroute_hops WHERE id >= :hop AND id < :hop + {_MOST_HOPS} AND traceroute_id <= :high
+FROM traceroute_hops WHERE id >= :begin AND id < :hop + {_MOST_HOPS} AND traceroute_id <= :high
   AND NOT timeout AND ttl <= {MOST_TTL} AND ip > '' AND ip NOT GLOB '*[^0-9a-f.:]*' AND ip NOT IN ({_SILENT})
 GROUP BY traceroute_id
 )

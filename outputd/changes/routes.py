@@ -53,13 +53,16 @@ class Routes(msgspec.Struct, array_like=True, gc=False):
     strange: bytes = b""
     """The places in it of those that are not explained, once for each traceroute that had them."""
 
+    def wants(self, at: str) -> bool:
+        """Whether a traceroute of this time is looked at: one of each bucket is enough while all are explained."""
+        return not self.is_learnt or self.row > 0 or at[:BUCKET] != self.bucket
+
     def see(self, at: str, route: str) -> News | None:
-        """Take in a traceroute; one of each bucket is enough while all are explained."""
+        """Take in a traceroute."""
+        if not self.wants(at):
+            return None
         if self.is_learnt and not self.row:
-            bucket = at[:BUCKET]
-            if bucket == self.bucket:
-                return None
-            self.bucket = bucket
+            self.bucket = at[:BUCKET]
         if self.traces >= WINDOW_TRACES:
             self._turn()
         self.traces += 1

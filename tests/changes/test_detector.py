@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -61,6 +62,27 @@ class AWorld(SynchronousTestCase):
             detector = Detector.of(list(detector.parts()))
         self.assertEqual(found, found_by(Detector(), iter(sent)))
         self.assertTrue(found)
+
+    def test_without_the_routes_that_it_does_not_want_it_finds_the_same(self) -> None:
+        """However many results are taken in at once, of more pairs than there is room for, too."""
+        rng = random.Random(6)
+        sent = list(World(2).sent())
+        quick = [(post, [each._replace(at=f"{each.at[:15]}0:00") for each in seen]) for post, seen in sent]
+        crowd = [(Post(number, "graz-1", timestamps.at(BEGIN_S)), [each._replace(target=f"192.0.2.{number}.{place}")
+                  for place, each in enumerate(seen)]) for number, (_, seen) in enumerate(sent[:300])]  # fmt: skip
+        for posts in (sent, quick, [*sent[:600], *crowd, *sent[600:900]]):
+            whole, sparing, left_out = Detector(), Detector(), 0
+            begin = 0
+            while begin < len(posts):
+                page = posts[begin : (begin := begin + rng.randrange(1, 9))]
+                wants = list(sparing.wants((each.target, each.at, post.node) for post, seen in page for each in seen))
+                wanted = iter(wants)
+                spared = [(post, [each if next(wanted) else each._replace(route=None) for each in seen])
+                          for post, seen in page]  # fmt: skip
+                self.assertEqual(found_by(sparing, iter(spared)), found_by(whole, iter(page)))
+                left_out += wants.count(False)
+            self.assertEqual(list(sparing.parts()), list(whole.parts()))
+            self.assertGreater(left_out, 100)
 
 
 class Routes(SynchronousTestCase):

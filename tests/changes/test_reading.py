@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ def answered(route: str) -> str:
     return "-".join(hop for hop in route.split("-") if len(hop) > 3)
 
 
+def every(page: Iterable[object]) -> Iterable[bool]:
+    return [True for _ in page]
+
+
 class ReadingTests(SynchronousTestCase):
     def read(self, *traces: Hops | None) -> Sequence[str | None]:
         """The routes as they are read of one POST, without what stands for silence."""
@@ -31,7 +35,7 @@ class ReadingTests(SynchronousTestCase):
             a_result(traceroute=None if hops is None else {"method": "icmp", "hops": hops}) for hops in traces
         ))  # fmt: skip
         with reading(bench.store.files[-1].path) as db:
-            seen = list(observations(db, posts_after(db, 0)))
+            seen = list(observations(db, posts_after(db, 0), every))
         self.assertEqual(len(seen), len(traces))
         return [None if route is None else answered(route) for *_, route in seen]
 
@@ -58,6 +62,30 @@ class ReadingTests(SynchronousTestCase):
         for text in ("_gateway", "*", "???", "0.0.0.0", "::", "10.0.0.9-10210.0.0.9", "-101", "a b", "1/2\n3/4"):
             hops: Hops = [PLAIN[0], {"ttl": 2, "ip": text}, PLAIN[2]]
             self.assertEqual(self.read(PLAIN, hops, PLAIN), [AS_READ] * 3, text)
+
+    def test_of_results_whose_routes_are_not_wanted_they_are_not_read(self) -> None:
+        """But for those between two that are."""
+        odd: Hops = [{"ttl": 2, "ip": "10.0.0.2"}]
+        bench = Bench(Path(self.mktemp()))
+        for node, traces in (("a", (PLAIN, None, odd, PLAIN)), ("b", (PLAIN, odd))):
+            bench.post(*(
+                a_result(traceroute=None if hops is None else {"method": "icmp", "hops": hops}) for hops in traces
+            ), node=node)  # fmt: skip
+        told: list[tuple[str, str, str]] = []
+        odd_route = route_of("2/10.0.0.2")
+        every_route = [AS_READ, None, odd_route, AS_READ, AS_READ, odd_route]
+        for wanted in ([], [0], [1], [2], [5], [0, 3], [2, 4], [1, 5], range(6)):
+
+            def wants(page: Iterable[tuple[str, str, str]], wanted: Sequence[int] = wanted) -> Iterable[bool]:
+                told[:] = page
+                return [place in wanted for place, _ in enumerate(told)]
+
+            with reading(bench.store.files[-1].path) as db:
+                routes = [route for *_, route in observations(db, posts_after(db, 0), wants)]
+            read = range(min(wanted), max(wanted) + 1) if wanted else ()
+            self.assertEqual([None if route is None else answered(route) for route in routes],
+                             [route if place in read else None for place, route in enumerate(every_route)])  # fmt: skip
+        self.assertEqual([node for *_, node in told], ["a"] * 4 + ["b"] * 2)
 
     def test_hops_of_no_ttl_are_left_out_and_a_page_of_many_is_read_in_parts(self) -> None:
         self.assertEqual(self.read([*PLAIN, {"ttl": 255, "ip": "10.9.9.9"}]), [AS_READ])
