@@ -23,6 +23,7 @@ from outputd.process.log import Logger
 from outputd.process.threads import InThread, Share
 from outputd.process.trouble import Failure
 from outputd.queries.arrivals import ARRIVALS
+from outputd.queries.cells import CELLS
 from outputd.queries.changes import CHANGES
 from outputd.queries.failures import FAILURES
 from outputd.queries.hops import HOP
@@ -50,7 +51,7 @@ A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
 QUESTIONS: tuple[Question[Any], ...] = (
-    RECENT, RESULT, FAILURES, REJECTED, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, TRACE, SERIES, CHANGES,
+    RECENT, RESULT, FAILURES, REJECTED, TARGETS, NODES, ARRIVALS, LINKS, HOP, PATHS, TRACE, SERIES, CELLS, CHANGES,
 )  # fmt: skip
 """All that can be asked, in the order of the OpenAPI document."""
 

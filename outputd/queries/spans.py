@@ -31,10 +31,12 @@ class Span(NamedTuple):
         """Its members in an answer."""
         return {"since": timestamps.printed(self.since), "until": timestamps.printed(self.until)}
 
-    def bucket_s(self, asked_s: int | None, unit_s: int = 1) -> int:
+    def bucket_s(
+        self, asked_s: int | None, unit_s: int = 1, usual: int = USUAL_BUCKETS, most: int = MOST_BUCKETS
+    ) -> int:
         """How long its buckets are, in whole units: as asked, or as a person would choose, but never too many."""
-        wanted_s = nice(self.lasts_s / USUAL_BUCKETS) if asked_s is None else asked_s
-        units = max(math.ceil(wanted_s / unit_s), math.ceil(self.lasts_s / MOST_BUCKETS / unit_s))
+        wanted_s = nice(self.lasts_s / usual) if asked_s is None else asked_s
+        units = max(math.ceil(wanted_s / unit_s), math.ceil(self.lasts_s / most / unit_s))
         return unit_s * min(MOST_BUCKET_S // unit_s, units)
 
 

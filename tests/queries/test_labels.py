@@ -176,7 +176,7 @@ class Labelled(Asking):
 
     def test_only_questions_with_addresses_have_them(self) -> None:
         self.assertEqual(
-            {"/targets", "/links", "/hops/<ip>", "/paths", "/trace"},
+            {"/targets", "/links", "/hops/<ip>", "/paths", "/trace", "/cells"},
             {question.path for question in QUESTIONS if question.addresses},
         )
 
