@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from outputd.queries.parameters import Node, Since, Target
+from outputd.queries.parameters import Node, Since, Target, Until
 from outputd.queries.question import Addresses, Question
 from outputd.queries.routes import MOST_GAP, REPLIES, WHAT_IS_ONE, define_hops, define_names
 from outputd.queries.session import Session
@@ -44,6 +44,7 @@ class Paths:
     ip: Target
     node: Node = None
     since: Since = None
+    until: Until = None
 
 
 def paths(session: Session, asked: Paths, _: float) -> Table:
@@ -56,7 +57,7 @@ def paths(session: Session, asked: Paths, _: float) -> Table:
     def take_in() -> None:
         session.execute(f"INSERT INTO temp.trace {_TRACES} {of_node}", {"node": asked.node})
 
-    complete = over_newest(session, asked.ip, asked.since, None, take_in)
+    complete = over_newest(session, asked.ip, asked.since, asked.until, take_in)
     session.run(_ANSWER)
     after = {
         "timeline": msgspec.Raw(session.value(_TIMELINE)),

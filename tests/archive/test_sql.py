@@ -75,12 +75,15 @@ class Answers(Asking):
             "loss_over",
             "last_seen_before",
             "last_heard_before",
+            "text",
+            "total",
         ):
             parameters.pop(name, None)
         match question.name:
             case "Recent" | "Result":
                 parameters["instance"] = INSTANCE
             case "Nodes":
+                del parameters["node"]
                 parameters["now"] = timestamps.printed(timestamps.at(self.bench.now()))
             case "Arrivals" | "Series":
                 parameters |= {"since": answer["since"], "until": answer["until"], "bucket": answer["bucket_s"]}
@@ -170,6 +173,7 @@ class SmallArchives(Answers):
             (NODES, Nodes()), (TARGETS, Targets()), (ARRIVALS, Arrivals(60, *ALL_TIME)), (LINKS, Links()),
             (HOP, Hop("10.0.0.1")), (HOP, Hop("10.0.0.2")), (SERIES, Series("8.8.8.8", 3600, *ALL_TIME)),
             (SERIES, Series("192.0.2.7", DAY_S, *ALL_TIME)), (PATHS, Paths("8.8.8.8")),
+            (PATHS, Paths("8.8.8.8", until=ALL_TIME[1])),
             (PATHS, Paths("2001:db8::a")), (RECENT, Recent(include="traceroute")),
             *((RESULT, Result(number)) for number in range(1, len(kept) + 1)),
         )  # fmt: skip

@@ -23,6 +23,13 @@ class ThePaths(Asking):
         )
         self.assertEqual([place for _, _, place in found["timeline"]], [0, 1, 0, 0])
 
+    def test_only_what_was_measured_in_a_time_is_read(self) -> None:
+        for hour in range(4):
+            trace = a_trace({"ttl": 1, "ip": f"10.0.0.{hour}"}, {"ttl": 2, "ip": "8.8.8.8"})
+            self.bench.post(trace | {"timestamp": f"2026-01-07T0{hour}:00:00Z"})
+        found = self.ask(PATHS, Paths("8.8.8.8", None, "2026-01-07 01:00:00", "2026-01-07 03:00:00"))
+        self.assertEqual({"10.0.0.1", "10.0.0.2"}, {path["hops"][0] for path in found["paths"]})
+
     def test_a_text_is_no_delimiter(self) -> None:
         """Whatever a hop's text is, it is one hop, and no other."""
         for text in ("gw.example\n", "a\n7 203.0.113.7", '"],[2,"203.0.113.7"]', "\x00", " ", "9", "a,b"):

@@ -102,6 +102,12 @@ class ChangesTests(PagesTest):
         browser.wait(f"return (() => {{ {marked} }})().length === 2")
         self.assertEqual(["loss began, fra", "route changed, ams"], browser.run(marked))
         browser.wait_text("#strips .change text", "route changed")
+        browser.run("document.querySelector('#changes tr:has(.route_changed) a').click()")
+        browser.wait("return new URLSearchParams(location.search).get('node') === 'ams'")
+        browser.wait_text("#smoke figcaption", "ams")
+        browser.wait_text("#strips .change text", "route changed")
+        browser.driver.back()
+        browser.wait_text("#smoke figcaption", "2 nodes")
         self.assertNoComplaints()
 
     def test_many_nodes_are_one_chart_in_which_those_with_trouble_have_a_colour(self) -> None:

@@ -1,7 +1,8 @@
 /** What changed about a target: lines with words on its charts, and a short list. */
 
+import { withChoices } from "./chosen.js";
 import { h, s, since, table, time } from "./dom.js";
-import { at, local, percent, rtt } from "./units.js";
+import { at, iso, local, percent, rtt } from "./units.js";
 
 // those first that get a word when there is room for some only
 const WORDS = { route_changed: "route changed", loss_began: "loss began", rtt_shifted: "RTT shifted", loss_ended: "loss ended" };
@@ -10,6 +11,7 @@ const ROW_PX = 14;
 const MOST_ROWS = 3;
 const NEAR_PX = 6;
 const MOST_LISTED = 8;
+const AROUND_MS = 3_600_000;
 
 /** The part of two routes in which they differ: what they begin and end with is left out. */
 function differing(before, after) {
@@ -79,10 +81,16 @@ export function marks(changes, x, box, isOne) {
   });
 }
 
+/** A link to the hour before and after a change, as its node has measured it. */
+function moment({ node, since: text }) {
+  const [from, to] = [-AROUND_MS, AROUND_MS].map((ms) => iso(Math.round((at(text) + ms) / 1000) * 1000));
+  return [h("a", { href: withChoices({ node, from, to, last: null }) }, time(text)), h("span", { class: "quiet" }, " ", since(text))];
+}
+
 function listed(changes) {
   return table("Changes, the newest first", [
     ["What", (change) => h("span", { class: `changed ${change.kind}` }, WORDS[change.kind] ?? change.kind)],
-    ["Began", (change) => [time(change.since), h("span", { class: "quiet" }, " ", since(change.since))]], ["Node", (change) => h("span", { class: "text" }, change.node)], ["From what to what", (change) => h("span", { class: "text" }, fromTo(change)), "wide"],
+    ["Began", moment], ["Node", (change) => h("span", { class: "text" }, change.node)], ["From what to what", (change) => h("span", { class: "text" }, fromTo(change)), "wide"],
     ["Until", (change) => (change.until == null ? "" : time(change.until))],
   ], changes);
 }

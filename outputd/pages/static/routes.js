@@ -8,6 +8,7 @@ const LETTERS = 24;
 const HUES = 8;
 const MOST_USUAL = 4;
 const LEAST_SHARE = 0.02;
+const MOST_KEPT = 2000;
 const given = new Map(); // places by node and name: what has a letter keeps it while the page is open
 
 /** The letter and the colour of a place. */
@@ -39,7 +40,7 @@ function placed(node, routes) {
   }
   fresh.sort((one, other) => at(one.first_seen) - at(other.first_seen) || (one.route < other.route ? -1 : 1));
   for (const route of fresh) taken.add((route.place = freePlace(route.route, taken)));
-  known.clear(); // of what is gone nothing is kept
+  if (known.size > MOST_KEPT) known.clear();
   for (const route of routes) for (const path of route.members) known.set(path.route, route.place);
 }
 

@@ -2,7 +2,7 @@
 
 import { ask, refreshing } from "./ask.js";
 import { besides } from "./beside.js";
-import { onChoice } from "./chosen.js";
+import { choose, chosen, onChoice } from "./chosen.js";
 import { $, drawn, h, put, say, since, table, tile, time } from "./dom.js";
 import { onResults } from "./frame.js";
 import { labelsOf, ways } from "./hops.js";
@@ -21,7 +21,7 @@ const OLD_MS = 50_000;
 const WEEK_MS = 604_800_000;
 const MOST_PANELS = 6;
 const MOST_CHANGES = 200;
-const state = { node: null, target: null, view: null, series: null, changes: [], paths: null, nodes: [], recent: [] };
+const state = { target: null, view: null, series: null, changes: [], paths: null, nodes: [], recent: [] };
 
 $("ip").textContent = ip;
 $("on-map").href = here(`/topology#${encodeURIComponent(ip)}`);
@@ -71,26 +71,25 @@ const showRange = rangeBar($("range"), { whole });
 function showChoices() {
   showRange({ from: state.view.since, to: state.view.until });
   const nodes = state.target?.nodes ?? [];
-  $("chosen-nodes").hidden = nodes.length < 2;
-  $("all-nodes").hidden = state.node == null;
+  $("chosen-nodes").hidden = nodes.length < 2 && chosenNode() == null;
+  $("all-nodes").hidden = chosenNode() == null;
   $("node").placeholder = `All ${nodes.length} nodes`;
-  if (document.activeElement !== $("node")) $("node").value = state.node ?? "";
+  if (document.activeElement !== $("node")) $("node").value = chosenNode() ?? "";
   const key = JSON.stringify(nodes);
   if ($("node-names").dataset.key === key) return;
   $("node-names").dataset.key = key;
   put($("node-names"), nodes.map((node) => h("option", { value: node })));
 }
 
+/** The node that is shown alone, null for all of them. */
+const chosenNode = () => chosen("node") || null;
+
 /** Show one node alone, or all of them. */
-function chooseNode(node) {
-  state.node = node;
-  $("node").value = node ?? "";
-  refresh.soon();
-}
+const chooseNode = (name) => choose({ node: name });
 
 $("node").addEventListener("input", ({ target: { value } }) => {
   if (state.target?.nodes.includes(value)) chooseNode(value);
-  else if (!value && state.node) chooseNode(null);
+  else if (!value && chosenNode()) chooseNode(null);
 });
 $("all-nodes").addEventListener("click", () => {
   chooseNode(null);
@@ -104,7 +103,7 @@ function drawRoutes(width) {
   const all = state.nodes;
   const shown = all.slice(0, MOST_PANELS);
   if (!all.length) {
-    put($("strips"), h("p", { class: "empty" }, "No traceroute to this target has been stored."));
+    put($("strips"), h("p", { class: "empty" }, "No traceroute of this time has been stored."));
     say($("routes-words"), "");
     put($("paths"), h("p", { class: "empty" }, "There is no path to compare."));
     put($("ways"), h("p", { class: "empty" }, "There is no path to show."));
@@ -113,14 +112,14 @@ function drawRoutes(width) {
   }
   const { since: from, until } = state.view;
   const isCut = state.paths.timeline.length < state.paths.paths.reduce((sum, path) => sum + path.count, 0) || !state.paths.complete;
-  const oldest = Math.min(...state.paths.timeline.map(([text]) => at(text)));
-  const frame = { since: isCut ? Math.max(from, Math.min(oldest, until - 60_000)) : from, until, bucketMs: (state.series?.bucket_s ?? 0) * 1000 };
+  const readFrom = isCut ? Math.max(from, Math.min(...state.paths.timeline.map(([text]) => at(text)))) : from;
+  const frame = { since: from, until, readFrom, bucketMs: (state.series?.bucket_s ?? 0) * 1000 };
   const changesOf = (node) => state.changes.filter((change) => change.node === node && change.kind === "route_changed");
   const places = shown.map(() => h("div", { class: "picture" }));
   put($("strips"), shown.map((route, index) => h("figure", null,
     h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.routes.length, "route")}`)), places[index])));
   const changes = shown.map((route, index) => drawStrip(places[index], route.traces, { ...frame, changes: changesOf(route.node) }, width, route.node)).reduce((sum, value) => sum + value, 0);
-  say($("routes-words"), `${counted(changes, "change")} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.${all.length > shown.length ? ` ${counted(all.length - shown.length, "more node")}: choose one above.` : ""}`);
+  say($("routes-words"), `${counted(changes, "change")} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes; for older ones choose an earlier time` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.${all.length > shown.length ? ` ${counted(all.length - shown.length, "more node")}: choose one above.` : ""}`);
   drawPaths(all, labelsOf(state.paths.paths));
 }
 
@@ -152,23 +151,24 @@ async function askTarget() {
   showFigures();
 }
 
-async function askSeries(chosen, changes) {
+async function askSeries(one, changes) {
   const { since: from, until } = state.view;
-  const series = await ask("/series", { ip, since: iso(from), until: iso(until), ...chosen });
+  const series = await ask("/series", { ip, since: iso(from), until: iso(until), ...one });
   await Promise.allSettled([changes]); // which are marked on it
   state.series = series;
   redrawSeries();
 }
 
-async function askChanges(chosen) {
+async function askChanges(one) {
   const { since: from, until } = state.view;
-  const { changes } = await ask("/changes", { ip, limit: MOST_CHANGES, since: iso(from), until: iso(until), ...chosen });
+  const { changes } = await ask("/changes", { ip, limit: MOST_CHANGES, since: iso(from), until: iso(until), ...one });
   state.changes = changes;
   put($("changes"), changeList(changes));
 }
 
-async function askPaths(chosen, series) {
-  const paths = await ask("/paths", { ip, ...chosen });
+async function askPaths(one, series) {
+  const { since: from, until } = state.view;
+  const paths = await ask("/paths", { ip, since: iso(from), until: iso(until), ...one });
   await Promise.allSettled([series]); // whose buckets say how long a piece of a strip is at least
   state.paths = paths;
   state.nodes = ordered(routesByNode(paths));
@@ -192,8 +192,8 @@ async function askWays(paths) {
   ways($("ways"), node, hops, labelsOf(state.paths.paths), ip);
 }
 
-async function askRecent(chosen) {
-  state.recent = await ask("/recent", { ip, limit: 10, include: "node", ...chosen });
+async function askRecent(one) {
+  state.recent = await ask("/recent", { ip, limit: 10, include: "node", ...one });
   showRecent(state.recent);
   if (state.target) showFigures(); // of which the last round-trip time is one
 }
@@ -207,17 +207,17 @@ const refresh = refreshing(async () => {
     return;
   }
   state.askedAt = Date.now();
-  const chosen = state.node ? { node: state.node } : {};
-  const changes = askChanges(chosen);
-  const series = askSeries(chosen, changes);
-  const paths = askPaths(chosen, series);
-  await fill([[$("smoke"), () => series], [$("changes"), () => changes], [$("strips"), () => paths], [$("ways"), () => askWays(paths)], [$("recent"), () => askRecent(chosen)]]);
+  const one = chosenNode() ? { node: chosenNode() } : {};
+  const changes = askChanges(one);
+  const series = askSeries(one, changes);
+  const paths = askPaths(one, series);
+  await fill([[$("smoke"), () => series], [$("changes"), () => changes], [$("strips"), () => paths], [$("ways"), () => askWays(paths)], [$("recent"), () => askRecent(one)]]);
   if (failure) throw failure;
 }, 2000);
 
 /** Ask for all again only when a result about this target has come, or the view is old. */
 const look = refreshing(async () => {
-  const [newest] = await ask("/recent", { ip, limit: 1, ...(state.node ? { node: state.node } : {}) });
+  const [newest] = await ask("/recent", { ip, limit: 1, ...(chosenNode() ? { node: chosenNode() } : {}) });
   const counted = state.target && newest && at(state.target.last_seen) >= Math.min(at(newest.timestamp), now());
   if (newest?.id !== state.recent[0]?.id || !counted || Date.now() - state.askedAt > OLD_MS) refresh();
 }, 1500);

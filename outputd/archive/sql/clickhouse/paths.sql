@@ -1,11 +1,13 @@
 -- The paths to a target, as GET /paths: the most usual first, and the newest traceroutes with the place of their path,
--- from 0. ip in canonical text; NULL is any: node, since (measured). traceroutes: the most to read, the newest.
+-- from 0. ip in canonical text; NULL is any: node, since and until (measured). traceroutes: the most to read,
+-- the newest.
 WITH newest AS (
   SELECT instance, id, node, received_at, traceroute.completed AS completed, traceroute.hops AS hops,
     outputd_believed(outputd_ns(timestamp, timestamp_ns), outputd_ns(received_at, 0)) AS seen_at
   FROM results
   WHERE ip = {ip:String} AND outputd_is_traced(traceroute)
     AND ({since:Nullable(String)} IS NULL OR timestamp >= outputd_time({since:Nullable(String)}))
+    AND ({until:Nullable(String)} IS NULL OR timestamp < outputd_time({until:Nullable(String)}))
   ORDER BY received_at DESC, id DESC, instance LIMIT {traceroutes:UInt64}
 ), trace AS ( -- who replied at each TTL; of several the smallest text
   SELECT * EXCEPT hops, arraySort(arrayMap(hop -> (hop.ttl, assumeNotNull(hop.ip)), arrayFilter(

@@ -1,9 +1,11 @@
 -- The paths to a target, as GET /paths: the most usual first, and the newest traceroutes with the place of their path,
--- from 0. $ip in canonical text; NULL is any: $node, $since (measured). $traceroutes: the most to read, the newest.
+-- from 0. $ip in canonical text; NULL is any: $node, $since and $until (measured). $traceroutes: the most to
+-- read, the newest.
 WITH newest AS (
   SELECT instance, id, node, received_at, believed(ns(timestamp, timestamp_ns), ns(received_at, 0)) AS seen_at,
     traceroute.completed AS completed, traceroute.hops AS hops
   FROM results WHERE ip = $ip AND traceroute IS NOT NULL AND ($since IS NULL OR timestamp >= $since::TIMESTAMPTZ)
+    AND ($until IS NULL OR timestamp < $until::TIMESTAMPTZ)
   ORDER BY received_at DESC, id DESC, instance LIMIT $traceroutes
 ), trace AS ( -- who replied at each TTL; of several the smallest text
   SELECT * EXCLUDE (hops), [{
