@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from outputd.formats.atlas import ATLAS
 from outputd.formats.fping import FPING
 from outputd.formats.globalping import GLOBALPING
+from outputd.formats.hipercontracer import HIPERCONTRACER
 from outputd.formats.mtr import MTR
 from outputd.formats.perfsonar import PERFSONAR
 from outputd.formats.reader import Reader
+from outputd.formats.scamper import SCAMPER
 from outputd.formats.trippy import TRIPPY
 
-READERS: tuple[Reader, ...] = (ATLAS, MTR, FPING, GLOBALPING, PERFSONAR, TRIPPY)
+READERS: tuple[Reader, ...] = (ATLAS, SCAMPER, MTR, FPING, HIPERCONTRACER, GLOBALPING, PERFSONAR, TRIPPY)
 """All readers, in the order of the documentation."""
 BY_NAME: Mapping[str, Reader] = {reader.name: reader for reader in READERS}
 """Each by the name that ?format= has for it."""

@@ -1,0 +1,276 @@
+"""scamper's JSON: its traces and pings, and M-Lab's files of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from outputd.formats.counts import MOST_TTL
+from outputd.formats.documents import documents, first_object
+from outputd.formats.numbers import instant, mean, nanoseconds
+from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread
+from outputd.results.addresses import canonical
+from outputd.results.model import Count, Hop, PingResult, Traceroute
+
+_MOST_ITEM_BYTES = 1 << 20  # a ping of 3000 probes has less
+_BEGINNING_BYTES = 256 * 1024
+_MICROSECOND_NS = 1_000
+_SECOND_NS = 10**9
+_OF_A_CYCLE = frozenset(("cycle-start", "cycle-def", "cycle-stop"))
+_NO_REASON = frozenset((None, "NONE", "COMPLETED"))
+_ECHO_OR_TIMESTAMP_REPLIES = {4: frozenset((0, 14)), 6: frozenset((129,))}
+_PORT_UNREACHABLE = {4: (3, 3), 6: (1, 4)}
+
+_Ttl = Annotated[int, Meta(ge=0, le=MOST_TTL)]
+
+
+class _Moment(Struct, gc=False):
+    """A point in time, in seconds and microseconds since 1970."""
+
+    sec: Count
+    usec: Count = 0
+
+
+class _Reply(Struct, gc=False):
+    """An element of `hops` or `responses`; one of `no_hops` has neither an address nor a time."""
+
+    addr: str | None = None
+    probe_ttl: _Ttl | None = None
+    probe_id: Count | None = None
+    seq: Count | None = None
+    tx: _Moment | None = None
+    rtt: Decimal | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+
+
+class _Statistics(Struct, gc=False):
+    replies: Count | None = None
+    stddev: Decimal | None = None
+
+
+class _Record(Struct, gc=False):
+    """A trace or a ping."""
+
+    dst: str
+    method: str | None = None
+    start: _Moment | None = None
+    stop_reason: str | None = None
+    hop_count: Count | None = None
+    firsthop: Count = 1
+    attempts: Count | None = None
+    hops: list[_Reply] = []
+    no_hops: list[_Reply] = []
+    ping_sent: Count | None = None
+    responses: list[_Reply] = []
+    statistics: _Statistics | None = None
+
+
+class _Kind(Struct, gc=False):
+    """What an object is told by: its type, or what M-Lab puts around it."""
+
+    type: str | None = None
+    trace: msgspec.Raw = msgspec.field(name="Trace", default=msgspec.Raw())
+    uuid: str | None = msgspec.field(name="UUID", default=None)
+    list_name: str | None = None
+    stop_reason: str | None = None
+    ping_sent: int | None = None
+
+
+_decode_kind = msgspec.json.Decoder(_Kind).decode
+_decode_record = msgspec.json.Decoder(_Record).decode
+
+
+def claims(body: bytes) -> bool:
+    """Whether a body begins with an object of scamper's, or with one that M-Lab puts before or around it."""
+    first = first_object(body)
+    kind = _kind(first)
+    if kind is not None and kind.type is None and kind.uuid is not None and not bytes(kind.trace):
+        start = body.find(first) + len(first)
+        kind = _kind(first_object(body[start : start + _BEGINNING_BYTES]))
+    if kind is None:
+        return False
+    if kind.type == "trace":
+        return kind.stop_reason is not None
+    if kind.type == "ping":
+        return kind.ping_sent is not None
+    if kind.type is None:
+        return bytes(kind.trace).startswith(b"{")
+    return kind.type in _OF_A_CYCLE and kind.list_name is not None
+
+
+def _kind(text: bytes) -> _Kind | None:
+    try:
+        return _decode_kind(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read(body: bytes) -> Iterator[PingResult | Unread]:
+    """One result for each trace and ping; what is said of a cycle, and M-Lab's metadata, is passed over."""
+    for index, item in enumerate(documents(body)):
+        try:
+            record = _record(item)
+            if record is not None:
+                yield _ping(record) if record.ping_sent is not None else _trace(record)
+        except Refused as error:
+            yield Unread(error.reason, item, error.field)
+        except (msgspec.DecodeError, RecursionError) as error:
+            if index == 0 and not item.startswith(b"{"):
+                raise NotOfThisFormat("what scamper writes begins with a JSON object") from error
+            yield Unread(str(error), item)
+
+
+def _record(item: bytes) -> _Record | None:
+    """The trace or ping that a line is or has around it; None where it is neither, and nothing is lost with it."""
+    kind = _decode_kind(item)
+    if bytes(kind.trace):
+        item, kind = bytes(kind.trace), _decode_kind(kind.trace)
+    if kind.type in _OF_A_CYCLE or (kind.type is None and kind.uuid is not None):
+        return None
+    if kind.type not in ("trace", "ping"):
+        what = "it has no type" if kind.type is None else f"{kind.type[:64]} is not supported"
+        raise Refused(f"{what}: neither a trace nor a ping", "type")
+    if len(item) > _MOST_ITEM_BYTES:
+        raise Refused("longer than 1 MiB")
+    record = _decode_record(item)
+    if (kind.type == "ping") != (record.ping_sent is not None):
+        raise Refused("required, of a ping alone", "ping_sent")
+    return record
+
+
+def _ping(record: _Record) -> PingResult:
+    """A ping, of which each probe is received once; answers that are not the target's own do not count."""
+    ip = _target(record)
+    first: dict[int, int | None] = {}
+    for place, reply in enumerate(record.responses):
+        if _is_arrival(reply, record.method, ip):
+            first.setdefault(-1 - place if reply.seq is None else reply.seq, _rtt(reply.rtt, "responses[...].rtt"))
+    assert record.ping_sent is not None, "it is a ping"
+    said = record.statistics
+    deviation = said.stddev if said is not None and said.replies == len(first) else None
+    rtts = _known(first)
+    return PingResult(
+        ip, record.ping_sent, len(first), _time(record, record.responses), avg_rtt=mean(rtts), error=_error(record),
+        min_rtt=min(rtts, default=None), max_rtt=max(rtts, default=None),
+        stddev_rtt=_rtt(deviation, "statistics.stddev") if rtts else None,
+    )  # fmt: skip
+
+
+def _trace(record: _Record) -> PingResult:
+    """A trace, with the probes of its last hop as those that were sent."""
+    ip = _target(record)
+    replies = [(_ttl(reply), reply) for reply in record.hops]
+    silent = [(_ttl(probe), Hop(_ttl(probe), timeout=True)) for probe in record.no_hops]
+    rows = [(ttl, Hop(ttl, reply.addr, _rtt(reply.rtt, "hops[...].rtt"), timeout=False)) for ttl, reply in replies]
+    rows += silent
+    known = {ttl for ttl, _ in rows}
+    rows += [(ttl, Hop(ttl, timeout=True)) for ttl in _ttls(record) if ttl not in known]
+    rows.sort(key=lambda row: row[0])
+    last = rows[-1][0] if rows else None
+    first: dict[int, int | None] = {}
+    is_reached = False
+    for place, (ttl, reply) in enumerate(replies):
+        if not _is_from(reply, ip) or not _is_arrival(reply, record.method, ip):
+            continue
+        is_reached = True
+        if ttl == last:
+            first.setdefault(-1 - place if reply.probe_id is None else reply.probe_id, _rtt(reply.rtt, "hops[...].rtt"))
+    sent = _probes(record, last, known)
+    error = _error(record)
+    is_completed = is_reached and record.stop_reason == "COMPLETED"
+    route = Traceroute(record.method, is_completed, error, [hop for _, hop in rows])
+    return PingResult(
+        ip, sent, len(first), _time(record, record.hops), error=error, traceroute=route,
+        avg_rtt=mean(_known(first)),
+    )  # fmt: skip
+
+
+def _known(rtts_ns: Mapping[int, int | None]) -> list[int]:
+    return [rtt_ns for rtt_ns in rtts_ns.values() if rtt_ns is not None]
+
+
+def _ttls(record: _Record) -> range:
+    """The TTLs that were probed: of those that nothing answered, `hops` has none."""
+    return range(min(record.firsthop, MOST_TTL), min(record.hop_count or 0, MOST_TTL) + 1)
+
+
+def _probes(record: _Record, last: int | None, known: set[int]) -> int:
+    """How many probes the last hop had: as many as its highest number, or all attempts when it is silent."""
+    if last is None:
+        return 0
+    if last not in known:
+        return 1 if record.attempts is None else record.attempts
+    probes = [probe.probe_id for probe in (*record.hops, *record.no_hops) if probe.probe_ttl == last]
+    numbers = {number for number in probes if number is not None}
+    return max(max(numbers, default=0), len(numbers) + probes.count(None))
+
+
+def _target(record: _Record) -> str:
+    ip = canonical(record.dst)
+    if ip is None:
+        raise Refused("no address", "dst")
+    return ip
+
+
+def _ttl(reply: _Reply) -> int:
+    if reply.probe_ttl is None:
+        raise Refused("required", "hops[...].probe_ttl")
+    return reply.probe_ttl
+
+
+def _is_from(reply: _Reply, ip: str) -> bool:
+    return reply.addr is not None and (reply.addr == ip or canonical(reply.addr) == ip)
+
+
+def _is_arrival(reply: _Reply, method: str | None, ip: str) -> bool:
+    """Whether a reply says that the probe has reached its target: one of ICMP may come from a router, or be a refusal.
+
+    A probe by UDP arrives where nothing listens at its port; what is not ICMP is the target's own TCP or UDP.
+    """
+    if reply.icmp_type is None:
+        return True
+    family = 6 if ":" in ip else 4
+    if method is not None and method.startswith("udp"):
+        return (reply.icmp_type, reply.icmp_code) == _PORT_UNREACHABLE[family]
+    return reply.icmp_type in _ECHO_OR_TIMESTAMP_REPLIES[family]
+
+
+def _error(record: _Record) -> str | None:
+    """Why scamper gave up, in its own word."""
+    return None if record.stop_reason in _NO_REASON else record.stop_reason
+
+
+def _time(record: _Record, replies: Iterable[_Reply]) -> str:
+    """When it began; a start of 0 is none, and then the time of its first probe that was answered is the nearest."""
+    moments = (reply.tx for reply in replies if reply.tx is not None)
+    start_ns = 0 if record.start is None else _since_1970(record.start)
+    start_ns = start_ns or min(map(_since_1970, moments), default=0)
+    try:
+        return instant(start_ns) if start_ns else NO_TIME
+    except ValueError as error:
+        raise Refused(str(error), "start") from error
+
+
+def _since_1970(moment: _Moment) -> int:
+    return moment.sec * _SECOND_NS + moment.usec * _MICROSECOND_NS
+
+
+def _rtt(milliseconds: Decimal | None, field: str) -> int | None:
+    try:
+        return None if milliseconds is None else nanoseconds(milliseconds)
+    except ValueError as error:
+        raise Refused(str(error), field) from error
+
+
+SCAMPER = Reader(
+    "scamper", 1, ("application/vnd.outputd.scamper+json",),
+    "the first object has `type` `cycle-start` (or another of a cycle) and `list_name`, `trace` and `stop_reason`, or"
+    " `ping` and `ping_sent`; M-Lab's may have an object with `UUID` before it, or it in `Trace`",
+    claims, read,
+)  # fmt: skip
+"""scamper's JSON."""
