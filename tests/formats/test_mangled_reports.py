@@ -111,9 +111,8 @@ class MangledTest(SynchronousTestCase):
             self.check_result(item, body)
 
     def check_result(self, result: PingResult, body: bytes) -> None:
-        """A result is one that the native parser would take, and its addresses stand in the body."""
-        self.assertEqual(canonical(result.ip), result.ip)
-        self.assertIn(result.ip.encode(), body)
+        """A result is one that the native parser would take, and its addresses stand in the body, however spelled."""
+        self.assertIn(result.ip, {canonical(spelled.decode()) for spelled in re.findall(rb"[\dA-Fa-f:.]+", body)})
         self.assertTrue(result.timestamp == NO_TIME or timestamps.stored(result.timestamp) is not None)
         numbers = [result.sent, result.received, result.avg_rtt, result.min_rtt, result.max_rtt, result.stddev_rtt]
         for hop in (result.traceroute and result.traceroute.hops) or ():
