@@ -233,23 +233,26 @@ class Parts:
         )  # fmt: skip
         access = Access(settings.tokens_file, settings.client_ca is not None)
         certificates = _certificates(settings)
+        pages = Pages(
+            health.report, stats, lambda: store.files, Surroundings(
+                lambda: results_port.number, lambda: health_port.number, not access.is_open
+            ), brief, reactor, now,
+        ) if with_pages else None  # fmt: skip
+        refusals = None if pages is None else pages.refusals
         results_site = Site(
             Routes(api.routes()), reactor, admission, MOST_BODY_BYTES, most_connections(settings.max_connections),
-            access, doors["results"], settings.trusted_proxies,
+            access, doors["results"], settings.trusted_proxies, None if refusals is None else refusals.on_results_port,
         )  # fmt: skip
         results_port = Port(
             "port", settings.port, Handed("results", 0), _behind(certificates, results_site, reactor),
             Lane(reactor, store.company),  # a crowd there must not keep the health port waiting
         )  # fmt: skip
-        pages = Pages(
-            health.report, stats, lambda: store.files, Surroundings(lambda: results_port.number, not access.is_open),
-            brief, reactor, now,
-        ) if with_pages else None  # fmt: skip
         health_site = Site(
             Routes([
                 *health.routes(), *Questions(queries).routes(), *exports.routes(),
                 *([] if pages is None else pages.routes()),
             ]), reactor, admission, _HEALTH_BODY_BYTES, HEALTH_CONNECTIONS, access, doors["health"],
+            show=None if refusals is None else refusals.on_health_port,
         )  # fmt: skip
         health_port = Port(
             "health-port", settings.health_port, Handed("health", 1), _behind(certificates, health_site, reactor),

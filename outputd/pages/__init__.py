@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from outputd.pages.assets import Assets
 from outputd.pages.events import Events
+from outputd.pages.refusals import Refusals
 from outputd.pages.templates import page
 from outputd.process.threads import InThread
 from outputd.results import timestamps
@@ -44,9 +45,10 @@ Report = Callable[[], Awaitable[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a page tells of the port for results: its number, None for none, and whether it asks for tokens."""
+    """What a page tells of the ports: their numbers, None for none, and whether they ask for tokens."""
 
     results_port: Callable[[], int | None]
+    health_port: Callable[[], int | None]
     asks_for_tokens: bool
 
 
@@ -73,16 +75,20 @@ class Pages:
         self._assets = Assets()
         self._started_at = timestamps.printed(timestamps.at(now()))
         self._events = Events(self._news, clock)
+        self._shells = [
+            Route("GET", "/", READER, self._overview),
+            Route("GET", "/topology", READER, self._topology),
+            Route("GET", "/targets/<ip>", READER, self._target),
+            Route("GET", "/nodes/", READER, self._named_node),
+            Route("GET", "/nodes/<name>", READER, self._node),
+        ]
+        self.refusals = Refusals({route.path for route in self._shells}, _HEADERS, surroundings.health_port)
 
     def routes(self) -> list[Route]:
         """The routes; they are for browsers, and no part of the API that the OpenAPI document describes."""
         return [
-            Route("GET", "/", READER, self._overview),
-            Route("GET", "/topology", READER, self._topology),
+            *self._shells,
             Route("GET", "/events", READER, self._events.listen),
-            Route("GET", "/targets/<ip>", READER, self._target),
-            Route("GET", "/nodes/", READER, self._named_node),
-            Route("GET", "/nodes/<name>", READER, self._node),
             Route("GET", "/static/<name>", READER, self._assets.send),
         ]
 
@@ -99,7 +105,8 @@ class Pages:
     def _target(self, request: CappedRequest, ip: str) -> None:
         address = canonical(ip)
         if address is None:
-            send(request, *problem(400, "a target is an IPv4 or IPv6 address"))
+            answer = problem(400, "a target is an IPv4 or IPv6 address")
+            send(request, *self.refusals.on_health_port(request, answer))
         else:
             self._send_page(request, "target", address, ip=address, root="../")
 

@@ -95,6 +95,9 @@ class Place(Protocol):
     in_flight: int
     draining: bool
 
+    def shown(self, request: CappedRequest, refusal: Answer) -> Answer:
+        """What is sent to who has asked, to say that it is refused."""
+
     def refusal(self, request: CappedRequest) -> Answer | None:
         """The answer to a request that may not be answered otherwise."""
 
@@ -206,7 +209,7 @@ class CappedRequest(server.Request):
         if self.refused is None and self._tokens_known != self.site.access.changes:
             self.refused = self.judge()
         if self.refused is not None:
-            send(self, *self.refused)
+            send(self, *self.site.shown(self, self.refused))
             return
         try:
             self.site.resource.render(self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web import server
@@ -23,6 +25,7 @@ _FRESH_S = 5.0  # a busy machine may take so long from the first of a connection
 _GRACE_S = 1.0
 _MOST_UNSENT_BYTES = 16 << 20
 _CHALLENGE = {b"WWW-Authenticate": b'Basic realm="outputd", charset="UTF-8", Bearer realm="outputd"'}
+Show = Callable[[CappedRequest, Answer], Answer]
 
 
 class Site(server.Site):
@@ -37,13 +40,16 @@ class Site(server.Site):
     def __init__(
         self, routes: Routes, reactor: IReactorTime, admission: Room, most_body_bytes: int, most_connections: int,
         access: Access, doors: Doors[Channel] | None = None, proxies: Proxies | None = None,
+        show: Show | None = None,
     ) -> None:  # fmt: skip
+        """`show` makes of a refusal what is sent to who has asked; without it that is the problem itself."""
         super().__init__(routes, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)  # see is_stuck
         self.admission = admission
         self.most_body_bytes = most_body_bytes
         self.most_connections = most_connections
         self.access = access
         self.proxies = proxies or Proxies()
+        self._show = show
         self.doors = doors or Doors("this port", reactor.seconds)
         self.channels: set[Channel] = set()
         self.seconds = reactor.seconds
@@ -89,6 +95,10 @@ class Site(server.Site):
             if not may(holder.role, found.role):
                 return problem(403, f"this is for {found.role}s, and {holder.name} has the role {holder.role}")
         return found.answer if isinstance(found, Miss) else None
+
+    def shown(self, request: CappedRequest, refusal: Answer) -> Answer:
+        """What is sent to who has asked, to say that it is refused."""
+        return refusal if self._show is None else self._show(request, refusal)
 
     def judge_again(self) -> None:
         """Ask of each request that is not over whether it may go on: its token, or its CA, may be known no more."""

@@ -159,7 +159,7 @@ class Bench:
 
     def pages(self, report: Report) -> Pages:
         """The routes of what a person looks at."""
-        surroundings = Surroundings(lambda: 8081, False)
+        surroundings = Surroundings(lambda: 8081, lambda: 8091, False)
         return Pages(report, self.stats, lambda: self.store.files, surroundings, self.in_thread, self.clock, self.now)
 
     def stop(self) -> None:

@@ -37,6 +37,7 @@
   addEventListener("afterprint", again);
   addEventListener("DOMContentLoaded", () => {
     const choice = document.getElementById("theme");
+    if (!choice) return; // a page that says why there is none
     choice.value = chosen();
     if (!choice.value) choice.value = "auto";
     choice.addEventListener("change", () => {

@@ -51,8 +51,36 @@ class _Page(Element):
         return tag(**{"aria-current": "page"}) if tag.attributes.get("data-name") == self._name else tag
 
 
+class _Refusal(Element):
+    """A page that says why there is none; what it loads is left out unless it is styled."""
+
+    def __init__(self, title: str, detail: str, root: str, is_styled: bool) -> None:
+        super().__init__(_loader("refusal"))
+        self._slots = {"title": title, "detail": detail, "root": root}
+        self._is_styled = is_styled
+
+    @renderer
+    def html(self, request: IRequest | None, tag: Tag) -> Tag:
+        """Fill the slots."""
+        return tag.fillSlots(**self._slots)
+
+    @renderer
+    def styled(self, request: IRequest | None, tag: Tag) -> Tag | str:
+        """What the page loads."""
+        return tag if self._is_styled else ""
+
+
+def refusal(title: str, detail: str, root: str, is_styled: bool) -> bytes:
+    """A page that says why there is none, with a way to the overview; `root` leads there."""
+    return _flat(_Refusal(title, detail, root, is_styled))
+
+
+def _flat(element: Element) -> bytes:
+    done: list[bytes] = []
+    flattenString(None, element).addCallback(done.append)
+    return b"<!DOCTYPE html>\n" + done[0]
+
+
 def page(name: str, title: str, facts: Mapping[str, str], root: str = "./") -> bytes:
     """A page as HTML; `facts` are data attributes of its body, `root` leads from the page to the root of the site."""
-    done: list[bytes] = []
-    flattenString(None, _Page(name, title, facts, root)).addCallback(done.append)
-    return b"<!DOCTYPE html>\n" + done[0]
+    return _flat(_Page(name, title, facts, root))
