@@ -71,7 +71,11 @@ class WayTests(PagesTest):
         networks = self.directory.with_name("networks.tsv")
         networks.write_text("198.51.100.0\t198.51.100.255\t64500\tAT\tEXAMPLE-NET\n", encoding="ascii")
         self.service = self.watched(Outputd(self.directory, "--input-url=", f"--asn-db={networks}")).start()
-        self.post(*[traced(IP, [*WAY], 60 * ago) for ago in range(3)])
+        self.post(*[traced(IP, [*WAY], 60 * ago) for ago in range(3)], result(WAY[1]))
+        browser = self.open(f"/targets/{WAY[1]}")
+        browser.wait_text("#label", "AS64500 EXAMPLE-NET")
+        browser = self.open()
+        browser.wait_text("#targets .label", "AS64500 EXAMPLE-NET")
         browser = self.open(f"/targets/{IP}")
         for table in ("#ways", "#paths"):
             browser.wait_text(f"{table} tbody tr:nth-child(2) .label", "AS64500 EXAMPLE-NET")

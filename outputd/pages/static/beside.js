@@ -2,7 +2,7 @@
 
 import { aligned, differs, ttlsOf } from "./compare.js";
 import { h, since, table } from "./dom.js";
-import { address } from "./hops.js";
+import { address } from "./label.js";
 import { routeMark } from "./routes.js";
 import { count, counted, percent } from "./units.js";
 

@@ -1,10 +1,11 @@
 /** The list of changes: what became different, the newest first. */
 
 import { ask } from "./ask.js";
+import { difference } from "./change.js";
 import { choose, chosen } from "./chosen.js";
 import { $, h, nodeLink, put, since, table, targetLink } from "./dom.js";
 import { here } from "./place.js";
-import { count, percent, rtt } from "./units.js";
+import { count } from "./units.js";
 
 const ROWS = 15;
 const MOST = 500;
@@ -12,14 +13,6 @@ export const KINDS = {
   route_changed: "Route changed", loss_began: "Loss began", loss_ended: "Loss ended", rtt_shifted: "Round-trip time shifted",
   node_silent: "Node silent", node_back: "Node back",
 };
-
-/** What is before and what after, in few words. */
-function difference({ kind, before, after }) {
-  if (kind === "rtt_shifted") return `${rtt(before)} → ${rtt(after)}`;
-  if (kind !== "route_changed") return before == null ? "" : `${percent(before)} → ${percent(after)}`;
-  const place = after.findIndex((hop, place) => hop !== null && hop !== before[place]);
-  return place < 0 ? "" : `hop ${place + 1}: ${before[place] ?? "no reply"} → ${after[place]}`;
-}
 
 /** Show the changes that are chosen in an element; `only` says of which node or target. What is returned asks for them. */
 export function changeList(element, only = {}) {

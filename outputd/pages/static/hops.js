@@ -1,32 +1,16 @@
 /** A way as a table, a hop a row as mtr has it: who replied, what was lost, how long it took. */
 
 import { lossClass } from "./axes.js";
-import { h, put, table, targetLink } from "./dom.js";
-import { system } from "./networks.js";
+import { h, put, table } from "./dom.js";
+import { address } from "./label.js";
 import { letter, routeMark } from "./routes.js";
-import { at, count, counted, isAddress, percent, rtt } from "./units.js";
+import { at, count, counted, percent, rtt } from "./units.js";
 import { wayOf, whereLossBegins } from "./way.js";
 
 const MOST_ADDRESSES = 3;
 const ALL = -1;
 const NEWEST = -2;
 const chosen = { node: null, place: NEWEST };
-
-/** What is known of addresses beside the results, by address; of the answer of /paths. */
-export function labelsOf(paths) {
-  const labels = new Map();
-  for (const { hops, hop_asn: numbers, hop_as_name: networks, hop_name: names } of paths) {
-    hops.forEach((ip, place) => ip != null && !labels.has(ip) && labels.set(ip, { name: names?.[place], network: system(numbers?.[place], networks?.[place]) }));
-  }
-  return labels;
-}
-
-/** An address with its name and network, where they are known. */
-export function address(ip, labels) {
-  const { name, network } = labels.get(ip) ?? {};
-  return [isAddress(ip) ? targetLink(ip) : h("span", { class: "text" }, ip),
-    (name || network) && h("span", { class: "label" }, name && h("span", { class: "text" }, name), name && network && " · ", network && h("span", { class: "text" }, network))];
-}
 
 function who(hop, labels) {
   if (!hop.addresses.length) return h("span", { class: "quiet" }, h("span", { "aria-hidden": "true" }, "∗ "), "no reply");

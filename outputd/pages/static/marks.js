@@ -1,8 +1,9 @@
 /** What changed about a target: lines with words on its charts, and a short list. */
 
+import { difference } from "./change.js";
 import { withChoices } from "./chosen.js";
-import { h, s, since, table, time } from "./dom.js";
-import { at, iso, local, percent, rtt } from "./units.js";
+import { h, nodeLink, s, since, table, time } from "./dom.js";
+import { at, iso, local } from "./units.js";
 
 // those first that get a word when there is room for some only
 const WORDS = { route_changed: "route changed", loss_began: "loss began", rtt_shifted: "RTT shifted", loss_ended: "loss ended" };
@@ -12,28 +13,6 @@ const MOST_ROWS = 3;
 const NEAR_PX = 6;
 const MOST_LISTED = 8;
 const AROUND_MS = 3_600_000;
-
-/** The part of two routes in which they differ: what they begin and end with is left out. */
-function differing(before, after) {
-  const same = (one, other) => one == null || other == null || one === other;
-  let begin = 0;
-  while (begin < Math.min(before.length, after.length) && same(before[begin], after[begin])) begin += 1;
-  let end = 0;
-  while (end < Math.min(before.length, after.length) - begin && same(before.at(-1 - end), after.at(-1 - end))) end += 1;
-  return { ttl: begin + 1, before: before.slice(begin, before.length - end), after: after.slice(begin, after.length - end) };
-}
-
-const hops = (route) => (route.length ? route.map((hop) => hop ?? "∗").join(", ") : "no hop");
-
-/** From what to what. */
-function fromTo({ kind, before, after }) {
-  if (kind === "route_changed") {
-    const part = differing(before ?? [], after ?? []);
-    return `from TTL ${part.ttl}: ${hops(part.before)} → ${hops(part.after)}`;
-  }
-  const print = kind === "rtt_shifted" ? rtt : percent;
-  return `${print(before)} → ${print(after)}`;
-}
 
 /** Changes that would be one line on a chart, those first that say most. */
 function lines(changes, x, box) {
@@ -75,7 +54,7 @@ export function marks(changes, x, box, isOne) {
     const fit = fitting([long, short], place, box, rows);
     const top = (row) => box.top - ROW_PX * (MOST_ROWS - row);
     return s("g", { class: `change ${kind}` },
-      s("title", null, `${local(at(found[0].since))}: ${long}, ${fromTo(found[0])}`),
+      s("title", null, `${local(at(found[0].since))}: ${long}, ${difference(found[0])}`),
       s("line", { x1: place, x2: place, y1: fit ? top(fit.row) : box.top, y2: box.bottom }),
       fit && s("text", { x: fit.left, y: top(fit.row) + 10 }, fit.word));
   });
@@ -90,7 +69,7 @@ function moment({ node, since: text }) {
 function listed(changes) {
   return table("Changes, the newest first", [
     ["What", (change) => h("span", { class: `changed ${change.kind}` }, WORDS[change.kind] ?? change.kind)],
-    ["Began", moment], ["Node", (change) => h("span", { class: "text" }, change.node)], ["From what to what", (change) => h("span", { class: "text" }, fromTo(change)), "wide"],
+    ["Began", moment], ["Node", (change) => nodeLink(change.node)], ["From what to what", (change) => h("span", { class: "text" }, difference(change)), "wide"],
     ["Until", (change) => (change.until == null ? "" : time(change.until))],
   ], changes);
 }

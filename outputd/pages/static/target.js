@@ -3,9 +3,10 @@
 import { ask, refreshing } from "./ask.js";
 import { besides } from "./beside.js";
 import { choose, chosen, onChoice } from "./chosen.js";
-import { $, drawn, h, put, say, since, table, tile, time } from "./dom.js";
+import { $, drawn, h, nodeLink, put, say, since, table, tile, time } from "./dom.js";
 import { onResults } from "./frame.js";
-import { labelsOf, ways } from "./hops.js";
+import { ways } from "./hops.js";
+import { label, labelsOf } from "./label.js";
 import { changeList } from "./marks.js";
 import { fill } from "./parts.js";
 import { here } from "./place.js";
@@ -18,10 +19,11 @@ import { at, count, counted, iso, now, percent, rtt, span } from "./units.js";
 
 const { ip } = document.body.dataset;
 const OLD_MS = 50_000;
+const REST = 10; // times as long as the charts took to be asked for: many nodes and a crowd of results cost no more than few
 const WEEK_MS = 604_800_000;
 const MOST_PANELS = 6;
 const MOST_CHANGES = 200;
-const state = { target: null, view: null, series: null, changes: [], paths: null, nodes: [], recent: [] };
+const state = { askedAt: 0, tookMs: 0, target: null, view: null, series: null, changes: [], paths: null, nodes: [], recent: [] };
 
 $("ip").textContent = ip;
 $("on-map").href = here(`/topology#${encodeURIComponent(ip)}`);
@@ -41,9 +43,10 @@ function showFigures() {
     put($("tiles"));
     return;
   }
+  put($("label"), label(target));
   const [last] = state.recent;
   put($("tiles"),
-    tile("Last round-trip time", last ? rttOf(last) : "–", last ? ["measured ", since(last.timestamp), " by ", h("span", { class: "text" }, last.node)] : null),
+    tile("Last round-trip time", last ? rttOf(last) : "–", last ? ["measured ", since(last.timestamp), " by ", nodeLink(last.node)] : null),
     tile("Loss", percent(target.loss_percent), `${count(target.lost)} of ${count(target.sent)} packets lost`),
     tile("Results", count(target.results), `${count(target.failed)} without any reply`),
     tile("First measured", since(target.first_seen), time(target.first_seen)),
@@ -120,7 +123,7 @@ function drawRoutes(width) {
     h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.routes.length, "route")}`)), places[index])));
   const changes = shown.map((route, index) => drawStrip(places[index], route.traces, { ...frame, changes: changesOf(route.node) }, width, route.node)).reduce((sum, value) => sum + value, 0);
   say($("routes-words"), `${counted(changes, "change")} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes; for older ones choose an earlier time` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.${all.length > shown.length ? ` ${counted(all.length - shown.length, "more node")}: choose one above.` : ""}`);
-  drawPaths(all, labelsOf(state.paths.paths));
+  drawPaths(all, labelsOf(state.paths.paths, []));
 }
 
 function drawPaths(all, labels) {
@@ -134,7 +137,7 @@ function drawPaths(all, labels) {
 function showRecent(results) {
   put($("recent"), results.length
     ? [table("Newest results, by arrival", [
-        ["Measured", (result) => since(result.timestamp)], ["Node", (result) => h("span", { class: "text" }, result.node)], ["RTT", rttOf, "number"],
+        ["Measured", (result) => since(result.timestamp)], ["Node", (result) => nodeLink(result.node)], ["RTT", rttOf, "number"],
         ["Loss", (result) => percent(result.packet_loss), "number"], ["Replies", (result) => `${count(result.received)} of ${count(result.sent)}`, "number"],
         ["Error", (result) => h("span", { class: "text" }, result.error ?? ""), "wide"],
         [h("span", { class: "unseen" }, "Whole"), (result) => h("a", { href: here(`/results/${result.id}`), "aria-label": `Result ${result.id} in full, as JSON` }, "JSON")],
@@ -189,7 +192,7 @@ async function askWays(paths) {
   if (!node) return;
   const { hops } = await ask("/trace", { ip, node: node.node, since: iso(state.view.since), until: iso(state.view.until) });
   say($("ways-node"), node.node);
-  ways($("ways"), node, hops, labelsOf(state.paths.paths), ip);
+  ways($("ways"), node, hops, labelsOf(state.paths.paths, hops), ip);
 }
 
 async function askRecent(one) {
@@ -212,14 +215,19 @@ const refresh = refreshing(async () => {
   const series = askSeries(one, changes);
   const paths = askPaths(one, series);
   await fill([[$("smoke"), () => series], [$("changes"), () => changes], [$("strips"), () => paths], [$("ways"), () => askWays(paths)], [$("recent"), () => askRecent(one)]]);
+  state.tookMs = Date.now() - state.askedAt;
   if (failure) throw failure;
 }, 2000);
 
-/** Ask for all again only when a result about this target has come, or the view is old. */
+/** When a result about this target has come, ask for the figures again, and for the charts if they have rested; in a while for all. */
 const look = refreshing(async () => {
-  const [newest] = await ask("/recent", { ip, limit: 1, ...(chosenNode() ? { node: chosenNode() } : {}) });
+  const one = chosenNode() ? { node: chosenNode() } : {};
+  const [newest] = await ask("/recent", { ip, limit: 1, ...one });
   const counted = state.target && newest && at(state.target.last_seen) >= Math.min(at(newest.timestamp), now());
-  if (newest?.id !== state.recent[0]?.id || !counted || Date.now() - state.askedAt > OLD_MS) refresh();
+  const ageMs = Date.now() - state.askedAt;
+  const isNew = newest?.id !== state.recent[0]?.id || !counted;
+  if (ageMs > OLD_MS || (isNew && ageMs > REST * state.tookMs)) refresh();
+  else if (isNew) await fill([[$("tiles"), askTarget], [$("recent"), () => askRecent(one)]]);
 }, 1500);
 
 refresh();

@@ -2,6 +2,7 @@
 
 import { choose, chosen } from "./chosen.js";
 import { $, h, nodeLink, since, targetLink } from "./dom.js";
+import { label } from "./label.js";
 import { listing } from "./listing.js";
 import { count, percent, rtt } from "./units.js";
 
@@ -21,11 +22,11 @@ export function targetList(element, only = {}) {
     filters: () => ({ prefix: chosen("prefix"), text: chosen("text"), node: chosen("node"), loss_over: chosen("loss_over"), ...only }),
     empty: (isFiltered) => (isFiltered ? "No target matches." : "Nothing has been measured yet."),
     columns: [
-      ["Target", (target) => [targetLink(target.ip), target.name ? h("span", { class: "quiet text" }, ` ${target.name}`) : null], null, "ip"],
+      ["Target", (target) => [targetLink(target.ip), label(target)], null, "ip"],
       ["Loss", (target) => h("span", { class: target.loss_percent >= 50 ? "warned" : null }, percent(target.loss_percent)), "number", "loss_percent"],
       ["Failed", (target) => count(target.failed), "number", "failed"],
       ["Results", (target) => count(target.results), "number", "results"],
-      ["Last RTT", (target) => rtt(target.last_rtt_ns), "number", "last_rtt_ns"],
+      ["Last reply's RTT", (target) => rtt(target.last_rtt_ns), "number", "last_rtt_ns"],
       ["First seen", (target) => since(target.first_seen), null, "first_seen"],
       ["Last seen", (target) => since(target.last_seen), null, "last_seen"],
       ...(only.node ? [] : [["Nodes", nodesOf, "wide"]]),
