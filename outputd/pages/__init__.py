@@ -77,6 +77,7 @@ class Pages:
         self._events = Events(self._news, clock)
         self._shells = [
             Route("GET", "/", READER, self._overview),
+            Route("GET", "/heat", READER, self._heat),
             Route("GET", "/topology", READER, self._topology),
             Route("GET", "/targets/<ip>", READER, self._target),
             Route("GET", "/nodes/", READER, self._named_node),
@@ -98,6 +99,9 @@ class Pages:
 
     def _overview(self, request: CappedRequest) -> None:
         self._send_page(request, "overview", "Overview")
+
+    def _heat(self, request: CappedRequest) -> None:
+        self._send_page(request, "heat", "Heat map")
 
     def _topology(self, request: CappedRequest) -> None:
         self._send_page(request, "topology", "Topology")

@@ -30,7 +30,7 @@ from tests.kit.makers import a_result
 from tests.kit.wire import Reply, get, over_a_narrow_wire, over_the_wire, parsed
 
 STATIC = Path(outputd.pages.__file__).parent / "static"
-PAGES = ("/", "/targets/192.0.2.1", "/nodes/ams", "/nodes/?name=a/b", "/topology")
+PAGES = ("/", "/targets/192.0.2.1", "/nodes/ams", "/nodes/?name=a/b", "/heat", "/topology")
 
 
 class PagesTest(SynchronousTestCase):

@@ -25,7 +25,7 @@ from tests.system.shared import replay
 from tests.system.waiting import DEADLINE_S, wait_until
 
 DAY_S = 86_400
-PAGES = ("/", "/targets/{}", "/nodes/fra", "/topology")
+PAGES = ("/", "/targets/{}", "/nodes/fra", "/heat", "/topology")
 HOSTILE = "<img src=x onerror=document.body.dataset.hit=1>"
 
 
@@ -691,5 +691,8 @@ class EverybodyTests(PagesTest):
     def _wait_for_all(self, filled: bool) -> None:
         """Until the page has drawn what there is."""
         drawn = "#arrivals svg, #smoke svg, #strips svg, #graph[data-addresses]:not([data-addresses='0'])"
+        drawn += ", #grid[data-asked] a"
         script = "return document.querySelectorAll(arguments[0]).length > 0"
-        self.browser.wait(script, drawn if filled else "#welcome:not([hidden]), #nothing:not([hidden])")
+        self.browser.wait(
+            script, drawn if filled else "#welcome:not([hidden]), #nothing:not([hidden]), #grid[data-asked]"
+        )

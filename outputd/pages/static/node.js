@@ -23,7 +23,7 @@ const arrivals = { answer: null };
 const showRange = rangeBar($("range"), { usualS: 3600 });
 
 $("name").textContent = name;
-$("on-map").href = here(`/topology?from=${encodeURIComponent(name)}`);
+$("on-map").href = here(`/topology?node=${encodeURIComponent(name)}`);
 
 async function askNode() {
   const { nodes: [node] } = await ask("/nodes", { node: name, limit: 1 });

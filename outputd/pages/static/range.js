@@ -6,7 +6,7 @@
  *   rangeProblem()        what is wrong with the one in the URL, null when nothing is
  *   setRange(from, to)    choose one; setLast(seconds) the last so long
  *   onChoice(look)        of chosen.js: calls `look` when another one is chosen, by whatever way
- *   bucketOf(from, to)    seconds of a bucket that suits a chart
+ *   bucketOf(from, to)    seconds of a bucket that suits a chart, of at most so many buckets
  *   inRange(url)          the URL of another page with the range of this one; all links of a page get it when they are followed
  *
  * `rangeBar` (rangebar.js) is what chooses one; a drag on any chart with a `timeAxis` does so, too (drag.js).
@@ -91,8 +91,8 @@ export function pan({ from, to }, part) {
   setRange(from + step, to + step);
 }
 
-export function bucketOf(from, to) {
-  const least = (to - from) / 1000 / BUCKETS;
+export function bucketOf(from, to, buckets = BUCKETS) {
+  const least = (to - from) / 1000 / buckets;
   return NICE_S.find((seconds) => seconds >= least) ?? Math.ceil(least / 86_400) * 86_400;
 }
 
