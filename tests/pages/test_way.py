@@ -49,6 +49,10 @@ class WayTests(SynchronousTestCase):
         rows = [hop(1, 10), hop(2, 0), hop(3, 1), hop(4, 7), hop(5, 7, TARGET)]
         self.assertEqual({"place": 3, "after": 0}, self.way(*rows)["begins"])
 
+    def test_a_probe_or_two_that_were_lost_are_chance(self) -> None:
+        self.assertIsNone(self.way(hop(1, 10), hop(2, 8), hop(3, 8, TARGET))["begins"])
+        self.assertIsNotNone(self.way(hop(1, 3, sent=3), hop(2, 1, TARGET, sent=3))["begins"])
+
     def test_loss_on_the_way_alone_is_none(self) -> None:
         self.assertIsNone(self.way(hop(1, 4), hop(2, 0), hop(3, 10, TARGET))["begins"])
 

@@ -2,6 +2,8 @@
 
 import { at } from "./units.js";
 
+const MOST_COMPARED = 300; // routes of a node: it chooses how many there are
+
 /** A path as the beginning of a route: who replied, by TTL. */
 function begun(path) {
   const answered = path.ttls.map((ttl, place) => [ttl, path.hops[place]]).filter(([, hop]) => hop != null);
@@ -31,7 +33,7 @@ const byReplies = (one, other) => other.replies.size - one.replies.size || (one.
 export function merged(paths) {
   const routes = [];
   for (const found of paths.map(begun).sort(byReplies)) {
-    const fits = routes.filter((known) => alike(known, found));
+    const fits = routes.slice(0, MOST_COMPARED).filter((known) => alike(known, found));
     if (!fits.length) {
       routes.push(found);
       continue;

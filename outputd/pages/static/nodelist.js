@@ -17,7 +17,7 @@ export function clockOffset(seconds) {
 export function nodeList(element, silent) {
   const heard = ({ node, last_heard }) => (silent.has(node) ? h("span", { class: "warned" }, "silent, ", since(last_heard)) : since(last_heard));
   return listing(element, {
-    path: "/nodes", rows: "nodes", key: "node", name: "nodes", caption: "Nodes", sort: "last_heard", order: "asc",
+    path: "/nodes", rows: "nodes", key: "node", name: "nodes", caption: "List of nodes", sort: "last_heard", order: "asc",
     also: () => [...silent],
     empty: () => "No node has sent anything yet.",
     columns: [

@@ -41,7 +41,7 @@ export function drawStrip(element, traces, view, width, name) {
       "aria-label": `Routes of ${name}: ${count(rows.length)} traceroutes, ${count(changes)} changes; arrow keys read them out`,
     },
     timeAxis(view.since, view.until, box),
-    view.readFrom > view.since && s("rect", { class: "unread", x: box.left, y: box.top, width: x(view.readFrom) - box.left, height: TALL - 4 }, s("title", null, "Older traceroutes are not read: choose an earlier time")),
+    view.readFrom > view.since && s("rect", { class: "unread", x: box.left, y: box.top, width: x(view.readFrom) - box.left, height: TALL - 4 }, s("title", null, "Older traceroutes are not read: choose a time that ends earlier")),
     runs(rows).map(({ place, left, right }) => [
       s("rect", { class: hue(place), x: left, y: box.top, width: Math.max(1, right - left), height: TALL - 4 }),
       right - left > 14 && s("text", { class: "letter", x: left + 4, y: box.top + 15, "aria-hidden": "true" }, letter(place)),

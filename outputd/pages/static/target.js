@@ -122,7 +122,7 @@ function drawRoutes(width) {
   put($("strips"), shown.map((route, index) => h("figure", null,
     h("figcaption", null, h("span", { class: "text" }, route.node), h("span", { class: "quiet" }, ` · ${counted(route.routes.length, "route")}`)), places[index])));
   const changes = shown.map((route, index) => drawStrip(places[index], route.traces, { ...frame, changes: changesOf(route.node) }, width, route.node)).reduce((sum, value) => sum + value, 0);
-  say($("routes-words"), `${counted(changes, "change")} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes; for older ones choose an earlier time` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.${all.length > shown.length ? ` ${counted(all.length - shown.length, "more node")}: choose one above.` : ""}`);
+  say($("routes-words"), `${counted(changes, "change")} in ${isCut ? `the newest ${count(state.paths.timeline.length)} traceroutes; for older ones choose a time that ends earlier` : "this time"}. A colour and a letter stand for a route; what differs only by silent hops is the same one.${all.length > shown.length ? ` ${counted(all.length - shown.length, "more node")}: choose one above.` : ""}`);
   drawPaths(all, labelsOf(state.paths.paths, []));
 }
 
@@ -191,7 +191,7 @@ async function askWays(paths) {
   const [node] = state.nodes;
   if (!node) return;
   const { hops } = await ask("/trace", { ip, node: node.node, since: iso(state.view.since), until: iso(state.view.until) });
-  say($("ways-node"), node.node);
+  say($("ways-node"), `${node.node}${state.nodes.length > 1 ? " (choose another above)" : ""}`);
   ways($("ways"), node, hops, labelsOf(state.paths.paths, hops), ip);
 }
 

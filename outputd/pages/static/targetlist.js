@@ -18,7 +18,7 @@ function nodesOf({ nodes }) {
 /** Show the targets that are chosen in an element, those of one node where `only` says so. What is returned asks for them. */
 export function targetList(element, only = {}) {
   return listing(element, {
-    path: "/targets", rows: "targets", key: "ip", caption: "Targets", sort: "loss_percent",
+    path: "/targets", rows: "targets", key: "ip", caption: "List of targets", sort: "loss_percent",
     filters: () => ({ prefix: chosen("prefix"), text: chosen("text"), node: chosen("node"), loss_over: chosen("loss_over"), ...only }),
     empty: (isFiltered) => (isFiltered ? "No target matches." : "Nothing has been measured yet."),
     columns: [

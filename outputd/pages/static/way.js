@@ -1,6 +1,7 @@
 /** The way to a target, TTL by TTL, as /trace has counted it; and where on it loss begins. */
 
 const LEAST_LOSS_PERCENT = 2;
+const LEAST_LOST = 3; // fewer are chance, unless they are half of all
 const MOST_SILENT = 3;
 
 /** The median of medians, each as often as it stands for. */
@@ -47,8 +48,8 @@ export function wayOf(rows, names, target) {
  * none. Hops between the two reply too seldom to tell. Null where the end has no loss.
  */
 export function whereLossBegins(way) {
-  const end = way.at(-1)?.loss_percent ?? 0;
-  if (end < LEAST_LOSS_PERCENT) return null;
+  const { sent = 0, replies = 0, loss_percent: end = 0 } = way.at(-1) ?? {};
+  if (end < LEAST_LOSS_PERCENT || (sent - replies < LEAST_LOST && end < 50)) return null;
   const after = way.findLastIndex((hop) => hop.loss_percent < end / 2);
   const place = way.findIndex((hop, index) => index > after && hop.loss_percent <= Math.max(1.5 * end, end + 5));
   return { place, after };
