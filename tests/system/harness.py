@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -89,7 +90,8 @@ def call(
     begun = time.monotonic()
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
     try:
-        connection.request(method, path, body, dict(headers or {}))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before all was sent: it says why
+            connection.request(method, path, body, dict(headers or {}))
         response = connection.getresponse()
         content = response.read()
         return Answer(response.status, response.headers, content, time.monotonic() - begun)
