@@ -13,8 +13,9 @@ from outputd.formats.perfsonar import PERFSONAR
 from outputd.formats.reader import Reader
 from outputd.formats.scamper import SCAMPER
 from outputd.formats.trippy import TRIPPY
+from outputd.formats.warts import WARTS
 
-READERS: tuple[Reader, ...] = (ATLAS, SCAMPER, MTR, FPING, HIPERCONTRACER, GLOBALPING, PERFSONAR, TRIPPY)
+READERS: tuple[Reader, ...] = (ATLAS, SCAMPER, WARTS, MTR, FPING, HIPERCONTRACER, GLOBALPING, PERFSONAR, TRIPPY)
 """All readers, in the order of the documentation."""
 BY_NAME: Mapping[str, Reader] = {reader.name: reader for reader in READERS}
 """Each by the name that ?format= has for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,7 +16,8 @@ from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Un
 from outputd.results.addresses import canonical
 from outputd.results.model import Count, Hop, PingResult, Traceroute
 
-_MOST_ITEM_BYTES = 1 << 20  # a ping of 3000 probes has less
+MOST_ITEM_BYTES = 1 << 20  # a ping of 3000 probes has less
+"""The longest object or record that is read."""
 _BEGINNING_BYTES = 256 * 1024
 _MICROSECOND_NS = 1_000
 _SECOND_NS = 10**9
@@ -116,13 +117,18 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
         try:
             record = _record(item)
             if record is not None:
-                yield _ping(record) if record.ping_sent is not None else _trace(record)
+                yield _result(record)
         except Refused as error:
             yield Unread(error.reason, item, error.field)
         except (msgspec.DecodeError, RecursionError) as error:
             if index == 0 and not item.startswith(b"{"):
                 raise NotOfThisFormat("what scamper writes begins with a JSON object") from error
             yield Unread(str(error), item)
+
+
+def result_of(said: Mapping[str, Any]) -> PingResult:
+    """The result of a trace or ping that is taken apart already. Raises Refused and ValueError where there is none."""
+    return _result(msgspec.convert(said, _Record))
 
 
 def _record(item: bytes) -> _Record | None:
@@ -135,12 +141,16 @@ def _record(item: bytes) -> _Record | None:
     if kind.type not in ("trace", "ping"):
         what = "it has no type" if kind.type is None else f"{kind.type[:64]} is not supported"
         raise Refused(f"{what}: neither a trace nor a ping", "type")
-    if len(item) > _MOST_ITEM_BYTES:
+    if len(item) > MOST_ITEM_BYTES:
         raise Refused("longer than 1 MiB")
     record = _decode_record(item)
     if (kind.type == "ping") != (record.ping_sent is not None):
         raise Refused("required, of a ping alone", "ping_sent")
     return record
+
+
+def _result(record: _Record) -> PingResult:
+    return _ping(record) if record.ping_sent is not None else _trace(record)
 
 
 def _ping(record: _Record) -> PingResult:
