@@ -26,8 +26,6 @@ _NO_REASON = frozenset((None, "NONE", "COMPLETED"))
 _ECHO_OR_TIMESTAMP_REPLIES = {4: frozenset((0, 14)), 6: frozenset((129,))}
 _PORT_UNREACHABLE = {4: (3, 3), 6: (1, 4)}
 
-_Ttl = Annotated[int, Meta(ge=0, le=MOST_TTL)]
-
 
 class _Moment(Struct, gc=False):
     """A point in time, in seconds and microseconds since 1970."""
@@ -37,16 +35,26 @@ class _Moment(Struct, gc=False):
 
 
 class _Reply(Struct, gc=False):
-    """An element of `hops` or `responses`; one of `no_hops` has neither an address nor a time."""
+    """What came back."""
 
-    addr: str | None = None
-    probe_ttl: _Ttl | None = None
-    probe_id: Count | None = None
-    seq: Count | None = None
     tx: _Moment | None = None
     rtt: Decimal | None = None
     icmp_type: int | None = None
     icmp_code: int | None = None
+
+
+class _Response(_Reply, gc=False, kw_only=True):
+    """An answer to a probe of a ping, and to which."""
+
+    seq: Count
+
+
+class _HopReply(_Reply, gc=False, kw_only=True):
+    """An answer to a probe of a trace, and to which; in `no_hops`, that there was none."""
+
+    probe_ttl: Annotated[int, Meta(ge=0, le=MOST_TTL)]
+    addr: str | None = None
+    probe_id: Count = 0
 
 
 class _Statistics(Struct, gc=False):
@@ -64,10 +72,10 @@ class _Record(Struct, gc=False):
     hop_count: Count | None = None
     firsthop: Count = 1
     attempts: Count | None = None
-    hops: list[_Reply] = []
-    no_hops: list[_Reply] = []
+    hops: list[_HopReply] = []
+    no_hops: list[_HopReply] = []
     ping_sent: Count | None = None
-    responses: list[_Reply] = []
+    responses: list[_Response] = []
     statistics: _Statistics | None = None
 
 
@@ -157,9 +165,9 @@ def _ping(record: _Record) -> PingResult:
     """A ping, of which each probe is received once; answers that are not the target's own do not count."""
     ip = _target(record)
     first: dict[int, int | None] = {}
-    for place, reply in enumerate(record.responses):
+    for reply in record.responses:
         if _is_arrival(reply, record.method, ip):
-            first.setdefault(-1 - place if reply.seq is None else reply.seq, _rtt(reply.rtt, "responses[...].rtt"))
+            first.setdefault(reply.seq, _rtt(reply.rtt, "responses[...].rtt"))
     assert record.ping_sent is not None, "it is a ping"
     said = record.statistics
     deviation = said.stddev if said is not None and said.replies == len(first) else None
@@ -174,26 +182,24 @@ def _ping(record: _Record) -> PingResult:
 def _trace(record: _Record) -> PingResult:
     """A trace, with the probes of its last hop as those that were sent."""
     ip = _target(record)
-    replies = [(_ttl(reply), reply) for reply in record.hops]
-    silent = [(_ttl(probe), Hop(_ttl(probe), timeout=True)) for probe in record.no_hops]
-    rows = [(ttl, Hop(ttl, reply.addr, _rtt(reply.rtt, "hops[...].rtt"), timeout=False)) for ttl, reply in replies]
-    rows += silent
-    known = {ttl for ttl, _ in rows}
-    rows += [(ttl, Hop(ttl, timeout=True)) for ttl in _ttls(record) if ttl not in known]
-    rows.sort(key=lambda row: row[0])
-    last = rows[-1][0] if rows else None
+    rtts = [_rtt(reply.rtt, "hops[...].rtt") for reply in record.hops]
+    hops = [Hop(reply.probe_ttl, reply.addr, rtt, timeout=False) for reply, rtt in zip(record.hops, rtts, strict=True)]
+    hops += [Hop(probe.probe_ttl, timeout=True) for probe in record.no_hops]
+    known = {hop.ttl for hop in hops}
+    hops += [Hop(ttl, timeout=True) for ttl in _ttls(record) if ttl not in known]
+    hops.sort(key=lambda hop: hop.ttl)
+    last = hops[-1].ttl if hops else None
     first: dict[int, int | None] = {}
     is_reached = False
-    for place, (ttl, reply) in enumerate(replies):
-        if not _is_from(reply, ip) or not _is_arrival(reply, record.method, ip):
-            continue
-        is_reached = True
-        if ttl == last:
-            first.setdefault(-1 - place if reply.probe_id is None else reply.probe_id, _rtt(reply.rtt, "hops[...].rtt"))
+    for reply, rtt in zip(record.hops, rtts, strict=True):
+        if _is_from(reply, ip) and _is_arrival(reply, record.method, ip):
+            is_reached = True
+            if reply.probe_ttl == last:
+                first.setdefault(reply.probe_id, rtt)
     sent = _probes(record, last, known)
     error = _error(record)
     is_completed = is_reached and record.stop_reason == "COMPLETED"
-    route = Traceroute(record.method, is_completed, error, [hop for _, hop in rows])
+    route = Traceroute(record.method, is_completed, error, hops)
     return PingResult(
         ip, sent, len(first), _time(record, record.hops), error=error, traceroute=route,
         avg_rtt=mean(_known(first)),
@@ -215,9 +221,8 @@ def _probes(record: _Record, last: int | None, known: set[int]) -> int:
         return 0
     if last not in known:
         return 1 if record.attempts is None else record.attempts
-    probes = [probe.probe_id for probe in (*record.hops, *record.no_hops) if probe.probe_ttl == last]
-    numbers = {number for number in probes if number is not None}
-    return max(max(numbers, default=0), len(numbers) + probes.count(None))
+    numbers = {probe.probe_id for probe in (*record.hops, *record.no_hops) if probe.probe_ttl == last}
+    return max(*numbers, len(numbers))
 
 
 def _target(record: _Record) -> str:
@@ -227,13 +232,7 @@ def _target(record: _Record) -> str:
     return ip
 
 
-def _ttl(reply: _Reply) -> int:
-    if reply.probe_ttl is None:
-        raise Refused("required", "hops[...].probe_ttl")
-    return reply.probe_ttl
-
-
-def _is_from(reply: _Reply, ip: str) -> bool:
+def _is_from(reply: _HopReply, ip: str) -> bool:
     return reply.addr is not None and (reply.addr == ip or canonical(reply.addr) == ip)
 
 
