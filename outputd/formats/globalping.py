@@ -26,6 +26,7 @@ _CLAIMED = re.compile(
 _TYPES = (None, "ping", "traceroute", "mtr")
 _SILENT = (None, "", "*")
 _MOST_ERROR_CHARACTERS = 200
+_MOST_REPLIES = 256  # 16 packets are the most that can be ordered
 
 
 class _Timing(msgspec.Struct, gc=False):
@@ -188,6 +189,8 @@ def _rows(ttl: int, hop: _Hop, times_ns: list[int]) -> Iterator[Hop]:
 
 
 def _times(hop: _Hop) -> list[int]:
+    if len(hop.timings) > _MOST_REPLIES or len(hop.times_of_2022) > _MOST_REPLIES:
+        raise Refused("more replies than a probe gets to one TTL", "result.hops[...].timings")
     return [nanoseconds(timing.rtt) for timing in hop.timings] or [nanoseconds(rtt) for rtt in hop.times_of_2022]
 
 

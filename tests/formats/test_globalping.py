@@ -160,6 +160,10 @@ class GlobalpingTest(ReadingCase):
         self.assertIn("255", self.refused(a_measurement(a_trace(*[NO_ANSWER] * 256), type="traceroute")))
         self.assertIn("255", self.refused(a_measurement(a_trace(), type="traceroute")))
 
+    def test_more_replies_than_a_probe_gets_are_refused(self) -> None:
+        body = a_measurement(a_trace(a_hop("192.0.2.9", *[1.0] * 257)), type="traceroute")
+        self.assertIn("timings", self.refused(body))
+
     def test_several_measurements_may_stand_in_an_array_or_on_lines(self) -> None:
         one = a_measurement(a_ping())
         self.assertEqual(self.read([one, one]), self.read(one) * 2)
