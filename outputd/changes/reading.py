@@ -26,6 +26,8 @@ _MOST_RESULTS = 2000
 """Of the POSTs that are taken in at once, of which there is at least one; and of a page."""
 _MOST_HOPS = 4096
 """Of a page; the first ones of a traceroute that has more."""
+_NEAR_RESULTS = 16
+"""To seek the hops of a result takes as long as to read those of so many."""
 
 
 def posts_after(db: sqlite3.Connection, batch_id: int) -> list[Post]:
@@ -63,21 +65,29 @@ def observations(db: sqlite3.Connection, posts: Sequence[Post], wants: Wants) ->
             numbers = _NUMBERS_OF(columns[0])
             targets, times = map(_TEXTS_OF, columns[1:3])
             wanted = list(compress(numbers, wants(zip(targets, times, nodes, strict=False))))
-            routes = _routes_from(db, page, low + wanted[0], low + wanted[-1]) if wanted else {}
+            routes = _routes(db, page, wanted) if wanted else {}
         sent, received, rtts = map(_FIGURES_OF, columns[3:])
         yield from zip(targets, times, sent, received, rtts, map(routes.get, numbers), strict=True)
         missing -= len(numbers)
         low = high + 1
 
 
-def _routes_from(db: sqlite3.Connection, page: Mapping[str, Any], first: int, last: int) -> Mapping[int, str | None]:
-    """The routes of these results of a page, and of all between them."""
-    begin = page["hop"] if first == page["low"] else db.execute(_FIRST_HOP, {"first": first}).fetchone()[0]
-    return _routes(db, {**page, "begin": begin, "high": last})
+def _runs(wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """From where to where these numbers of results go, with what is between those that are near each other."""
+    begin = end = wanted[0]
+    for number in wanted:
+        if number - end > _NEAR_RESULTS:
+            yield begin, end
+            begin = number
+        end = number
+    yield begin, end
 
 
-def _routes(db: sqlite3.Connection, page: Mapping[str, Any]) -> Mapping[int, str | None]:
-    """The routes of a page, by the number of their result in it."""
+def _routes(db: sqlite3.Connection, page: Mapping[str, Any], wanted: Sequence[int]) -> Mapping[int, str | None]:
+    """The routes of these results of a page, by the number of their result in it, and of some others."""
+    runs = msgspec.json.encode(list(_runs(wanted))).decode()
+    ranges = db.execute(_RANGES, {"low": page["low"], "runs": runs}).fetchone()[0]
+    page = {**page, "ranges": ranges}
     text, owners, total = db.execute(_HOPS, page).fetchone()
     if text is None:
         return {}
@@ -118,24 +128,30 @@ SELECT hop, (SELECT min(id) FROM ping_results WHERE id >= :low AND id <= :last),
   coalesce((SELECT traceroute_id FROM traceroute_hops WHERE id >= hop + {_MOST_HOPS} ORDER BY id LIMIT 1), :last + 1)
 FROM (SELECT {first_hop(":low", "main")} AS hop)
 """
-_FIRST_HOP = f"SELECT {first_hop(':first', 'main')}"
+_RANGES = f"""
+SELECT json_group_array(json_array(
+  {first_hop("(:low + (value ->> 0))", "main")}, {first_hop("(:low + (value ->> 1) + 1)", "main")}
+)) FROM json_each(:runs)
+"""
 _RESULTS = f"""
 SELECT json_group_array(id - :low), json_group_array(ip), json_group_array({believed("p", "p")}),
   json_group_array(sent), json_group_array(received),
   json_group_array(iif(received > 0, {believable("avg_rtt")} / 1000, NULL))
 FROM (SELECT *, created_at AS received_at FROM ping_results WHERE id >= :low AND id <= :high) p
 """
+_CHOSEN_HOPS = f"""json_each(:ranges) r CROSS JOIN traceroute_hops h
+WHERE h.id >= r.value ->> 0 AND h.id < min(r.value ->> 1, :hop + {_MOST_HOPS})"""
 _HOPS = f"""
 SELECT group_concat(iif(timeout OR ttl > {MOST_TTL}, '', ip), -100 - ttl),
   json_group_array(traceroute_id - :low) FILTER (WHERE ttl = 1), sum(traceroute_id - :low)
-FROM traceroute_hops WHERE id >= :begin AND id < :hop + {_MOST_HOPS} AND traceroute_id <= :high
+FROM {_CHOSEN_HOPS}
 """
 """See routes for how a route is written. Rows come in the order of their ids: nothing sorts them."""
 _SILENT = ", ".join(f"'{text}'" for text in SILENCE)
 _ODD_HOPS = f"""
 SELECT json_group_object(traceroute_id - :low, route) FROM (
 SELECT traceroute_id, iif(sum(length(ip)) <= {MOST_ROUTE}, group_concat((100 + ttl) || ip, '-'), NULL) AS route
-FROM traceroute_hops WHERE id >= :begin AND id < :hop + {_MOST_HOPS} AND traceroute_id <= :high
+FROM {_CHOSEN_HOPS}
   AND NOT timeout AND ttl <= {MOST_TTL} AND ip > '' AND ip NOT GLOB '*[^0-9a-f.:]*' AND ip NOT IN ({_SILENT})
 GROUP BY traceroute_id
 )

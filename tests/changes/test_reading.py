@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from outputd.changes import reading as reading_of
 from outputd.changes.reading import observations, posts_after
 from outputd.sqlite.connections import reading
 from tests.changes.world import route_of
@@ -64,17 +65,17 @@ class ReadingTests(SynchronousTestCase):
             self.assertEqual(self.read(PLAIN, hops, PLAIN), [AS_READ] * 3, text)
 
     def test_of_results_whose_routes_are_not_wanted_they_are_not_read(self) -> None:
-        """But for those between two that are."""
         odd: Hops = [{"ttl": 2, "ip": "10.0.0.2"}]
         bench = Bench(Path(self.mktemp()))
         for node, traces in (("a", (PLAIN, None, odd, PLAIN)), ("b", (PLAIN, odd))):
             bench.post(*(
                 a_result(traceroute=None if hops is None else {"method": "icmp", "hops": hops}) for hops in traces
             ), node=node)  # fmt: skip
+        self.patch(reading_of, "_NEAR_RESULTS", 1)
         told: list[tuple[str, str, str]] = []
         odd_route = route_of("2/10.0.0.2")
         every_route = [AS_READ, None, odd_route, AS_READ, AS_READ, odd_route]
-        for wanted in ([], [0], [1], [2], [5], [0, 3], [2, 4], [1, 5], range(6)):
+        for wanted in ([], [0], [1], [2], [5], [0, 3], [2, 4], [3, 5], [0, 1, 5], range(6)):
 
             def wants(page: Iterable[tuple[str, str, str]], wanted: Sequence[int] = wanted) -> Iterable[bool]:
                 told[:] = page
@@ -82,9 +83,8 @@ class ReadingTests(SynchronousTestCase):
 
             with reading(bench.store.files[-1].path) as db:
                 routes = [route for *_, route in observations(db, posts_after(db, 0), wants)]
-            read = range(min(wanted), max(wanted) + 1) if wanted else ()
-            self.assertEqual([None if route is None else answered(route) for route in routes],
-                             [route if place in read else None for place, route in enumerate(every_route)])  # fmt: skip
+            found = [None if route is None else answered(route) for route in routes]
+            self.assertEqual(found, [route if place in wanted else None for place, route in enumerate(every_route)])
         self.assertEqual([node for *_, node in told], ["a"] * 4 + ["b"] * 2)
 
     def test_hops_of_no_ttl_are_left_out_and_a_page_of_many_is_read_in_parts(self) -> None:
