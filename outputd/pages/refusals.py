@@ -49,7 +49,8 @@ class Refusals:
         status, body, headers = answer
         said = msgspec.json.decode(body, type=dict[str, object])
         is_styled = status not in _UNSTYLED and not root.startswith("//")
-        html = refusal(str(said["title"]), str(said["detail"]), root, is_styled)
+        detail = str(said["detail"])
+        html = refusal(str(said["title"]), f"{detail[:1].upper()}{detail[1:]}.", root, is_styled)
         return status, html, {**headers, **self._headers, b"Vary": b"Accept"}
 
 

@@ -53,14 +53,15 @@ class OfPages(RefusalsTest):
         site = self.site(self.pages.routes())
         for status, path, said in (
             (404, "/nothing", "there is nothing at this path"), (404, "/a/b/%3Cc%3E?d=/", "there is nothing"),
-            (400, "/targets/%3Cscript%3E", "a target is an IPv4 or IPv6 address"), (400, "/%FF", "not UTF-8"),
+            (400, "/targets/%3Cscript%3E", "a target is an IPv4 or IPv6 address."),
+            (400, "/%FF", "the method is not ASCII, or the path not UTF-8."),
         ):  # fmt: skip
             reply = self.get(site, path)
             self.assertEqual((status, "text/html; charset=utf-8"), (reply.status, reply.header("Content-Type")), path)
             self.assertEqual(("no-store", "Accept"), (reply.header("Cache-Control"), reply.header("Vary")))
             self.assertTrue(str(reply.header("Content-Security-Policy")).startswith("default-src 'none'"))
             html = reply.body.decode()
-            self.assertIn(said, html)
+            self.assertIn(f"{said[:1].upper()}{said[1:]}", html)
             (back,) = re.findall(r'<a href="([^"]*)"', html)
             self.assertEqual("/", urljoin(path, back))
             self.assertEqual(3, len(re.findall(r'(?:src|href)="[./]*/static/', html)))

@@ -18,7 +18,7 @@ export const silent = new Set();
 const LINES = [
   { words: (count) => counted(count, "target") + " lost", meaning: "measured within a day, and none of all packets came back", state: "fail", list: "targets-title", choices: { loss_over: ALL_LOST } },
   { words: (count) => counted(count, "node") + " silent", meaning: "sent nothing for an hour, or for three times their longest gap", state: "fail", list: "nodes-title", choices: { "nodes-sort": null, "nodes-order": null, "nodes-page": null, "nodes-cursor": null } },
-  { words: (count) => (count === 1 ? "1 loss lasts" : `${compact(count)} losses last`), meaning: "began, by node and target, and have not ended", state: "warn", list: "changes-title", choices: { kind: "loss_began", lasting: true } },
+  { words: (count) => (count === 1 ? "1 loss goes on" : `${compact(count)} losses go on`), meaning: "by node and target: began, and have not ended", state: "warn", list: "changes-title", choices: { kind: "loss_began", lasting: true } },
   { words: (count) => counted(count, "round-trip time") + " shifted", meaning: "in the last hour", state: "warn", list: "changes-title", choices: { kind: "rtt_shifted" } },
   { words: (count) => counted(count, "route") + " changed", meaning: "in the last hour", state: "ok", list: "changes-title", choices: { kind: "route_changed" } },
 ];

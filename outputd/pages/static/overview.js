@@ -46,8 +46,14 @@ async function askArrivals() {
     : null;
 }
 
+/** The time range that was chosen, if one was, as questions have it. */
+function inTime() {
+  const chosen = range();
+  return chosen ? { since: iso(chosen.from), until: iso(chosen.to) } : {};
+}
+
 async function askFailures() {
-  const { failures } = await ask("/failures", { limit: 15 });
+  const { failures } = await ask("/failures", { limit: 15, ...inTime() });
   put($("failures"), failures.length
     ? table("Targets of the newest failures", [
         ["Target", (failing) => targetLink(failing.ip)],
@@ -56,7 +62,7 @@ async function askFailures() {
         ["Nodes", (failing) => h("span", { title: failing.nodes.join(", ") }, count(failing.nodes.length)), "number"],
         ["Why", (failing) => h("span", { class: "text" }, failing.error ?? "no reply"), "wide"],
       ], failures)
-    : h("p", { class: "quiet" }, isEmpty() ? "None yet." : "None: every target has answered."));
+    : h("p", { class: "quiet" }, isEmpty() ? "None yet." : range() ? "None in this time." : "None: every target has answered."));
 }
 
 const askTargets = targetList($("targets"));
