@@ -85,6 +85,7 @@ def questions(service: Service) -> dict[str, str]:
         "/hops/IP, the most frequent link's": f"/hops/{urllib.parse.quote(link['from'], safe='')}",
         "/hops/IP, the newest target's": f"/hops/{target}",
         "/series, a week": f"/series?ip={target}&{week}",
+        "/cells, a week": f"/cells?{week}",
         "/paths": f"/paths?ip={target}",
         "/trace": f"/trace?ip={target}",
         "/failures": "/failures",

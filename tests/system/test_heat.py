@@ -155,3 +155,13 @@ class HeatTests(PagesTest):
         self.post(result("198.18.0.1"))
         browser.run("document.querySelector('#range button').click()")
         browser.wait_text("#heat-words", "1 target")
+
+    def test_a_question_that_fails_says_so_and_is_asked_again(self) -> None:
+        self.post(result("198.18.0.1"))
+        with self.browser.failing("/cells"):
+            browser = self.open("/heat")
+            browser.wait_text(".failed", "a test has broken it")
+            browser.wait("return document.getElementById('heat-words').textContent === ''")
+            browser.run("window.mended = true")
+            browser.wait_text("#heat-words", "1 target")
+            self.assertEqual(0, browser.count(".failed"))

@@ -147,4 +147,5 @@ class RangeTests(PagesTest):
         links = browser.run("return [...document.links].map((a) => a.href)")
         carrying = {link.split("?")[0] for link in links if link.endswith("?last=6h")}
         root = f"http://127.0.0.1:{self.service.health_port}"
-        self.assertEqual({f"{root}/", f"{root}/topology", f"{root}/targets/{IP}"}, carrying)
+        pages = ("/", "/heat", "/topology", f"/targets/{IP}", "/nodes/ams")
+        self.assertEqual({f"{root}{page}" for page in pages}, carrying)

@@ -10,6 +10,7 @@ export class Problem extends Error {
 }
 
 const AGAIN_MS = 5000;
+const IN_VAIN = [400, 504]; // what was asked wrong, or takes too long
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The answer to a question, null when there is none of this name; asked again while the service cannot answer now. */
@@ -95,7 +96,7 @@ export function refreshing(work, restMs) {
         await work();
       } catch (error) {
         if (!(error instanceof Problem)) console.error(error);
-        else if (error.status !== 400) setTimeout(refresh, AGAIN_MS);
+        else if (!IN_VAIN.includes(error.status)) setTimeout(refresh, AGAIN_MS);
       }
       if (!hurries) await Promise.race([pause(restMs), new Promise((resolve) => (wake = resolve))]);
       hurries = false;

@@ -141,6 +141,7 @@ function viewOf({ from, to }) {
   return { from, to, bucketMs, start, buckets: Math.max(1, Math.ceil((to - start) / bucketMs)) };
 }
 
+/** Ask for all, and show them as they come. */
 async function askCells() {
   const view = viewOf(range() ?? { from: now() - DAY_MS, to: now() });
   const isNew = !state.view || view.start !== state.view.start || view.buckets !== state.view.buckets || !state.isAsked;
@@ -163,7 +164,14 @@ async function askCells() {
   show();
 }
 
-const refresh = refreshing(() => fill([[$("grid"), askCells]]), 2000);
+async function askOrSay() {
+  await askCells().catch((failure) => {
+    say($("heat-words"), state.isAsked || !state.all.length ? "" : `${counted(state.all.length, "target")}, not all.`);
+    throw failure;
+  });
+}
+
+const refresh = refreshing(() => fill([[$("grid"), askOrSay]]), 2000);
 
 function showChoices() {
   $("measure").value = measure();
@@ -192,5 +200,5 @@ showChoices();
 refresh();
 onResults(() => {
   const isOld = performance.now() - state.askedAt > Math.max(AGAIN_MS, (state.view?.bucketMs ?? 0) / 4);
-  if (!state.isAsked || (isOld && (range()?.isLive ?? true))) refresh();
+  if (isOld && (range()?.isLive ?? true)) refresh();
 });
