@@ -1,8 +1,11 @@
-"""Foreign counts as ours, and how much is counted at all."""
+"""Foreign counts and times as ours, or which field is at fault; and how much is read at all."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+
+from outputd.formats.numbers import MILLISECONDS, nanoseconds
+from outputd.formats.reader import Refused
 
 MOST_ITEM_BYTES = 512 * 1024
 """The longest text that is decoded as one object: what it becomes takes many times as much."""
@@ -12,10 +15,20 @@ MOST_TTL = 255
 _MOST = 2**63 - 1
 
 
-def count(number: Decimal) -> int:
-    """The whole number that a number or a text spells; ValueError unless it is in 0..2^63-1."""
-    if not number.is_finite() or number.adjusted() >= len(str(_MOST)) or number != (whole := int(number)):
-        raise ValueError("not a whole number")
-    if not 0 <= whole <= _MOST:
-        raise ValueError("not a count")
-    return whole
+def count(number: Decimal, field: str) -> int:
+    """The whole number that a number or a text spells; Refused unless it is in 0..2^63-1."""
+    if number.is_finite() and number.adjusted() < len(str(_MOST)):  # before 1e999999999 becomes an integer
+        whole = int(number)
+        if whole == number and 0 <= whole <= _MOST:
+            return whole
+    raise Refused("not a count", field)
+
+
+def rtt_ns(number: Decimal | None, field: str, unit: int = MILLISECONDS) -> int | None:
+    """A time in nanoseconds, None of none; Refused unless it is one."""
+    if number is None:
+        return None
+    try:
+        return nanoseconds(number, unit)
+    except ValueError as error:
+        raise Refused(str(error), field) from error

@@ -8,8 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from outputd.formats.counts import count
-from outputd.formats.numbers import nanoseconds
+from outputd.formats.counts import count, rtt_ns
 from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread, unread
 from outputd.results.addresses import canonical
 from outputd.results.model import PingResult
@@ -147,14 +146,14 @@ def _result(
     ip: str, sent: Decimal, received: Decimal, least: Decimal | None, average: Decimal | None, most: Decimal | None
 ) -> PingResult:
     return PingResult(
-        ip, count(sent), count(received), NO_TIME,
-        avg_rtt=_rtt(average), min_rtt=_rtt(least), max_rtt=_rtt(most),
+        ip, count(sent, "xmt"), count(received, "rcv"), NO_TIME,
+        avg_rtt=_rtt(average, "avg"), min_rtt=_rtt(least, "min"), max_rtt=_rtt(most, "max"),
     )  # fmt: skip
 
 
-def _rtt(milliseconds: Decimal | None) -> int | None:
+def _rtt(milliseconds: Decimal | None, field: str) -> int | None:
     """A time below 0 is none: the clock was set meanwhile."""
-    return None if milliseconds is None or milliseconds.is_signed() else nanoseconds(milliseconds)
+    return None if milliseconds is None or milliseconds.is_signed() else rtt_ns(milliseconds, field)
 
 
 def _result_of_values(ip: str, values: Iterable[bytes]) -> PingResult:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import msgspec
 
-from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count
+from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
 from outputd.formats.documents import documents, elements
 from outputd.formats.numbers import instant, nanoseconds
 from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, unread
@@ -149,8 +149,10 @@ def _ping(ip: str, timestamp: str, stats: _Stats) -> PingResult:
         raise Refused("total and rcv are required", "result.stats")
     loss = None if stats.loss is None or not 0 <= stats.loss <= 100 else float(stats.loss)
     return PingResult(
-        ip, count(stats.total), count(stats.rcv), timestamp, loss,
-        avg_rtt=_rtt(stats.avg), min_rtt=_rtt(stats.min), max_rtt=_rtt(stats.max),
+        ip, count(stats.total, "result.stats.total"), count(stats.rcv, "result.stats.rcv"), timestamp, loss,
+        avg_rtt=rtt_ns(stats.avg, "result.stats.avg"),
+        min_rtt=rtt_ns(stats.min, "result.stats.min"),
+        max_rtt=rtt_ns(stats.max, "result.stats.max"),
     )  # fmt: skip
 
 
@@ -168,7 +170,7 @@ def _trace(ip: str, timestamp: str, result: _Result, found: list[_Hop], measurem
         [row for ttl, hop in enumerate(found, 1) for row in _rows(ttl, hop, times[ttl - 1])],
     )
     if last.stats is not None and last.stats.total is not None:
-        sent = count(last.stats.total)
+        sent = count(last.stats.total, "result.hops[-1].stats.total")
     else:
         sent = max(1, *map(len, times))  # as many to each TTL, but those that were lost are not listed
     if not reached:
@@ -184,18 +186,14 @@ def _rows(ttl: int, hop: _Hop, times_ns: list[int]) -> Iterator[Hop]:
     address = None if hop.address in _SILENT else hop.address
     if not times_ns:
         yield Hop(ttl, address, timeout=True)
-    for rtt_ns in times_ns:
-        yield Hop(ttl, address, rtt_ns)
+    for time_ns in times_ns:
+        yield Hop(ttl, address, time_ns)
 
 
 def _times(hop: _Hop) -> list[int]:
     if len(hop.timings) > _MOST_REPLIES or len(hop.times_of_2022) > _MOST_REPLIES:
         raise Refused("more replies than a probe gets to one TTL", "result.hops[...].timings")
     return [nanoseconds(timing.rtt) for timing in hop.timings] or [nanoseconds(rtt) for rtt in hop.times_of_2022]
-
-
-def _rtt(milliseconds: Decimal | None) -> int | None:
-    return None if milliseconds is None else nanoseconds(milliseconds)
 
 
 GLOBALPING = Reader(

@@ -9,14 +9,14 @@ from itertools import islice, pairwise
 
 import msgspec
 
-from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count
+from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
 from outputd.formats.documents import documents
-from outputd.formats.numbers import nanoseconds
 from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread, unread
 from outputd.results.addresses import canonical
 from outputd.results.model import MOST_RESULTS, Hop, PingResult, Traceroute
 
 _SILENT = "???"
+_LAST, _ANY = "report.hubs[-1]", "report.hubs[...]"
 _CLAIMED = re.compile(rb'\s*+(?:\[\s*+)?\{\s*+"report"\s*+:\s*+\{\s*+"(?:mtr|hubs)"\s*+:\s*+[\[{]')
 _BEGINNING_BYTES = 1024
 _REPORT = re.compile(rb'\{\s*+"report"\s*+:')
@@ -110,24 +110,24 @@ def _result(report: _Report) -> PingResult:
     last, sent, received = hubs[-1], _sent(hubs[-1]), _received(hubs[-1])
     if hops[-1].timeout or canonical(_address(last)) != target:
         if hops[-1].ip is not None and canonical(hops[-1].ip) is None:
-            raise Refused(
-                "a name, which may be that of the target or not: run mtr with -n or -b", "report.hubs[-1].host"
-            )
+            raise Refused("a name, which may be that of the target or not: run mtr with -n or -b", f"{_LAST}.host")
         return PingResult(target, sent, 0, NO_TIME, traceroute=Traceroute(None, False, error, hops))
     return PingResult(
         target, sent, received, NO_TIME,
-        avg_rtt=_rtt(last.average_ms), min_rtt=_rtt(last.best_ms), max_rtt=_rtt(last.worst_ms),
-        stddev_rtt=_rtt(last.deviation_ms), traceroute=Traceroute(None, True, error, hops),
+        avg_rtt=rtt_ns(last.average_ms, f"{_LAST}.Avg"),
+        min_rtt=rtt_ns(last.best_ms, f"{_LAST}.Best"),
+        max_rtt=rtt_ns(last.worst_ms, f"{_LAST}.Wrst"),
+        stddev_rtt=rtt_ns(last.deviation_ms, f"{_LAST}.StDev"), traceroute=Traceroute(None, True, error, hops),
     )  # fmt: skip
 
 
 def _hop(hub: _Hub) -> Hop:
-    ttl = count(hub.ttl)
+    ttl = count(hub.ttl, f"{_ANY}.count")
     if ttl > MOST_TTL:
-        raise Refused("not a TTL", "report.hubs[...].count")
+        raise Refused("not a TTL", f"{_ANY}.count")
     if hub.host == _SILENT or _error(hub) is not None or hub.received == 0 or hub.loss_percent == 100:
         return Hop(ttl, timeout=True)  # its times are 0.0
-    return Hop(ttl, _address(hub), _rtt(hub.average_ms))
+    return Hop(ttl, _address(hub), rtt_ns(hub.average_ms, f"{_ANY}.Avg"))
 
 
 def _address(hub: _Hub) -> str:
@@ -143,29 +143,25 @@ def _error(hub: _Hub) -> str | None:
 
 def _sent(hub: _Hub) -> int:
     if hub.sent is None and hub.received is not None and hub.lost is not None:
-        return count(hub.received) + count(hub.lost)
-    return _needed(hub.sent, "report.hubs[-1].Snt")
+        return count(hub.received, f"{_LAST}.Rcv") + count(hub.lost, f"{_LAST}.Drop")
+    return _needed(hub.sent, f"{_LAST}.Snt")
 
 
 def _received(hub: _Hub) -> int:
     """How many answered: in a column of its own with -o, else what the loss leaves, which is rounded (66.7 of 3)."""
     if hub.received is not None:
-        return count(hub.received)
+        return count(hub.received, f"{_LAST}.Rcv")
     if hub.lost is not None:
-        return count(_sent(hub) - hub.lost)
+        return count(_sent(hub) - hub.lost, f"{_LAST}.Drop")
     if hub.loss_percent is None or not 0 <= hub.loss_percent <= 100:
-        raise Refused("expected a percentage, since there is neither Rcv nor Drop", "report.hubs[-1].Loss%")
+        raise Refused("expected a percentage, since there is neither Rcv nor Drop", f"{_LAST}.Loss%")
     return round(_sent(hub) * (100 - hub.loss_percent) / 100)
 
 
 def _needed(number: Decimal | None, field: str) -> int:
     if number is None:
         raise Refused("required", field)
-    return count(number)
-
-
-def _rtt(milliseconds: Decimal | None) -> int | None:
-    return None if milliseconds is None else nanoseconds(milliseconds)
+    return count(number, field)
 
 
 MTR = Reader(

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import msgspec
 
-from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count
+from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
 from outputd.formats.documents import documents
-from outputd.formats.numbers import SECONDS, nanoseconds
+from outputd.formats.numbers import SECONDS
 from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, unread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
@@ -132,8 +132,11 @@ def _ping(spec: _Spec, timestamp: str, result: _Result) -> PingResult:
     if result.sent is None or result.received is None:
         raise Refused("sent and received are required", "result")
     return PingResult(
-        _pinged(spec, result), count(result.sent), count(result.received), timestamp,
-        avg_rtt=_rtt(result.mean), min_rtt=_rtt(result.min), max_rtt=_rtt(result.max), stddev_rtt=_rtt(result.stddev),
+        _pinged(spec, result), count(result.sent, "result.sent"), count(result.received, "result.received"), timestamp,
+        avg_rtt=_rtt(result.mean, "result.mean"),
+        min_rtt=_rtt(result.min, "result.min"),
+        max_rtt=_rtt(result.max, "result.max"),
+        stddev_rtt=_rtt(result.stddev, "result.stddev"),
     )  # fmt: skip
 
 
@@ -165,18 +168,18 @@ def _trace(spec: _Spec, timestamp: str, path: list[_Hop]) -> PingResult:
 def _row(ttl: int, hop: _Hop) -> Hop:
     if hop.ip is None and hop.hostname is None:
         return Hop(ttl, timeout=True)
-    return Hop(ttl, hop.ip or hop.hostname, _rtt(hop.rtt))
+    return Hop(ttl, hop.ip or hop.hostname, _rtt(hop.rtt, "result.paths[...].rtt"))
 
 
-def _rtt(duration: str | None) -> int | None:
+def _rtt(duration: str | None, field: str) -> int | None:
     """The nanoseconds of a duration of ISO 8601 without years and months, as pScheduler has them."""
     if duration is None:
         return None
     parts = _DURATION.fullmatch(duration)
     if parts is None:
-        raise ValueError("not a duration as of ISO 8601")
+        raise Refused("not a duration as of ISO 8601", field)
     seconds = sum(Decimal(part or 0) * each for part, each in zip(parts.groups(), _SECONDS_OF_ITS_PARTS, strict=True))
-    return nanoseconds(Decimal(seconds), SECONDS)
+    return rtt_ns(Decimal(seconds), field, SECONDS)
 
 
 PERFSONAR = Reader(

@@ -8,9 +8,8 @@ from decimal import Decimal
 
 import msgspec
 
-from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count
+from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
 from outputd.formats.documents import documents
-from outputd.formats.numbers import nanoseconds
 from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, unread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
@@ -77,16 +76,18 @@ def _result(report: _Report) -> PingResult:
     if not report.hops:
         raise Refused("expected one at least", "hops")
     last = report.hops[-1]
-    answered = {canonical(host.ip) for host in last.hosts} if count(last.recv) else set()
+    answered = {canonical(host.ip) for host in last.hosts} if count(last.recv, "hops[-1].recv") else set()
     trace = Traceroute(None, ip in answered, None, [row for hop in report.hops for row in _rows(hop)])
     if ip not in answered:
-        return PingResult(ip, count(last.sent), 0, timestamp, traceroute=trace)
+        return PingResult(ip, count(last.sent, "hops[-1].sent"), 0, timestamp, traceroute=trace)
     if len(answered) > 1:
         raise Refused("does not say which of its answers are the target's", "hops[-1]")
     return PingResult(
-        ip, count(last.sent), count(last.recv), timestamp, traceroute=trace,
-        avg_rtt=nanoseconds(last.avg), min_rtt=nanoseconds(last.best), max_rtt=nanoseconds(last.worst),
-        stddev_rtt=nanoseconds(last.stddev),
+        ip, count(last.sent, "hops[-1].sent"), count(last.recv, "hops[-1].recv"), timestamp, traceroute=trace,
+        avg_rtt=rtt_ns(last.avg, "hops[-1].avg"),
+        min_rtt=rtt_ns(last.best, "hops[-1].best"),
+        max_rtt=rtt_ns(last.worst, "hops[-1].worst"),
+        stddev_rtt=rtt_ns(last.stddev, "hops[-1].stddev"),
     )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def _rows(hop: _Hop) -> Iterator[Hop]:
     if not hop.hosts or not hop.recv:
         yield Hop(hop.ttl, timeout=True)
     elif len(hop.hosts) == 1:
-        yield Hop(hop.ttl, hop.hosts[0].ip, nanoseconds(hop.avg))
+        yield Hop(hop.ttl, hop.hosts[0].ip, rtt_ns(hop.avg, "hops[...].avg"))
     else:
         yield from (Hop(hop.ttl, host.ip) for host in hop.hosts)
 

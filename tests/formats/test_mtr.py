@@ -137,7 +137,7 @@ class MtrTest(ReadingCase):
             "Best": "NaN",
             "Rcv": "1e999999999",
         }.items():
-            self.refused(a_report(a_hub(**{"ttl": 1, "host": "192.0.2.9", column: value})))  # type: ignore[arg-type]  # wrong on purpose
+            self.assertIn(column, self.refused(a_report(a_hub(1, "192.0.2.9", **{column: value}))))
 
     def test_what_is_no_report_is_not_of_this_format(self) -> None:
         for body in (b"", b"\xff\xfe", b"Start: now\nHOST: node  Loss%", b"{"):
