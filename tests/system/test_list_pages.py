@@ -86,7 +86,7 @@ class ListTests(PagesTest):
             self.browser.wait(
                 "return new URLSearchParams(location.search).get(arguments[0]) === arguments[1]", name, value
             )
-        self.browser.wait_text("#targets", "203.0.114.9")
+        self.browser.wait("return document.querySelectorAll('#targets tbody tr').length === 1")
         self.assertEqual(["203.0.114.9"], self.rows("#targets"))
         self.assertNoComplaints()
 

@@ -9,6 +9,7 @@ import { count } from "./units.js";
 
 const ROWS = 15;
 const MOST = 500;
+const ENDS = ["loss_ended", "node_back"]; // of which nothing lasts
 export const KINDS = {
   route_changed: "Route changed", loss_began: "Loss began", loss_ended: "Loss ended", rtt_shifted: "Round-trip time shifted",
   node_silent: "Node silent", node_back: "Node back",
@@ -33,7 +34,7 @@ export function changeList(element, only = {}) {
           ["Target", (change) => (change.target ? targetLink(change.target) : "–")],
           ["Node", (change) => nodeLink(change.node)],
           ["What", (change) => h("span", { class: "text" }, difference(change)), "wide"],
-          ["Until", (change) => (change.until ? since(change.until) : "lasts")],
+          ["Until", (change) => (change.until ? since(change.until) : ENDS.includes(change.kind) ? "–" : "lasts")],
         ], changes),
         h("div", { class: "pager" }, h("span", { class: "quiet" }, `${count(changes.length)} of ${count(total)}`),
           total > changes.length && limit < MOST ? h("button", { type: "button", onclick: () => choose({ changes: "more" }) }, "More") : null,
