@@ -141,16 +141,16 @@ def result_of(said: Mapping[str, Any]) -> PingResult:
 
 def _record(item: bytes) -> _Record | None:
     """The trace or ping that a line is or has around it; None where it is neither, and nothing is lost with it."""
+    if len(item) > MOST_ITEM_BYTES:
+        raise Refused("longer than 1 MiB")
     kind = _decode_kind(item)
-    if bytes(kind.trace):
-        item, kind = bytes(kind.trace), _decode_kind(kind.trace)
+    if wrapped := bytes(kind.trace):
+        item, kind = wrapped, _decode_kind(wrapped)
     if kind.type in _OF_A_CYCLE or (kind.type is None and kind.uuid is not None):
         return None
     if kind.type not in ("trace", "ping"):
         what = "it has no type" if kind.type is None else f"{kind.type[:64]} is not supported"
         raise Refused(f"{what}: neither a trace nor a ping", "type")
-    if len(item) > MOST_ITEM_BYTES:
-        raise Refused("longer than 1 MiB")
     record = _decode_record(item)
     if (kind.type == "ping") != (record.ping_sent is not None):
         raise Refused("required, of a ping alone", "ping_sent")

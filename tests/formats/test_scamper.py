@@ -209,7 +209,8 @@ class ScamperTest(ReadingCase):
                 self.assertRaises(NotOfThisFormat, self.read, body)
 
     def test_one_object_that_is_too_long_is_refused(self) -> None:
-        self.assertIn("1 MiB", self.refused(a_ping(name="x" * (1 << 20))))
+        for item in (a_ping(name="x" * (1 << 20)), {"Trace": a_ping(name="x" * (1 << 20))}):
+            self.assertIn("1 MiB", self.refused(item))
 
     def test_its_objects_are_claimed(self) -> None:
         for body in (
