@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
+from outputd.formats.formats import READERS
 from tests.formats.recount_reports import RECOUNTS, Counted, Expected
 from tests.formats.test_reports_of_others import NOT_OF_THE_FORMAT
 from tests.system.harness import Outputd, SystemTest, call
@@ -16,6 +19,9 @@ from tests.system.markdown import blocks, run
 from tests.system.shared import needed
 
 PAGE = "docs/reference/formats.md"
+FOLDERS = {"atlas": "ripe-atlas", "warts": "scamper"}
+"""Folders of raw/ that are not named as their format."""
+MOST_DAMAGED_BYTES = 64 * 1024
 
 
 class FieldToolTests(SystemTest):
@@ -83,6 +89,28 @@ class FileTests(SystemTest):
                 stored += len(found)
         self.assertGreater(stored, 40)
         self.assertNotIn("Traceback", it.log)
+
+    def test_damaged_ones_are_answered_named_or_not(self) -> None:
+        it = self.outputd("--input-url=").start()
+        chance = random.Random(23)
+        answered = Counter[int]()
+        for reader in READERS:
+            for path in sorted(needed(f"raw/{FOLDERS.get(reader.name, reader.name)}").iterdir()):
+                body = damaged(path.read_bytes()[:MOST_DAMAGED_BYTES], chance)
+                for query in (f"?format={reader.name}", ""):
+                    answer = call(it.port, "POST", f"/results{query}", body)
+                    self.assertIn(answer.status, (200, 400, 413, 422), path.name)
+                    answered[answer.status] += 1
+        self.assertGreater(answered[200], 40)
+        self.assertNotIn("Traceback", it.log)
+
+
+def damaged(body: bytes, chance: random.Random) -> bytes:
+    """A body that was cut, doubled, shuffled or recoded on its way."""
+    at, lines = chance.randrange(len(body) + 1), body.splitlines(keepends=True)
+    chance.shuffle(lines)
+    changed = (body[:at], body[at:], body + body, b"".join(lines), body[:at] + b"1e999999999" + body[at + 1 :])
+    return chance.choice((*changed, body.decode("latin-1").encode("utf-16")))
 
 
 def read_back(it: Outputd, stored: int, expected: Expected) -> list[dict[str, Any]]:
