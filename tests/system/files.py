@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,16 @@ _STRAY = "SELECT (SELECT count(*) FROM ping_results) - (SELECT coalesce(sum(acce
 def result_files(directory: Path) -> list[Path]:
     """The result files, by name."""
     return sorted(directory.glob("results_*.db"))
+
+
+def webhook_is_on(directory: Path) -> bool:
+    """Whether the list of changes of a running instance knows of the webhook."""
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"file:{directory}/changes.sqlite3?mode=ro", uri=True)) as db,
+    ):
+        return bool(db.execute("SELECT owed_after FROM mark").fetchone() != (None,))
+    return False
 
 
 def is_self_contained(path: Path) -> bool:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
 from tests.kit.depth import long
+from tests.kit.makers import a_result
 from tests.system.disk import CannotMount, Disk
-from tests.system.files import all_faults, feedable_rows, is_self_contained, result_files, stored_targets
-from tests.system.harness import Outputd, SystemTest
+from tests.system.files import (
+    all_faults,
+    feedable_rows,
+    is_self_contained,
+    result_files,
+    stored_targets,
+    webhook_is_on,
+)
+from tests.system.harness import HOST, Outputd, SystemTest, free_port
 from tests.system.load import Post, Source, targets
-from tests.system.waiting import wait_until
+from tests.system.waiting import DEADLINE_S, wait_until
 
 _MIB = 1 << 20
 _DISK_MIB = 128
@@ -104,6 +115,45 @@ class FullDisk(DiskTest):
         fed = feedable_rows(self.directory)
         outputd.start()
         wait_until(lambda: input_service.taken.keys() >= fed, "every hop has arrived")
+
+    def test_a_change_that_the_webhook_takes_while_it_is_full_is_posted_once(self) -> None:
+        """That it was taken cannot be written down before there is room; what is found later follows it."""
+        with socket.create_server((HOST, free_port())) as hook:
+            hook.settimeout(DEADLINE_S)
+            outputd = self.outputd("--max-size-mb=4", f"--webhook=http://{HOST}:{hook.getsockname()[1]}/").start()
+            wait_until(lambda: webhook_is_on(self.directory), "the webhook is turned on")
+            for received in (*[4] * 10, 0, 0, 0):
+                self.assertEqual(200, outputd.post([a_result(received=received)]).status)
+            with self.posted(hook, b"loss_began") as connection:
+                self.disk.fill()
+                self.post_until(outputd, 503)
+                connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            wait_until(lambda: b"\noutput_service_webhook_posted_changes_total 1" in outputd.get("/metrics").body,
+                       "it was taken")  # fmt: skip
+            wait_until(lambda: self.refusals(outputd), "the disk is what is told to be wrong")
+            self.assertEqual("ok", self.check(outputd, "webhook")[1]["status"])
+            self.disk.make_room()
+            wait_until(lambda: outputd.get("/ready").status == 200, "it is ready again")
+            for _ in range(3):
+                self.assertEqual(200, outputd.post([a_result()]).status)
+            with self.posted(hook, b"loss_ended") as connection:
+                connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            wait_until(lambda: self.check(outputd, "webhook")[1]["waiting_changes"] == 0, "none waits")
+        self.assertStopped(outputd.stop())
+
+    @contextmanager
+    def posted(self, hook: socket.socket, kind: bytes) -> Iterator[socket.socket]:
+        """The connection by which the next change comes, which is one of this kind."""
+        connection, _ = hook.accept()
+        with connection:
+            connection.settimeout(DEADLINE_S)
+            taken = b""
+            while b'"found_at"' not in taken:
+                part = connection.recv(65536)
+                self.assertNotEqual(b"", part, taken)
+                taken += part
+            self.assertIn(b'"kind":"%s"' % kind, taken)
+            yield connection
 
     def test_killed_while_it_is_full(self) -> None:
         """And started again there, and then with room."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.kit.makers import a_result
+from tests.system.files import webhook_is_on
 from tests.system.harness import HOST, SystemTest, free_port
 from tests.system.markdown import blocks
 from tests.system.waiting import DEADLINE_S, wait_until
@@ -35,22 +34,13 @@ class WebhookTests(SystemTest):
     def lines(self) -> list[str]:
         return self.printed.read_text(encoding="utf-8").splitlines()
 
-    def is_on(self) -> bool:
-        """Whether the list of changes knows of the webhook."""
-        with (
-            contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite3.connect(f"file:{self.directory}/changes.sqlite3?mode=ro", uri=True)) as db,
-        ):
-            return bool(db.execute("SELECT owed_after FROM mark").fetchone() != (None,))
-        return False
-
     def lose(self) -> None:
         for received in (*[4] * 10, 0, 0, 0):
             self.assertEqual(200, self.served.post([a_result(received=received)]).status)
 
     def test_what_was_taken_without_an_answer_before_a_kill_comes_again(self) -> None:
         self.served.start()
-        wait_until(self.is_on, "the webhook is turned on")
+        wait_until(lambda: webhook_is_on(self.directory), "the webhook is turned on")
         with socket.create_server((HOST, self.hook_port)) as silent:
             silent.settimeout(DEADLINE_S)
             self.lose()
