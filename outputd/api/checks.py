@@ -151,8 +151,7 @@ class DatabaseCheck:
         if stalled_s > SLOW_S:
             slow = Failure(f"the disk has not answered a write for {stalled_s:.0f} s", self._now() - stalled_s)
             return _said("fail" if stalled_s > HANGING_S else "warn", slow, **figures)
-        worry = self._worry(await self._disk.look())
-        return _said("ok" if worry is None else "warn", worry, **figures)
+        return _warned(self._worry(await self._disk.look()), **figures)
 
     def _worry(self, seen: Seen) -> Failure | None:
         """What is wrong with the files although results are being stored."""
@@ -195,8 +194,7 @@ class DiskCheck:
                 return _said("fail", failure, **figures)
         if seen.failure is not None:
             return _said("warn" if seen.is_late else "fail", seen.failure, **figures)
-        low = self._lowness(seen.free_bytes or 0)
-        return _said("ok" if low is None else "warn", low, **figures)
+        return _warned(self._lowness(seen.free_bytes or 0), **figures)
 
     def _lowness(self, free_bytes: int) -> Failure | None:
         least = self._store.limits.low_disk_bytes
@@ -218,9 +216,9 @@ class RotationCheck:
 
     async def say(self) -> Said:
         """See Check."""
-        store, limits, failure = self._store, self._store.limits, self._rotation.failure
-        return _said(
-            "ok" if failure is None else "warn", failure,
+        store, limits = self._store, self._store.limits
+        return _warned(
+            self._rotation.failure,
             age_seconds=round(store.age_s), max_age_seconds=round(limits.max_age_s),
             size_bytes=store.current.size_bytes, max_size_bytes=limits.max_size_bytes, wal_bytes=store.wal_bytes,
             files=len(store.files), keep_files=limits.keep_files,
@@ -241,11 +239,10 @@ class InputServiceCheck:
         figures = {"waiting_hops": self._ledger.backlog, "refused_hops": self._ledger.refusals}
         state = self._feed()
         if state is None:
-            return {**_said("ok"), **figures, "reason": "turned off"}
+            return _turned_off(figures)
         if state.status != "ok":
-            return _said("warn", Failure(state.reason, state.since), **figures)
-        crowding = self._ledger.crowding.failure
-        return _said("ok" if crowding is None else "warn", crowding, **figures)
+            return _warned(Failure(state.reason, state.since), **figures)
+        return _warned(self._ledger.crowding.failure, **figures)
 
 
 class ConnectionsCheck:
@@ -258,9 +255,9 @@ class ConnectionsCheck:
 
     async def say(self) -> Said:
         """See Check."""
-        failures = [each.failure for each in self._doors if each.failure is not None]
+        failures = [each.failure for each in self._doors]
         turned_away = sum(each.turned_away.total() for each in self._doors)
-        return _said("warn" if failures else "ok", failures[0] if failures else None, turned_away=turned_away)
+        return _warned(*failures, turned_away=turned_away)
 
 
 class ArchiveCheck:
@@ -275,10 +272,9 @@ class ArchiveCheck:
         """See Check."""
         archive = self._archive
         if archive is None:
-            return {**_said("ok", **dict.fromkeys(ARCHIVE.always, 0)), "reason": "turned off"}
-        failure = archive.failure
-        return _said(
-            "ok" if failure is None else "warn", failure, lag_seconds=round(archive.lag_s),
+            return _turned_off(dict.fromkeys(ARCHIVE.always, 0))
+        return _warned(
+            archive.failure, lag_seconds=round(archive.lag_s),
             backlog_bytes=archive.backlog_bytes, max_backlog_bytes=archive.max_backlog_bytes,
             lost_batches=archive.lost_batches,
         )  # fmt: skip
@@ -295,9 +291,9 @@ class NamesCheck:
     async def say(self) -> Said:
         """See Check."""
         parts = (self._naming.origins, self._naming.lookups)
-        failures = [part.failure for part in parts if part is not None and part.failure is not None]
+        failures = [part.failure for part in parts if part is not None]
         waiting = 0 if self._naming.lookups is None else self._naming.lookups.waiting
-        return _said("warn" if failures else "ok", failures[0] if failures else None, waiting_names=waiting)
+        return _warned(*failures, waiting_names=waiting)
 
 
 class WebhookCheck:
@@ -312,12 +308,21 @@ class WebhookCheck:
         """See Check."""
         webhook = self._webhook
         if webhook is None:
-            return {**_said("ok", **dict.fromkeys(WEBHOOK.always, 0)), "reason": "turned off"}
-        failure = webhook.failure
-        return _said(
-            "ok" if failure is None else "warn", failure, waiting_changes=webhook.waiting,
+            return _turned_off(dict.fromkeys(WEBHOOK.always, 0))
+        return _warned(
+            webhook.failure, waiting_changes=webhook.waiting,
             dropped_changes=webhook.dropped, refused_changes=webhook.refused,
         )  # fmt: skip
+
+
+def _turned_off(figures: Mapping[str, int]) -> Said:
+    return {**_said("ok", **figures), "reason": "turned off"}
+
+
+def _warned(*failures: Failure | None, **figures: int | None) -> Said:
+    """What a check says that warns at most: the first failure that there is, or that all is well."""
+    failure = next(filter(None, failures), None)
+    return _said("ok" if failure is None else "warn", failure, **figures)
 
 
 def _said(status: Status, failure: Failure | None = None, /, **figures: int | None) -> Said:
