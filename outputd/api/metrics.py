@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
@@ -66,11 +67,11 @@ class Metrics:
 
     def show_archive(self, archive: Archive | None) -> None:
         """Have what was shipped to the archive, too, where there is one."""
-        self._registry.register(_Shipped(archive))
+        self._registry.register(_Counted(partial(_shipped, archive)))
 
     def show_webhook(self, webhook: Webhook | None) -> None:
         """Have what was posted to the webhook, too, where there is one."""
-        self._registry.register(_Hooked(webhook))
+        self._registry.register(_Counted(partial(_posted, webhook)))
 
     def show(self, gauges: Gauges) -> None:
         """Have these gauges, too."""
@@ -122,51 +123,44 @@ class _TurnedAway:
         return ()
 
 
-class _Shipped:
+class _Counted:
+    """Counters that are read when they are asked for: name, text and value of each."""
+
+    def __init__(self, counts: Callable[[], Iterable[tuple[str, str, float]]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        for name, text, value in self._counts():
+            yield CounterMetricFamily(PREFIX + name, text, value=value)
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing is known before it is counted."""
+        return ()
+
+
+def _shipped(archive: Archive | None) -> Iterable[tuple[str, str, float]]:
     """What was shipped to the archive."""
-
-    def __init__(self, archive: Archive | None) -> None:
-        self._archive = archive
-
-    def collect(self) -> Iterable[Metric]:
-        archive = self._archive
-        counts, lost = (Counts(), 0) if archive is None else (archive.counts, archive.lost_batches)
-        for name, text, value in (
-            ("archive_shipped_results", "Results shipped to the archive", counts.results),
-            ("archive_shipped_bytes", "Size of the objects shipped to the archive", counts.nbytes),
-            ("archive_shipped_objects", "Objects shipped to the archive", counts.objects),
-            ("archive_failures", "Failed attempts to ship to the archive", counts.failures),
-            ("archive_lost_batches", "POSTs that can no longer be shipped to the archive", lost),
-        ):
-            yield CounterMetricFamily(PREFIX + name, text, value=value)
-
-    def describe(self) -> Iterable[Any]:
-        """Nothing is known before it is counted."""
-        return ()
+    counts, lost = (Counts(), 0) if archive is None else (archive.counts, archive.lost_batches)
+    return (
+        ("archive_shipped_results", "Results shipped to the archive", counts.results),
+        ("archive_shipped_bytes", "Size of the objects shipped to the archive", counts.nbytes),
+        ("archive_shipped_objects", "Objects shipped to the archive", counts.objects),
+        ("archive_failures", "Failed attempts to ship to the archive", counts.failures),
+        ("archive_lost_batches", "POSTs that can no longer be shipped to the archive", lost),
+    )
 
 
-class _Hooked:
+def _posted(hook: Webhook | None) -> Iterable[tuple[str, str, float]]:
     """What became of the changes that the webhook is owed."""
-
-    def __init__(self, webhook: Webhook | None) -> None:
-        self._webhook = webhook
-
-    def collect(self) -> Iterable[Metric]:
-        hook = self._webhook
-        posted, refused, dropped, failed = (
-            (0, 0, 0, 0) if hook is None else (hook.posted, hook.refused, hook.dropped, hook.posts_failed)
-        )
-        for name, text, value in (
-            ("webhook_posted_changes", "Changes that the webhook has taken", posted),
-            ("webhook_refused_changes", "Changes that the webhook has refused for good", refused),
-            ("webhook_dropped_changes", "Changes dropped because too many waited for the webhook", dropped),
-            ("webhook_failures", "Failed attempts to post to the webhook", failed),
-        ):
-            yield CounterMetricFamily(PREFIX + name, text, value=value)
-
-    def describe(self) -> Iterable[Any]:
-        """Nothing is known before it is counted."""
-        return ()
+    posted, refused, dropped, failed = (
+        (0, 0, 0, 0) if hook is None else (hook.posted, hook.refused, hook.dropped, hook.posts_failed)
+    )
+    return (
+        ("webhook_posted_changes", "Changes that the webhook has taken", posted),
+        ("webhook_refused_changes", "Changes that the webhook has refused for good", refused),
+        ("webhook_dropped_changes", "Changes dropped because too many waited for the webhook", dropped),
+        ("webhook_failures", "Failed attempts to post to the webhook", failed),
+    )
 
 
 class _Counts:
