@@ -45,13 +45,12 @@ class Event(msgspec.Struct, frozen=True):
 
 def body_of(owed: Owed) -> bytes:
     """The JSON of a change."""
-    kind: Kind = owed.kind  # type: ignore[assignment]  # the list has no others
     return msgspec.json.encode(
         Event(
             id=_digest(owed.kind, owed.node, owed.target, owed.since),
-            dedup_key=_digest(str(TOPICS[kind]), owed.node, owed.target),
-            event=EVENTS[kind],
-            kind=kind,
+            dedup_key=_digest(str(TOPICS[owed.kind]), owed.node, owed.target),
+            event=EVENTS[owed.kind],
+            kind=owed.kind,
             node=owed.node,
             target=owed.target or None,
             since=timestamps.printed(owed.since),

@@ -11,13 +11,15 @@ import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
+from outputd.changes.change import Kind
+
 MOST_OWED = 10_000
 
 
 class Owed(NamedTuple):
     """A change that is to be posted; times are in the stored form, `before` and `after` are JSON."""
 
-    kind: str
+    kind: Kind
     node: str
     target: str
     since: str
