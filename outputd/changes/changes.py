@@ -51,7 +51,8 @@ class NotOpen(Exception):
 
 class Changes(Derived):
     """The file, and the steps that keep it up, for one thread. `files` are the result files, the current one last;
-    `tell` is called with the kinds of those that are new, in that thread. `outbox` knows what a webhook is owed.
+    `tell` is called with the kinds of those that are new, in that thread, and not again where the list is made anew.
+    `outbox` knows what a webhook is owed.
     """
 
     def __init__(
@@ -204,9 +205,10 @@ class Changes(Derived):
         except BaseException:
             self.close()
             raise
+        news = [each.change.kind for each in new if self.outbox.is_news(each.post.batch_id)]
         self.outbox.has_seen(last.batch_id)
         if new:
-            self._tell([change.kind for change in new])
+            self._tell(news)
             with self._lock:
                 self.outbox.has_dropped(db, dropped)
         return self._batch_id < newest
@@ -216,16 +218,17 @@ class Changes(Derived):
             Found(post, change) for post in posts for change in self._detector.take(post, islice(seen, post.results))
         ]
 
-    def _keep(self, db: sqlite3.Connection, found: Sequence[Found]) -> list[Change]:
+    def _keep(self, db: sqlite3.Connection, found: Sequence[Found]) -> list[Found]:
         """Write down changes; returns those that were not there."""
         new = []
-        for post, change in found:
+        for each in found:
+            post, change = each
             topic, owed = TOPICS[change.kind], self.outbox.mark_of(post.batch_id)
             values = (_json(change.before), _json(change.after), post.arrived, owed)
             row = (change.kind, topic, *change[1:4], *values)
             if db.execute(_INTO, row).rowcount:
                 db.execute(_END, (change.since, change.node, change.target, topic, change.kind, change.since))
-                new.append(change)
+                new.append(each)
         if new:
             db.execute(_PRUNE, (self._most_changes,))
         return new

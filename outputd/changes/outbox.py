@@ -63,9 +63,13 @@ class Outbox:
         self.is_beginning = False
         self._after_batch_id = batch_id
 
+    def is_news(self, batch_id: int) -> bool:
+        """Whether a change that is found in this batch was not found before, in a list that has gone."""
+        return batch_id > self._after_batch_id
+
     def mark_of(self, batch_id: int) -> int | None:
         """What a change is marked with that is found in this batch."""
-        return 1 if self._is_wanted and batch_id > self._after_batch_id else None
+        return 1 if self._is_wanted and self.is_news(batch_id) else None
 
     def make_room(self, db: sqlite3.Connection) -> int:
         """Drop the oldest that are too many; returns how many."""

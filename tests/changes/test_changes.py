@@ -11,7 +11,6 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from outputd.changes.change import Change
 from outputd.changes.changes import Changes, Found
 from outputd.results import timestamps
 from outputd.sqlite.files import wal_of
@@ -28,7 +27,7 @@ class Full(Changes):
 
     is_full = True
 
-    def _keep(self, db: sqlite3.Connection, found: Sequence[Found]) -> list[Change]:
+    def _keep(self, db: sqlite3.Connection, found: Sequence[Found]) -> list[Found]:
         kept = super()._keep(db, found)
         if self.is_full and found:
             self.is_full = False
@@ -95,6 +94,18 @@ class ChangesTests(SynchronousTestCase):
         self.path.unlink()
         self.look()
         self.assertEqual(self.rows(), before)
+
+    def test_made_anew_while_the_service_runs_it_tells_of_later_changes_alone(self) -> None:
+        """Alerts look at the counts of what was told: what is long known is no news."""
+        self.lose(2)
+        self.look()
+        told = self.told.copy()
+        self.path.unlink()
+        self.look()
+        self.assertEqual((4, told), (len(self.rows()), self.told))
+        self.lose()
+        self.look()
+        self.assertEqual({"loss_began": 3, "loss_ended": 3}, self.told)
 
     def test_after_a_crash_nothing_is_found_twice_and_nothing_lost(self) -> None:
         """Whenever it comes: what the detector remembers is older than what it has told."""
