@@ -6,8 +6,9 @@ import os
 import random
 import re
 import socket
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from outputd.queries.reading import MOST_BYTES, MOST_READ
 from tests.kit.depth import long
 from tests.kit.makers import a_result, a_trace, many_hops
-from tests.system.harness import HOST, Outputd, SystemTest
+from tests.system.harness import HOST, Outputd, SystemTest, call
 from tests.system.waiting import wait_until
 
 _MIB = 1 << 20
@@ -119,12 +120,33 @@ class LongTables(ReadingTest):
             self.assertLess(self.temporary_bytes(outputd), 2 * MOST_BYTES)
         self.assertLess(outputd.peak_rss_bytes, _LIMIT_BYTES)
 
+    def test_paths_of_a_hostile_target_that_many_ask_for_at_once(self) -> None:
+        """Each of thousands of traceroutes is another route of 190 hops; who waits for 10 s is refused."""
+        rng = random.Random(15)
+        outputd = self.started("--max-size-mb=400", "--max-pending-mb=64")
+        for number in range(300):
+            traces = [a_trace(*self.hops(rng, 190)) for _ in range(10)]
+            self.assertEqual(200, outputd.post(traces, x_ping_node=f"node-{number % 8}").status)
+        for asked in ("/paths?ip=8.8.8.8", "/trace?ip=8.8.8.8"):
+            with self.slow_readers(outputd, asked, 8), ThreadPoolExecutor(32) as threads:
+                asking = [threads.submit(call, outputd.health_port, "GET", asked, timeout=60) for _ in range(32)]
+                while not all(each.done() for each in asking):
+                    self.assertLess(self.temporary_bytes(outputd), 2 * MOST_BYTES)
+                    wait(asking, timeout=0.1)
+            statuses = Counter(each.result().status for each in asking)
+            self.assertLessEqual(statuses.keys(), {200, 503, 504})
+            wait_until(partial(self.is_answered, outputd, asked), "one who asks alone is answered", deadline_s=60)
+        self.assertLess(outputd.peak_rss_bytes, (64 + 150) * _MIB)
+
+    def is_answered(self, outputd: Outputd, asked: str) -> bool:
+        return outputd.get(asked).status == 200
+
     def are_read(self, outputd: Outputd, count: int) -> bool:
         return self.figure(outputd, "answers_read") >= count
 
-    def hops(self, rng: random.Random) -> list[dict[str, Any]]:
-        """Thirty-one that are hardly anywhere else."""
-        return [many_hops(1, rng.randrange(1 << 24))[0] | {"ttl": ttl} for ttl in range(1, 32)]
+    def hops(self, rng: random.Random, count: int = 31) -> list[dict[str, Any]]:
+        """So many that are hardly anywhere else."""
+        return [many_hops(1, rng.randrange(1 << 24))[0] | {"ttl": ttl} for ttl in range(1, count + 1)]
 
     def temporary_bytes(self, outputd: Outputd) -> int:
         """What its files without a name take."""
