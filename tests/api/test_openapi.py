@@ -370,6 +370,7 @@ class ServiceTests(TestCase):
             "/targets?since=2026-01-01T00:00:00Z", "/links?since=2030-01-01T00:00:00Z", "/paths?ip=9.9.9.9",
             "/recent?include=node,traceroute", "/failures", "/failures?node=nobody", "/rejected", "/rejected?limit=1",
             "/trace?ip=8.8.8.8", "/trace?ip=9.9.9.9",
+            f"/cells?{week}", "/cells?limit=1&sort=ip",
             "/targets?limit=1", "/nodes?limit=1&sort=results", "/links?limit=1&sort=from&order=desc",
         )  # fmt: skip
         for question in questions:
@@ -384,12 +385,15 @@ class ServiceTests(TestCase):
             "/results/x", "/targets?limit=0", "/nodes?limit=x", "/arrivals?bucket=x", "/links?min_count=0", "/hops/x",
             "/failures?since=x", "/trace", "/rejected?before=7", "/recent?include=hops", "/targets?sort=x", "/paths",
             "/series?ip=x", "/series?ip=8.8.8.8&bucket=0", "/changes?kind=x",
+            "/cells?sort=x",
         ):  # fmt: skip
             await self.want(400, "GET", question)
         for question in ("/results/999999", "/hops/192.0.2.1"):
             await self.want(404, "GET", question)
-        for path in ("/targets", "/nodes", "/links"):
-            first = await self.want(200, "GET", f"{path}?limit=1&sort=last_{'heard' if path == '/nodes' else 'seen'}")
+        for asked in (
+            "/targets?limit=1", "/nodes?limit=1&sort=last_heard", "/links?limit=1", f"/cells?limit=1&{week}"
+        ):  # fmt: skip
+            path, first = asked.partition("?")[0], await self.want(200, "GET", asked)
             following = re.sub(r'^<(.*).{32}>; rel="next"$', rf"\g<1>{'0' * 32}", first.header("Link") or "")
             await self.want(410, "GET", f"{path}{following}")
         for status, error in ((503, NotReady("not yet")), (504, TooLong("too long"))):
