@@ -141,11 +141,19 @@ class RangeTests(PagesTest):
         self.post(result(IP, 60))
         browser = self.open("/?last=6h")
         browser.wait("return document.querySelector('#targets a')")
-        browser.run("""
-            for (const link of document.links) link.dispatchEvent(new PointerEvent("pointerdown", { bubbles: true }));
-        """)
-        links = browser.run("return [...document.links].map((a) => a.href)")
+        links = self._touched(browser)
         carrying = {link.split("?")[0] for link in links if link.endswith("?last=6h")}
         root = f"http://127.0.0.1:{self.service.health_port}"
+        browser.run("document.querySelector('#range button').click()")
+        self.assertIn(f"{root}/heat?last=1h", self._touched(browser))
         pages = ("/", "/heat", "/topology", f"/targets/{IP}", "/nodes/ams")
         self.assertEqual({f"{root}{page}" for page in pages}, carrying)
+
+    def _touched(self, browser: Browser) -> list[str]:
+        """Where all links lead once the pointer is down on them."""
+        return list(
+            browser.run("""
+            for (const link of document.links) link.dispatchEvent(new PointerEvent("pointerdown", { bubbles: true }));
+            return [...document.links].map((link) => link.href);
+        """)
+        )

@@ -106,11 +106,17 @@ export function inRange(url) {
   return found.href;
 }
 
+const carried = new WeakMap();
+
 /** A link leads to the range of this page: also one that is opened in another tab, or copied. */
 function carry(event) {
   const link = event.target.closest?.("a[href]");
   if (!link) return;
-  link.dataset.plain ??= link.getAttribute("href"); // without the range of before
-  link.setAttribute("href", inRange(link.dataset.plain));
+  const href = link.getAttribute("href");
+  const before = carried.get(link);
+  const plain = before?.whole === href ? before.plain : href; // without the range that it was given before
+  const whole = inRange(plain);
+  carried.set(link, { plain, whole });
+  if (whole !== href) link.setAttribute("href", whole);
 }
 for (const kind of ["pointerdown", "click", "contextmenu"]) document.addEventListener(kind, carry, true);
