@@ -73,6 +73,12 @@ class Column:
         elif self.kind == "value":
             is_run = f"""typeof("{self.name}") = 'text' AND "{self.name}" GLOB '[=+@' || char(9, 10, 13) || '-]*'"""
             text = f"iif({is_run}, char(39), '') || {text}"
+        if self.kind in (
+            "flag",
+            "number",
+            "time",
+        ):  # nothing in it is parted, and to look takes longer than to write it
+            return text
         quoted = f"""'"' || replace({text}, '"', '""') || '"'"""
         return f"""iif({text} GLOB '*[,;"' || char(9, 10, 13) || ']*', {quoted}, {text})"""
 
