@@ -49,6 +49,7 @@ setup(
         "treq>=24.9",
         "prometheus-client>=0.20",
         "msgspec>=0.18.6",
+        "zstandard>=0.20",  # in which bodies of other formats are kept
     ],
     extras_require={
         "parquet": PARQUET,

@@ -173,7 +173,7 @@ class Parts:
         senders = Senders(lambda: access.asks_for(NODE))
         collector = Collector(
             store, ledger, Parser(may_be_fed), stats, admission, parsing, now, _say if settings.verbose else None,
-            senders.note,
+            senders.note, limits.raw_bytes > 0,
         )  # fmt: skip
         manifests = Manifests(directory, lambda: store.closed, long, reactor)
         inspection = Inspection(lambda: store.files, long, now)

@@ -57,6 +57,12 @@ class Options(usage.Options):
         ["max-size-mb", None, "100", "Size (MiB) at which the current file is rotated."],
         ["rotation-days", None, "7", "Age (days, fractions allowed) at which the current file is rotated."],
         ["keep-files", None, "5", "Number of result files to keep, including the current one."],
+        [
+            "raw-percent",
+            None,
+            "20",
+            "Percent of a result file for the bodies of other formats, kept as they were sent; 0 keeps none.",
+        ],
         ["feed", None, FEED_ALL, "Which hops are fed: all, or public (no special-purpose addresses)."],
         ["max-hops", None, "10000000", "Maximum number of addresses in the hop ledger."],
         ["max-pending-mb", None, "64", "Maximum memory (MiB) of POSTs waiting for the disk; above it they get 503."],
@@ -144,6 +150,7 @@ class Options(usage.Options):
             ("max-pending-mb", float), ("max-connections", int), ("archive-every", float),
         ):  # fmt: skip
             self.opts[name] = _positive(name, self.opts[name], kind)
+        self.opts["raw-percent"] = _percent("raw-percent", self.opts["raw-percent"])
         self._check_archive()
         self._check_webhook()
         if self.opts["feed"] not in (FEED_ALL, FEED_PUBLIC):
@@ -211,7 +218,10 @@ class Options(usage.Options):
     def settings(self) -> Settings:
         """What was chosen, as values."""
         chosen = self.opts
-        limits = Limits(int(chosen["max-size-mb"] * _MIB), chosen["rotation-days"] * _DAY_S, chosen["keep-files"])
+        limits = Limits(
+            int(chosen["max-size-mb"] * _MIB), chosen["rotation-days"] * _DAY_S, chosen["keep-files"],
+            chosen["raw-percent"],
+        )  # fmt: skip
         return Settings(
             port=chosen["port"],
             health_port=chosen["health-port"],
@@ -263,6 +273,16 @@ def _positive(name: str, text: str, kind: type[int] | type[float]) -> int | floa
     if not 0 < number <= _MOST:
         whole = "whole " if kind is int else ""
         raise usage.UsageError(f"--{name} must be a {whole}number above 0 and up to {_MOST:,}, not {text!r}")
+    return number
+
+
+def _percent(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 100:
+        raise usage.UsageError(f"--{name} must be a number from 0 to 100, not {text!r}")
     return number
 
 

@@ -192,12 +192,13 @@ class Environment(SynchronousTestCase):
             OUTPUTD_ARCHIVE_CREDENTIALS="g", OUTPUTD_ARCHIVE_MAX_BACKLOG_MB="11", OUTPUTD_INSTANCE="graz",
             OUTPUTD_ASN_DB="n", OUTPUTD_RDNS="yes", OUTPUTD_RDNS_RESOLVER="192.0.2.1:53",
             OUTPUTD_WEBHOOK="http://w/", OUTPUTD_WEBHOOK_CA="h", OUTPUTD_WEBHOOK_TOKEN_FILE="o",
+            OUTPUTD_RAW_PERCENT="12",
         )  # fmt: skip
         self.assertEqual(
             dict(found),
             {
                 "port": "1", "health-port": "2", "input-url": "http://x/", "db-dir": "D", "max-size-mb": 3,
-                "rotation-days": 4.5, "keep-files": 5, "verbose": 1, "feed": "public", "max-hops": 6,
+                "raw-percent": 12, "rotation-days": 4.5, "keep-files": 5, "verbose": 1, "feed": "public", "max-hops": 6,
                 "max-pending-mb": 7, "max-connections": 8, "refeed": 1, "tokens-file": "t", "tls-cert": "c",
                 "tls-key": "k", "client-ca": "a", "input-ca": "i", "input-token-file": "f",
                 "trusted-proxies": "10.0.0.0/8", "archive": "file:///a", "archive-every": 9,

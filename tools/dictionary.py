@@ -12,6 +12,10 @@ TABLES: dict[str, dict[str, str]] = {
             " `ping_results.id BETWEEN first_id AND last_id`."
         ),
         "rejected_results": "One row per invalid item. At most 5 % of a file; beyond that, items are only counted.",
+        "raw_bodies": (
+            "One row per POST of [another format](formats.md), up to `--raw-percent` of a file; beyond that, bodies are"
+            " not kept."
+        ),
         "rtt_spread": "One row per result that says how its round-trip times were spread.",
         "result_file": "One row: what this file is.",
     },
@@ -63,6 +67,15 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
             "last_id": "id of its last result",
             "accepted": "results stored",
             "rejected": "items rejected",
+            "format": "of what the body was: `native`, or the name of [another format](formats.md)",
+            "time_from": "where times are from that its items did not carry: `header` (`X-Measured-At`, `?at=`),"
+            " `arrival`; `native` where none was missing",
+        },
+        "raw_bodies": {
+            "batch_id": "the POST that it was",
+            "format": "its format",
+            "version": "version of the reader that made its rows",
+            "body": "the body as it was sent (without its `Content-Encoding`), compressed by zstd",
         },
         "rejected_results": {
             "id": "number of the row; unique in this file only",

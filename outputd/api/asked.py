@@ -30,7 +30,7 @@ def asked_by(request: CappedRequest) -> Asked:
     query = request.uri.partition(b"?")[2]
     if not query and measured_at is None and (media_type is None or media_type in _USUAL):
         return NOTHING_ASKED
-    parameters = parse_qs(query.decode("latin-1"))
+    parameters = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     name, at = _only(parameters, "format"), _only(parameters, "at")
     at = None if at is None else at.replace(" ", "+")  # as which a plus is read that was not escaped
     if any(time is not None and timestamps.stored(time) is None for time in (at, measured_at)):

@@ -75,7 +75,7 @@ class Collector:
     def __init__(
         self, store: Store, ledger: Ledger, parser: Parser, stats: Stats, admission: Admission, in_thread: InThread,
         now: Callable[[], float], tell: Callable[[str], object] | None = None,
-        note_sender: Callable[[int, str], object] = lambda batch_id, account: None,
+        note_sender: Callable[[int, str], object] = lambda batch_id, account: None, keeps_raw: bool = True,
     ) -> None:  # fmt: skip
         self._store = store
         self._ledger = ledger
@@ -86,6 +86,7 @@ class Collector:
         self._now = now
         self._tell = tell
         self._note_sender = note_sender
+        self._keeps_raw = keeps_raw
         self._locks: dict[bytes, tuple[DeferredLock, int]] = {}
 
     def refusal(self) -> Answer | None:
@@ -203,7 +204,7 @@ class Collector:
             if not posted.memory.grow(more_bytes):
                 return self._admission.turn_away()
             rows_bytes += more_bytes
-            batch = await self._worked_out(rows_bytes, foreign.parse, self._parser, origin, rows_bytes)
+            batch = await self._worked_out(rows_bytes, foreign.parse, self._parser, origin, rows_bytes, self._keeps_raw)
             more_bytes = min(3 * rows_bytes, MOST_ROWS_BYTES - rows_bytes)
         posted.body = b""
         return batch if isinstance(batch, Batch) else _refused(batch)

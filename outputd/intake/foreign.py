@@ -23,7 +23,7 @@ from outputd.results.model import (
     TooManyResults,
 )
 from outputd.results.parse import Parser
-from outputd.results.rows import Batch, Rejected
+from outputd.results.rows import Batch, RawBody, Rejected
 from outputd.results.weight import most_bytes
 
 MOST_ROWS_BYTES = 128 << 20
@@ -101,7 +101,9 @@ class Foreign:
         self._measured_at = measured_at
         self._lacks_time = False
 
-    def parse(self, parser: Parser, origin: Origin, held_bytes: int) -> Batch | NotResults | TooManyResults | TooHeavy:
+    def parse(
+        self, parser: Parser, origin: Origin, held_bytes: int, keeps_raw: bool
+    ) -> Batch | NotResults | TooManyResults | TooHeavy:
         """Read it into rows that take no more memory than this. One that takes more can be parsed again.
 
         What ends it is a value: an exception would carry the body to another thread.
@@ -113,6 +115,8 @@ class Foreign:
         except _Beyond as beyond:
             return beyond.answer
         batch.format = self._reader.name
+        if keeps_raw:
+            batch.raw = RawBody(self._reader.version, _zstd(self._body))
         if self._lacks_time:
             batch.time_from = FROM_ARRIVAL if self._measured_at is None else FROM_HEADER
         return batch
@@ -140,6 +144,12 @@ class Foreign:
     def _timed(self, result: PingResult, time: str) -> PingResult:
         self._lacks_time = True
         return msgspec.structs.replace(result, timestamp=time)
+
+
+def _zstd(body: bytes) -> bytes:
+    from zstandard import ZstdCompressor  # noqa: PLC0415  # two MiB that a service without foreign bodies never needs
+
+    return ZstdCompressor().compress(body)
 
 
 class _Beyond(Exception):

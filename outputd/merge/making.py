@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from outputd.merge.plan import Run, Span, Step
-from outputd.merge.source import NotMerged
+from outputd.merge.source import BATCH_COLUMNS, NotMerged
 from outputd.process.files import check_ours, publish
 from outputd.sqlite.connections import transaction, writing
 from outputd.sqlite.files import make_empty
-from outputd.store.file import SCHEMA
+from outputd.store.file import KNOWS_FORMATS, SCHEMA
 from outputd.store.resting import attach
 
 _CACHE_KIB = 4 * 1024  # indexes are sorted in it; one larger than the processor's cache takes twice as long
@@ -44,12 +44,18 @@ _COPIES = (
     " AND traceroute_id BETWEEN :first_id AND :last_id ORDER BY id",
     "INSERT INTO main.rtt_spread SELECT ping_result_id + :id, min_rtt, max_rtt, stddev_rtt FROM part.rtt_spread"
     " WHERE ping_result_id BETWEEN :first_id AND :last_id ORDER BY ping_result_id",
-    "INSERT INTO main.batches (id, node, received_at, digest, key, first_id, last_id, accepted, rejected)"
-    " SELECT id + :batch, node, received_at, digest, key, first_id + :id, last_id + :id, accepted, rejected"
-    " FROM part.batches WHERE id BETWEEN :first_batch AND :last_batch ORDER BY id",
     "INSERT INTO main.rejected_results (batch_id, item_index, field, reason, raw)"
     " SELECT batch_id + :batch, item_index, field, reason, raw FROM part.rejected_results"
     " WHERE batch_id BETWEEN :first_batch AND :last_batch ORDER BY id",
+)
+_BATCHES = (
+    f"INSERT INTO main.batches ({BATCH_COLUMNS}{{more}})"
+    " SELECT id + :batch, node, received_at, digest, key, first_id + :id, last_id + :id, accepted, rejected{more}"
+    " FROM part.batches WHERE id BETWEEN :first_batch AND :last_batch ORDER BY id"
+)
+_RAW_BODIES = (
+    "INSERT INTO main.raw_bodies SELECT batch_id + :batch, format, version, body FROM part.raw_bodies"
+    " WHERE batch_id BETWEEN :first_batch AND :last_batch ORDER BY batch_id"
 )
 
 
@@ -133,21 +139,29 @@ def _take(db: sqlite3.Connection, step: Step) -> None:
     attach(db, step.source.info.path, "part")
     try:
         with transaction(db):
+            copies = _copies(step.source.info.version)
             for run in step.runs:
-                _copy(db, run)
+                _copy(db, run, copies)
             step.source.check()  # a service may have been started on it
             db.executemany("INSERT INTO merged VALUES (?,?,?,?,?,?,?,?,?,?,?)", _rows(step))
     finally:
         db.execute("DETACH part")
 
 
-def _copy(db: sqlite3.Connection, run: Run) -> None:
+def _copies(version: int) -> list[str]:
+    """The statements that copy what a file of this version has; batches before what belongs to them."""
+    if version < KNOWS_FORMATS:
+        return [_BATCHES.format(more=""), *_COPIES]
+    return [_BATCHES.format(more=", format, time_from"), *_COPIES, _RAW_BODIES]
+
+
+def _copy(db: sqlite3.Connection, run: Run, copies: Sequence[str]) -> None:
     values = {
         f"{what}{name}": value
         for name, span in zip(("batch", "id", "hop"), run, strict=True)
         for what, value in (("", span.offset), ("first_", span.first), ("last_", span.last))
     }
-    for statement in _COPIES:
+    for statement in copies:
         db.execute(statement, values)
 
 

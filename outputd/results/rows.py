@@ -24,6 +24,13 @@ class Rejected(Struct, frozen=True, gc=False):
     raw: bytes
 
 
+class RawBody(Struct, frozen=True, gc=False):
+    """A body of another format in zstd, and the version of the reader that has read it."""
+
+    version: int
+    body: bytes
+
+
 @dataclass(slots=True)
 class Batch:
     """The rows of one POST, flat and in the column order of the tables, with room for the ids to come."""
@@ -46,6 +53,7 @@ class Batch:
     text_bytes: int = 0
     format: str = OURS
     time_from: str = OURS
+    raw: RawBody | None = None
     id: int = 0
     first_id: int = 0
 
@@ -70,6 +78,7 @@ class Batch:
         key, first, last = (self.key, self.first_id, self.last_id) if self.accepted else (None, None, None)
         return [
             self.id, self.node, self.received_at, self.digest, key, first, last, self.accepted, len(self.rejected),
+            self.format, self.time_from,
         ]  # fmt: skip
 
     @property
@@ -88,11 +97,12 @@ class Batch:
         return (
             self.text_bytes + sum(len(reject.raw) for reject in self.rejected) + self.cells * _BYTES_A_CELL
             + len(self.rejected) * _BYTES_A_REJECT + len(self.new_hops) * _BYTES_AN_ADDRESS
+            + (0 if self.raw is None else 2 * len(self.raw.body))
         )  # fmt: skip
 
     def forget_rows(self) -> None:
         """They are stored: keep nothing but what was rejected or is new."""
-        self.pings, self.traceroutes, self.hops, self.spreads = [], [], [], []
+        self.pings, self.traceroutes, self.hops, self.spreads, self.raw = [], [], [], [], None
 
     @property
     def cells(self) -> int:

@@ -90,7 +90,7 @@ class Current:
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         prepare(db, self._limits.wal_bytes)
-        self._writer = Writer(db, self._limits.rejected_bytes)
+        self._writer = Writer(db, self._limits.rejected_bytes, self._limits.raw_bytes)
         self._wal_identity = identity_of(wal_of(self.info.path))
         self._remember()
 

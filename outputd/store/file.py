@@ -17,8 +17,10 @@ from outputd.sqlite.schema import Schema
 from outputd.store.directory import DataDir
 from outputd.store.ids import Ids
 
-SCHEMA = Schema(files_of("outputd.store") / "schema", 2, application_id=0x6F757470)  # "outp"
+SCHEMA = Schema(files_of("outputd.store") / "schema", 3, application_id=0x6F757470)  # "outp"
 _NAMES_INSTANCE = 2
+KNOWS_FORMATS = 3
+"""The version of the first files whose batches say of which format they were."""
 _PAGE_BYTES = 4096
 """A commit of one result changes a dozen pages, each of which goes to disk whole, twice: larger ones would double that.
 """

@@ -14,6 +14,8 @@ class Limits:
     max_size_bytes: int
     max_age_s: float
     keep_files: int
+    raw_percent: float = 20.0
+    """What the bodies of other formats may take of a file; 0 keeps none."""
 
     @property
     def wal_bytes(self) -> int:
@@ -34,3 +36,8 @@ class Limits:
     def rejected_bytes(self) -> int:
         """What rejected items may take of a file, a twentieth."""
         return self.max_size_bytes // 20
+
+    @property
+    def raw_bytes(self) -> int:
+        """The same for the bodies of other formats."""
+        return int(self.max_size_bytes * self.raw_percent / 100)

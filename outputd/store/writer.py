@@ -32,7 +32,7 @@ class Written:
 class Writer:
     """Writes batches into one file over the one connection that may; used in one thread at a time."""
 
-    def __init__(self, db: sqlite3.Connection, most_rejected_bytes: int) -> None:
+    def __init__(self, db: sqlite3.Connection, most_rejected_bytes: int, most_raw_bytes: int = 0) -> None:
         variables = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         self._pings = Table(
             "ping_results", "id,ip,sent,received,packet_loss,avg_rtt,timestamp,error,created_at", variables
@@ -45,13 +45,17 @@ class Writer:
         ).fetchone()
         self._next_hop_id = None if last is None or last < first else last + 1
         self._spreads = Table("rtt_spread", "ping_result_id,min_rtt,max_rtt,stddev_rtt", variables)
-        self._batches = Table("batches", "id,node,received_at,digest,key,first_id,last_id,accepted,rejected", variables)
+        self._batches = Table(
+            "batches", "id,node,received_at,digest,key,first_id,last_id,accepted,rejected,format,time_from", variables
+        )
         self._rejects = Table("rejected_results", "batch_id,item_index,field,reason,raw", variables)
         self._rejected_bytes = db.execute(
             "SELECT coalesce(sum(octets), 0) FROM (SELECT length(CAST(raw AS BLOB)) + length(CAST(reason AS BLOB))"
             " + length(field) AS octets FROM rejected_results)"
         ).fetchone()[0]
         self._most_rejected_bytes = most_rejected_bytes
+        self._raw_bytes = db.execute("SELECT coalesce(sum(length(body)), 0) FROM raw_bodies").fetchone()[0]
+        self._most_raw_bytes = most_raw_bytes
         self._page_size = pragma(db, "page_size")
 
     def write(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> Written:
@@ -76,6 +80,7 @@ class Writer:
         started = time.perf_counter()
         pings, traceroutes, hops, spreads, rows = (_joined(batches, name) for name in _PARTS)
         rejects, octets = self._keep(batches)
+        bodies = self._bodies(batches)
         with transaction(db):
             self._pings.insert(db, pings)
             self._traceroutes.insert(db, traceroutes)
@@ -91,11 +96,14 @@ class Writer:
             self._spreads.insert(db, spreads)
             self._batches.insert(db, rows)
             self._rejects.insert(db, rejects)
+            for body in bodies:
+                db.execute("INSERT OR ROLLBACK INTO raw_bodies VALUES (?,?,?,?)", body)
             if not batches:
                 db.execute("UPDATE result_file SET probed_at = ?", (timestamps.at(time.time()),))
             inserted = time.perf_counter()
         committed = time.perf_counter()
         self._rejected_bytes += octets
+        self._raw_bytes += sum(len(body[-1]) for body in bodies)
         next_hop_id += sum(batch.hop_rows for batch in batches)
         if hops:
             self._next_hop_id = next_hop_id
@@ -114,6 +122,17 @@ class Writer:
                     octets += size
                     rows += (batch.id, reject.index, reject.field, reject.reason, _text(reject))
         return rows, octets
+
+    def _bodies(self, batches: Sequence[Batch]) -> list[tuple[int, str, int, bytes]]:
+        """The foreign bodies for which there is room."""
+        rows: list[tuple[int, str, int, bytes]] = []
+        octets = self._raw_bytes
+        for batch in batches:
+            raw = batch.raw
+            if raw is not None and octets + len(raw.body) <= self._most_raw_bytes:
+                octets += len(raw.body)
+                rows.append((batch.id, batch.format, raw.version, raw.body))
+        return rows
 
 
 _PARTS = ("pings", "traceroutes", "hops", "spreads", "row")

@@ -261,13 +261,13 @@ class Rows(CollectorTest):
         for body, sender in zip(bodies, (NODE, Sender("graz"), Sender("linz", "linz", "a-key")), strict=True):
             self.answer(body, sender)
         digests = [sha256(body).digest() for body in bodies]
-        at = "2026-01-07 22:30:00"
+        at, ours = "2026-01-07 22:30:00", ("native", "native")
         self.assertEqual(
             self.it.rows("SELECT * FROM batches ORDER BY id"),
             [
-                (1, "vienna", at, digests[0], None, 1, 2, 2, 1),
-                (2, "graz", at, digests[1], None, None, None, 0, 1),
-                (3, "linz", at, digests[2], "a-key", 3, 3, 1, 0),
+                (1, "vienna", at, digests[0], None, 1, 2, 2, 1, *ours),
+                (2, "graz", at, digests[1], None, None, None, 0, 1, *ours),
+                (3, "linz", at, digests[2], "a-key", 3, 3, 1, 0, *ours),
             ],
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zstandard import ZstdDecompressor
 
 from outputd.formats.formats import BY_NAME
 from outputd.intake.collector import Sender
@@ -101,6 +102,19 @@ class ForeignTests(SynchronousTestCase):
             self.rows("SELECT timestamp FROM ping_results ORDER BY id"),
             [("2026-01-07 11:00:00",), ("2026-01-07 22:30:00",), ("2023-11-14 22:13:20",)],
         )
+        self.assertEqual(
+            self.rows("SELECT format, time_from FROM batches ORDER BY id"),
+            [("atlas", "header"), ("atlas", "arrival"), ("atlas", "native")],
+        )
+
+    def test_it_is_kept_as_it_was_sent_beside_its_rows(self) -> None:
+        packed = lzma.compress(json.dumps([PING, {**PING, "type": "dns"}]).encode())
+        self.post(packed, ATLAS)
+        self.post([a_result()])
+        ((batch, form, version, body),) = self.rows("SELECT * FROM raw_bodies")
+        self.assertEqual((batch, form, version), (1, "atlas", BY_NAME["atlas"].version))
+        self.assertEqual(ZstdDecompressor().decompress(body), packed)
+        self.assertEqual(self.rows("SELECT format, time_from FROM batches WHERE id = 2"), [("native", "native")])
 
     def test_a_packed_one_is_unpacked_where_it_is_named(self) -> None:
         text = json.dumps(PING).encode()

@@ -107,6 +107,23 @@ class Merging(MergeTest):
             for name in ("ping_results", "traceroute_results", "traceroute_hops"):
                 self.assertEqual(ours[name], theirs[name])
 
+    def test_bodies_of_other_formats_come_with_their_batches(self) -> None:
+        """Those of files that have such; the batches of 0.0.1 are native."""
+        item = {"type": "ping", "msm_id": 1, "prb_id": 1, "dst_addr": "192.0.2.1", "sent": 1, "rcvd": 1, "avg": 1.5}
+        files = [left_by_0_0_1(self.place / "old", time.time()).whole]
+        for name in ("one", "two"):
+            it = self.instance(name)
+            it.bench.post(item, node=name)
+            files.append(it.stop())
+        with reading(self.merged(*files)) as db:
+            rows = db.execute(
+                "SELECT node, b.format, time_from, r.format, version, received_at IS NOT NULL, length(body) > 9"
+                " FROM batches b LEFT JOIN raw_bodies r ON r.batch_id = b.id WHERE b.format != 'native' ORDER BY node"
+            ).fetchall()
+            self.assertEqual([(name, "atlas", "arrival", "atlas", 1, 1, 1) for name in ("one", "two")], rows)
+            natives = db.execute("SELECT DISTINCT format, time_from FROM batches WHERE node LIKE 'node-%'").fetchall()
+            self.assertEqual([("native", "native")], natives)
+
     def test_files_are_not_changed(self) -> None:
         files, copies = self.of_three()
         before = {path: path.read_bytes() for path in self.place.rglob("*") if path.is_file()}

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from outputd.results.rows import Batch, RawBody
 from outputd.sqlite.connections import reading
 from outputd.sqlite.errors import NewerFile
 from outputd.sqlite.files import wal_of
@@ -51,11 +52,13 @@ class FileTest(SynchronousTestCase):
         with reading(self.create()) as db:
             return [(row[1], row[2]) for row in db.execute(f"PRAGMA table_info({table})")]
 
-    def writer(self, path: Path, most_rejected_bytes: int = 1 << 20) -> tuple[sqlite3.Connection, Writer]:
+    def writer(
+        self, path: Path, most_rejected_bytes: int = 1 << 20, most_raw_bytes: int = 0
+    ) -> tuple[sqlite3.Connection, Writer]:
         db = sqlite3.connect(path, isolation_level=None)
         self.addCleanup(db.close)
         prepare(db, 1 << 20)
-        return db, Writer(db, most_rejected_bytes)
+        return db, Writer(db, most_rejected_bytes, most_raw_bytes)
 
 
 class Schema(FileTest):
@@ -95,7 +98,8 @@ class Schema(FileTest):
     def test_the_tables_beside_them(self) -> None:
         """Rule 7."""
         for table, names in {
-            "batches": "id node received_at digest key first_id last_id accepted rejected",
+            "batches": "id node received_at digest key first_id last_id accepted rejected format time_from",
+            "raw_bodies": "batch_id format version body",
             "rejected_results": "id batch_id item_index field reason raw",
             "rtt_spread": "ping_result_id min_rtt max_rtt stddev_rtt",
         }.items():
@@ -139,7 +143,7 @@ class Schema(FileTest):
         with reading(self.create()) as db:
             declared = {
                 (table, row[3], row[2])
-                for table in ("traceroute_results", "traceroute_hops", "rejected_results", "rtt_spread")
+                for table in ("traceroute_results", "traceroute_hops", "rejected_results", "rtt_spread", "raw_bodies")
                 for row in db.execute(f"PRAGMA foreign_key_list({table})")
             }
         self.assertEqual(
@@ -149,8 +153,24 @@ class Schema(FileTest):
                 ("traceroute_hops", "traceroute_id", "traceroute_results"),
                 ("rejected_results", "batch_id", "batches"),
                 ("rtt_spread", "ping_result_id", "ping_results"),
+                ("raw_bodies", "batch_id", "batches"),
             },
         )
+
+    def test_foreign_bodies_take_no_more_than_their_share_over_restarts_too(self) -> None:
+        path = self.create()
+        sizes = [40, 40, 40, 20]
+        for number, size in enumerate(sizes, 1):
+            db, writer = self.writer(path, most_raw_bytes=100)
+            batch = Batch("2026-01-07 22:30:00", node="n", digest=b"d", format="atlas", raw=RawBody(1, bytes(size)))
+            batch.number(number, 1)
+            writer.write(db, [batch])
+            db.close()
+        with reading(path) as db:
+            self.assertEqual(
+                [(1, 40), (2, 40), (4, 20)], db.execute("SELECT batch_id, length(body) FROM raw_bodies").fetchall()
+            )
+            self.assertEqual((4,), db.execute("SELECT count(*) FROM batches WHERE format = 'atlas'").fetchone())
 
     def test_foreign_keys_hold_in_what_is_written(self) -> None:
         """Rule 13."""
@@ -187,7 +207,7 @@ class Making(FileTest):
         """Rules 11 and 12: what the name says is not asked."""
         path = self.create(7, Ids(100, 20, 300))
         moved = path.rename(self.path / "results_2099-01-01_00-00-00-copy.db")
-        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, 20, Ids(100, 20, 300), 2, INSTANCE))
+        self.assertEqual(describe(moved), resultfile.FileInfo(moved, 7, CREATED, 20, Ids(100, 20, 300), 3, INSTANCE))
 
     def test_files_are_ordered_by_what_they_say_and_never_by_name_or_time(self) -> None:
         """Rule 11."""

@@ -18,7 +18,7 @@ from outputd.store.file import describe
 from tests.kit.bench import Bench
 from tests.kit.makers import a_result, rows_of
 
-_STEP = "ALTER TABLE batches ADD COLUMN format TEXT;\nCREATE INDEX ping_results_sent ON ping_results(sent);\n"
+_STEP = "ALTER TABLE batches ADD COLUMN colour TEXT;\nCREATE INDEX ping_results_sent ON ping_results(sent);\n"
 
 
 class OlderFiles(SynchronousTestCase):
