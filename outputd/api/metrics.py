@@ -175,18 +175,23 @@ class _Counts:
         for reason, count in sorted(stats.rejected.items()):
             rejected.add_metric([reason], count)
         yield rejected
-        changes = CounterMetricFamily(f"{PREFIX}changes", "Changes found in the results", labels=["kind"])
-        for kind, count in sorted(stats.changes.items()):
-            changes.add_metric([kind], count)
-        yield changes
-        for name, text, value in (
+        for name, text, label, counts in (
+            ("changes", "Changes found in the results", "kind", stats.changes),
+            ("foreign_bodies", "Bodies of other formats that were recorded", "format", stats.foreign_bodies),
+            ("foreign_rejected_items", "Items rejected in these", "format", stats.foreign_rejected),
+        ):
+            family = CounterMetricFamily(PREFIX + name, text, labels=[label])
+            for value, count in sorted(counts.items()):
+                family.add_metric([value], count)
+            yield family
+        for name, text, number in (
             ("offered_items", "Items of bodies that could be read: stored, rejected or refused", stats.offered),
             ("refused_items", "Items refused because they could not be stored", stats.refused),
             ("refused_posts", "POSTs answered 503, read or not", stats.refused_posts),
             ("duplicate_posts", "POSTs recognised as duplicates by their Idempotency-Key", stats.duplicate_posts),
             ("hops_over_limit", "New addresses not kept because of --max-hops", stats.hops_over_limit),
         ):
-            yield CounterMetricFamily(PREFIX + name, text, value=value)
+            yield CounterMetricFamily(PREFIX + name, text, value=number)
 
     def describe(self) -> Iterable[Any]:
         """Nothing is known before it is counted."""

@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from outputd.changes.change import KINDS
+from outputd.formats.formats import BY_NAME
 from outputd.intake.latest import Latest
 from outputd.ledger.lessons import Learnt
+from outputd.results.model import OURS
 from outputd.results.rows import Batch
 
 
@@ -25,6 +27,10 @@ class Stats:
     rejected: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     refused_posts: int = 0
+    foreign_bodies: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(BY_NAME, 0)))
+    """Those of other formats that stored or rejected items, by format."""
+    foreign_rejected: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(BY_NAME, 0)))
+    """Their items that were rejected, by format."""
     changes: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(KINDS, 0)))
     """Changes found, by kind."""
     latest: Latest = field(default_factory=Latest)
@@ -41,6 +47,9 @@ class Stats:
         self.latest.note(batch.latest, batch.ahead)
         if batch.rejected_by_field:
             self.rejected.update(batch.rejected_by_field)
+        if batch.format != OURS:
+            self.foreign_bodies[batch.format] += 1
+            self.foreign_rejected[batch.format] += len(batch.rejected)
 
     def count_learnt(self, learnt: Learnt) -> None:
         """Count the addresses that the ledger has learnt, or had no room for."""

@@ -21,6 +21,7 @@ from outputd import __version__
 from outputd.client.agent import http_client
 from outputd.client.bounds import Bounds
 from outputd.client.urls import as_treq_takes_it
+from outputd.formats.formats import BY_NAME
 from outputd.process.loops import Every
 from outputd.process.screen import plain
 from outputd.process.threads import InThread, Threads
@@ -50,6 +51,7 @@ _BAR_EVERY_S = 0.2
 _STDIN = Path("/dev/stdin")
 _DESCRIPTION = """\
 Posts files of results to outputd: one JSON array, or one body of POST /results per line, plain or gzipped.
+With --format, what another tool has written: a JSON array, or a file of at most 8 MiB.
 If it is interrupted, the same command resumes where it stopped: FILE.sent beside each file records how far it came.
 If lines were added to a file since, only those are sent. A pipe (or -) is first read to its end into a file."""
 _UNTRUSTED = """\
@@ -67,6 +69,7 @@ class Options(argparse.Namespace):
     files: list[Path]
     url: str
     node: str
+    format: str | None
     connections: int
     give_up_after: float
     state: Path | None
@@ -109,6 +112,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--cert", type=Path, metavar="FILE", help="client certificate (PEM), including its key unless --key is given")
     add("--key", type=Path, metavar="FILE", help="private key of --cert (PEM)")
+    add(
+        "--format",
+        choices=[*BY_NAME],
+        metavar="NAME",
+        help=f"format of the files, if another tool has written them: {', '.join(BY_NAME)}",
+    )
     add("--gzip", action="store_true", help="compress the bodies")
     add(
         "--state",
@@ -157,7 +166,10 @@ def _fault(options: Options) -> str:
 def target_of(options: Options) -> Target:
     """Where to send, and with whose token. Raises Unusable."""
     token = () if options.token_file is None else (("Authorization", f"Bearer {token_of(options.token_file)}"),)
-    return Target(options.url, options.node, token, options.gzip)
+    url = options.url
+    if options.format:
+        url = URL.from_text(url).set("format", options.format).to_text()
+    return Target(url, options.node, token, options.gzip)
 
 
 class Command:
@@ -218,7 +230,7 @@ class Command:
     async def _send(self, file: Path) -> int:
         self._is_reading = True
         try:
-            source = await self._in_thread(examine, file)
+            source = await self._in_thread(examine, file, bool(self._options.format))
         finally:
             self._is_reading = False
         try:

@@ -1,7 +1,7 @@
 """Cuts a file of results into bodies for POST /results, the same ones at each reading, in bounded memory. Blocking.
 
 A file is one JSON array, which is cut into bodies of at most 1000 results, or has a body a line, and those are sent as
-they are. Either may be compressed with gzip.
+they are; of another format it is an array, or one body. Either may be compressed with gzip.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Body:
 def bodies(source: Source) -> Iterator[Body]:
     """The bodies of a file. Raises OSError, and Broken after the last body that can be read."""
     with source.opened() as (stream, position):
-        cut = _lines if source.layout == "lines" else _array
+        cut = {"lines": _lines, "array": _array, "whole": _whole}[source.layout]
         yield from cut(stream, position)
 
 
@@ -55,6 +55,14 @@ def items_of(data: bytes) -> list[msgspec.Raw] | None:
         return msgspec.json.decode(data, type=list[msgspec.Raw])
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def _whole(stream: BinaryIO, position: Callable[[], int]) -> Iterator[Body]:
+    data = stream.read(MOST_BODY_BYTES + 1)
+    if len(data) > MOST_BODY_BYTES:
+        yield Body(0, "all of it", b"", position(), 0, f"it is longer than {MOST_BODY_BYTES >> 20} MiB: split it")
+    elif data:
+        yield Body(0, "all of it", data, position(), len(data))
 
 
 def _lines(stream: BinaryIO, position: Callable[[], int]) -> Iterator[Body]:

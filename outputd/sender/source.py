@@ -22,7 +22,8 @@ MOST_BODY_BYTES: Final = 8 << 20
 CHUNK_BYTES: Final = 256 * 1024
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-Layout = Literal["lines", "array"]
+Layout = Literal["lines", "array", "whole"]
+"""A body a line, an array that is cut into bodies, or one body."""
 
 
 class Broken(Exception):
@@ -88,8 +89,11 @@ def is_of_the_system(path: Path) -> bool:
     return path.is_relative_to("/dev") or path.is_relative_to("/proc")
 
 
-def examine(path: Path) -> Source:
-    """Read all of it for its digest, and its beginning for its layout. Raises OSError and Broken."""
+def examine(path: Path, is_foreign: bool = False) -> Source:
+    """Read all of it for its digest, and its beginning for its layout. Raises OSError and Broken.
+
+    What is of another format is an array or one body: nobody can tell here where else it may be cut.
+    """
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
@@ -102,10 +106,19 @@ def examine(path: Path) -> Source:
     source = Source(path, size, digest.hexdigest(), "lines", kept)
     try:
         with source.opened() as (stream, _):
+            if is_foreign:
+                return replace(source, layout="array" if _begins_with_array(stream) else "whole")
             return replace(source, layout=_layout(path.name, stream))
     except BaseException:
         source.close()
         raise
+
+
+def _begins_with_array(stream: BinaryIO) -> bool:
+    while chunk := stream.read(CHUNK_BYTES):
+        if chunk.strip():
+            return chunk.lstrip().startswith(b"[")
+    return False
 
 
 def _layout(name: str, stream: BinaryIO) -> Layout:

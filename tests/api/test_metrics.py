@@ -119,7 +119,7 @@ class MetricsTest(SynchronousTestCase):
         """Rule 22: nothing that a client sends."""
         self.test_rejects_by_reason()
         labels = set(re.findall(r'(\w+)="', self.text()))
-        self.assertEqual(labels - {"le", "version", "sqlite", "python", "twisted"}, {"reason", "kind"})
+        self.assertEqual(labels - {"le", "version", "sqlite", "python", "twisted"}, {"reason", "kind", "format"})
 
     def test_promtool_has_nothing_against_what_is_not_the_spec_s(self) -> None:
         """Rule 22: the spec's five names lack `_total`, all else is conventional. The program may be missing."""

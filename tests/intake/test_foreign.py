@@ -143,5 +143,13 @@ class ForeignTests(SynchronousTestCase):
         self.assertIn(self.post(json.dumps(body, separators=(",", ":")).encode(), ATLAS).status, (413, 422, 503))
         self.assertEqual(self.it.admission.held_bytes, 0)
 
+    def test_bodies_and_rejected_items_are_counted_by_format(self) -> None:
+        """Rule 22: a closed set."""
+        self.post([PING, {**PING, "type": "dns"}])
+        self.post([a_result(), {}])
+        stats = self.it.stats
+        self.assertEqual({**dict.fromkeys(BY_NAME, 0), "atlas": 1}, dict(stats.foreign_bodies))
+        self.assertEqual({**dict.fromkeys(BY_NAME, 0), "atlas": 1}, dict(stats.foreign_rejected))
+
     def test_the_format_ours_has_a_name_that_no_reader_has(self) -> None:
         self.assertNotIn(OURS, BY_NAME)

@@ -9,10 +9,36 @@ from typing import Any
 from hypothesis import strategies as st
 
 from outputd.sender import cut as bodies_module
-from outputd.sender.cut import CUT_RESULTS, bodies
-from outputd.sender.source import MOST_BODY_BYTES, Broken, Source
+from outputd.sender.command import parse, target_of
+from outputd.sender.cut import CUT_RESULTS, Body, bodies
+from outputd.sender.source import MOST_BODY_BYTES, Broken, Source, examine
 from tests.kit.properties import given, settings
 from tests.sender.test_command import FileTests
+
+
+class ForeignTests(FileTests):
+    """What another tool has written: only an array is known to be cut."""
+
+    def bodies_of(self, content: bytes) -> list[Body]:
+        return list(bodies(examine(self.written(content, "x.jsonl"), is_foreign=True)))
+
+    def test_it_is_one_body_as_it_is(self) -> None:
+        for content in (b"192.0.2.1 : 1 -\n\n192.0.2.2 : - -\n", b'{"a":1}\n{"a":2}\n', b"\xfd7zXZ\0packed"):
+            self.assertEqual([content], [body.data for body in self.bodies_of(content)])
+            self.assertEqual([content], [body.data for body in self.bodies_of(gzip.compress(content))])
+        self.assertEqual([], self.bodies_of(b""))
+
+    def test_an_array_is_cut(self) -> None:
+        content = json.dumps([{"a": number} for number in range(CUT_RESULTS + 1)]).encode()
+        self.assertEqual([CUT_RESULTS, 1], [len(json.loads(body.data)) for body in self.bodies_of(b" \n" + content)])
+
+    def test_its_format_is_said_in_the_url(self) -> None:
+        options = parse(["x", "--format", "atlas", "--url", "https://host/results?at=2026-01-07T12:00:00Z"])
+        self.assertEqual("https://host/results?format=atlas&at=2026-01-07T12:00:00Z", target_of(options).url)
+
+    def test_one_that_is_too_long_is_told(self) -> None:
+        (body,) = self.bodies_of(b"x" * (MOST_BODY_BYTES + 1))
+        self.assertIn("split it", body.fault)
 
 
 class LinesTests(FileTests):
