@@ -209,7 +209,7 @@ def _first_error(found: Sequence[_Element]) -> str | None:
 
 
 def _rtt(number: Decimal | None, field: str) -> int | None:
-    if number is None or number == _NEVER:
+    if number is None or (number.is_finite() and number == _NEVER):
         return None
     try:
         return nanoseconds(number)

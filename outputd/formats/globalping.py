@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
 from outputd.formats.documents import documents, elements
@@ -26,6 +28,7 @@ _CLAIMED = re.compile(
 _TYPES = (None, "ping", "traceroute", "mtr")
 _SILENT = (None, "", "*")
 _MOST_ERROR_CHARACTERS = 200
+_MOST_ADDRESS_CHARACTERS = 255  # what a row keeps of it: cut once here, and not for each reply
 _MOST_REPLIES = 256  # 16 packets are the most that can be ordered
 
 
@@ -65,7 +68,7 @@ class _Entry(msgspec.Struct, gc=False):
 
 
 class _Options(msgspec.Struct, gc=False):
-    protocol: str | None = None
+    protocol: Annotated[str, Meta(max_length=16)] | None = None  # stands in a row for each of its results
 
 
 class _Measurement(msgspec.Struct, gc=False):
@@ -101,7 +104,7 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
         for entry in elements(results) if results else (item,):
             try:
                 yield _result(entry, measurement)
-            except (Refused, ValueError, RecursionError) as error:
+            except (Refused, ValueError, ArithmeticError, RecursionError) as error:
                 yield unread(error, entry)
 
 
@@ -183,7 +186,7 @@ def _trace(ip: str, timestamp: str, result: _Result, found: list[_Hop], measurem
 
 def _rows(ttl: int, hop: _Hop, times_ns: list[int]) -> Iterator[Hop]:
     """A row for each reply; one of silence where there was none."""
-    address = None if hop.address in _SILENT else hop.address
+    address = None if hop.address in _SILENT else (hop.address or "")[:_MOST_ADDRESS_CHARACTERS]
     if not times_ns:
         yield Hop(ttl, address, timeout=True)
     for time_ns in times_ns:

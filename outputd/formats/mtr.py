@@ -70,7 +70,7 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
             if len(item) > MOST_ITEM_BYTES:
                 raise Refused("longer than any report of mtr")
             yield _result(_decode(_mended(item)).report)
-        except (Refused, ValueError, RecursionError) as error:
+        except (Refused, ValueError, ArithmeticError, RecursionError) as error:
             yield unread(error, item)
 
 

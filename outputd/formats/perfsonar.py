@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
 from outputd.formats.documents import documents
@@ -41,7 +43,7 @@ class _Run(msgspec.Struct, gc=False):
 class _Spec(msgspec.Struct, gc=False):
     dest: str = ""
     first_ttl: int = msgspec.field(name="first-ttl", default=1)
-    probe_type: str | None = msgspec.field(name="probe-type", default=None)
+    probe_type: Annotated[str, Meta(max_length=64)] | None = msgspec.field(name="probe-type", default=None)
 
 
 class _Test(msgspec.Struct, gc=False):

@@ -38,6 +38,8 @@ def unread(error: Exception, raw: bytes) -> Unread:
     """An item as that of which no result can be made, for what went wrong with it."""
     if isinstance(error, Refused):
         return Unread(error.reason, raw, error.field)
+    if isinstance(error, ArithmeticError):  # of "NaN", or of 1e999999999
+        return Unread("a number that cannot be reckoned with", raw)
     return Unread(str(error), raw)
 
 

@@ -208,7 +208,7 @@ class RefusedTests(SynchronousTestCase):
     def test_numbers_that_are_none_of_ours(self) -> None:
         bad: tuple[dict[str, object], ...] = (
             {"avg": -2}, {"avg": 1e300}, {"sent": -1}, {"sent": 2**63}, {"sent": 1.5}, {"timestamp": 1e12},
-            {"timestamp": -5}, {"avg": "NaN"}, {"sent": None}, {"rcvd": None}, {"avg": [[]]},
+            {"timestamp": -5}, {"avg": "NaN"}, {"avg": "sNaN"}, {"sent": None}, {"rcvd": None}, {"avg": [[]]},
         )  # fmt: skip
         for fields in bad:
             self.assertTrue(reason({**PING, **fields}), fields)

@@ -164,6 +164,23 @@ class GlobalpingTest(ReadingCase):
         body = a_measurement(a_trace(a_hop("192.0.2.9", *[1.0] * 257)), type="traceroute")
         self.assertIn("timings", self.refused(body))
 
+    def test_a_protocol_that_would_stand_in_every_row_is_short(self) -> None:
+        order = {"type": "traceroute", "measurementOptions": {"protocol": "A" * 17}}
+        self.assertIn("protocol", self.refused(a_measurement(a_trace(a_hop(None)), **order)))
+
+    def test_the_long_name_of_a_hop_is_one_text_in_all_its_rows(self) -> None:
+        trace = self.one(a_measurement(a_trace(a_hop("x" * 300, 1.0, 2.0)), type="traceroute")).traceroute
+        assert trace is not None and trace.hops is not None
+        first, second = trace.hops
+        self.assertEqual(first.ip, "x" * 255)
+        self.assertIs(first.ip, second.ip)
+
+    def test_a_loss_that_is_no_number_costs_its_result_alone(self) -> None:
+        bad = a_ping(stats={"total": 3, "rcv": 2, "loss": "NaN"})
+        broken, good = self.read(a_measurement(bad, a_ping()))
+        self.assertIsInstance(broken, Unread)
+        self.assertIsInstance(good, PingResult)
+
     def test_several_measurements_may_stand_in_an_array_or_on_lines(self) -> None:
         one = a_measurement(a_ping())
         self.assertEqual(self.read([one, one]), self.read(one) * 2)

@@ -139,6 +139,19 @@ class MtrTest(ReadingCase):
         }.items():
             self.assertIn(column, self.refused(a_report(a_hub(1, "192.0.2.9", **{column: value}))))
 
+    def test_numbers_that_cannot_be_reckoned_with_cost_their_report_alone(self) -> None:
+        good = a_report(a_hub(1, "192.0.2.9"))
+        for column, value in (
+            ("Rcv", "sNaN"),
+            ("Loss%", "NaN"),
+            ("Loss%", "sNaN"),
+            ("Drop", "sNaN"),
+            ("Drop", "1e999999"),
+        ):
+            broken, neighbour = self.read([a_report(a_hub(1, "192.0.2.9", **{column: value})), good])
+            self.assertIsInstance(broken, Unread)
+            self.assertIsInstance(neighbour, PingResult)
+
     def test_what_is_no_report_is_not_of_this_format(self) -> None:
         for body in (b"", b"\xff\xfe", b"Start: now\nHOST: node  Loss%", b"{"):
             self.assertRaises(NotOfThisFormat, self.read, body)

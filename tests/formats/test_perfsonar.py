@@ -119,6 +119,9 @@ class PerfsonarTest(ReadingCase):
         for result in (a_trace(), a_trace([]), a_trace([{}] * 256), a_trace(*[[{}]] * 257)):
             self.assertIn("paths", self.refused(a_run(result)))
 
+    def test_a_type_of_probe_that_would_stand_in_every_path_is_short(self) -> None:
+        self.assertIn("probe-type", self.refused(a_run(a_trace([{}]), **{"probe-type": "A" * 65})))
+
     def test_what_is_archived_is_claimed_and_a_result_of_ours_is_not(self) -> None:
         self.assertTrue(self.is_claimed(a_run(RTT, "rtt")))
         for text in (b"", b"[]", b'{"id": "58404bb5"}', b'{"succeeded": true, "paths": []}', b'[{"ip": "192.0.2.9"}]'):
