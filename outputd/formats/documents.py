@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 
 from outputd.formats.reader import NotOfThisFormat
+from outputd.results.model import MOST_RESULTS
 from outputd.results.structure import ARRAY_BEGIN, OBJECT, STRUCTURE
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE = re.compile(rb"\S[^\n]*+")
 _BEGIN_BYTES = 256 * 1024
 _OBJECT_BEGIN = re.compile(rb"\s*+(\[\s*+)?+\{")
 _check = msgspec.json.Decoder(msgspec.Raw).decode
@@ -25,7 +28,7 @@ def documents(body: bytes) -> Iterator[bytes]:
     if _is_json(body):
         yield from elements(body) if ARRAY_BEGIN.match(body) else (body,)
         return
-    if not any(_is_json(line) for line in lines(body)):
+    if not any(_is_json(line) for line in islice(lines(body), MOST_RESULTS)):
         raise NotOfThisFormat("neither JSON nor lines of JSON")
     yield from lines(body)
 
@@ -51,14 +54,8 @@ def elements(array: bytes) -> Iterator[bytes]:
 
 def lines(body: bytes) -> Iterator[bytes]:
     """The lines of a body that are not empty, without the white space around them."""
-    start = 0
-    while start < len(body):
-        end = body.find(b"\n", start)
-        end = len(body) if end < 0 else end
-        line = body[start:end].strip()
-        if line:
-            yield line
-        start = end + 1
+    for line in _LINE.finditer(body):
+        yield line[0].rstrip()
 
 
 def without_mark(body: bytes) -> bytes:

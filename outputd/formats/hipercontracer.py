@@ -15,6 +15,7 @@ from outputd.results.model import Hop, PingResult, Traceroute
 
 _ANY_LINE = re.compile(rb"^#(?:\? HPCT |[PTJ][a-z]? )", re.MULTILINE)
 _CLAIMED = re.compile(rb"#(?:\? HPCT \w|[PT][a-z]? [\w.:]{1,64} [\w.:]{2,64} [\w.:]{2,64} [0-9a-f]{1,64} \w)")
+_BLANK = re.compile(rb"[ \r\n]++")  # a tab begins the line of a hop
 _DECIMAL = re.compile(rb"\d{1,19}")
 _HEXADECIMAL = re.compile(rb"[0-9a-fA-F]{1,16}")
 _NEVER = b"-1"
@@ -101,15 +102,20 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
 
 def _items(body: bytes) -> Iterator[tuple[int, int, int]]:
     """Where the items of a body begin, where the first line of each ends, and the lines of hops that belong to it."""
-    start = 0
+    start = _end_of_blank(body, 0)
     while start < len(body):
         end = _end_of_line(body, start)
         hops_end = end
         while body.startswith(b"\t", hops_end):
             hops_end = _end_of_line(body, hops_end)
-        if body[start:end].strip() and not body.startswith(b"#?", start):
+        if not body.startswith(b"#?", start):
             yield start, end, hops_end
-        start = hops_end
+        start = _end_of_blank(body, hops_end)
+
+
+def _end_of_blank(body: bytes, start: int) -> int:
+    match = _BLANK.match(body, start)
+    return start if match is None else match.end()
 
 
 def _end_of_line(body: bytes, start: int) -> int:

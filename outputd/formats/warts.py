@@ -22,6 +22,7 @@ _HEADER = struct.Struct(">2sHI")
 _ADDRESS, _TRACE, _PING = 5, 6, 7
 _PASSED_OVER = (1, 2, 3, 4, _ADDRESS)
 _NAMES = {8: "tracelb", 9: "dealias", 10: "neighbourdisc", 11: "tbit", 12: "sting", 13: "sniff", 14: "host", 15: "http"}
+_LEAST_REPLY_BYTES = 8  # flags, the length of the fields, the number of an address, and a TTL or more
 _MOST_FLAG_BYTES = 16  # five are known of
 _TRACE_METHODS = ("icmp-echo", "udp", "tcp", "icmp-echo-paris", "udp-paris", "tcp-ack")
 _TRACE_STOPS = (
@@ -113,6 +114,13 @@ class _Reading:
     def number(self, length: int) -> int:
         """A number of so many bytes."""
         return int.from_bytes(self.take(length), "big")
+
+    def replies(self) -> int:
+        """How many replies follow. Raises Broken where there is no room for so many."""
+        count = self.number(2)
+        if count * _LEAST_REPLY_BYTES > len(self._data) - self._at:
+            raise Broken("a record holds fewer replies than it says")
+        return count
 
     def text(self) -> str:
         """Characters up to a zero byte."""
@@ -294,7 +302,7 @@ def _record(kind: int, content: bytes, known: _Addresses) -> Mapping[str, Any]:
 
 def _trace(reading: _Reading) -> Mapping[str, Any]:
     trace = reading.fields(_TRACE_FIELDS)
-    hops = [_with_icmp(reading.fields(_HOP_FIELDS)) for _ in range(reading.number(2))]
+    hops = [_with_icmp(reading.fields(_HOP_FIELDS)) for _ in range(reading.replies())]
     for hop in hops:
         hop.setdefault("probe_id", 0)
     hops.sort(key=lambda hop: hop.setdefault("probe_ttl", 0))
@@ -308,7 +316,7 @@ def _trace(reading: _Reading) -> Mapping[str, Any]:
 
 def _ping(reading: _Reading) -> Mapping[str, Any]:
     ping = reading.fields(_PING_FIELDS)
-    replies = [_with_icmp(reading.fields(_REPLY_FIELDS)) for _ in range(reading.number(2))]
+    replies = [_with_icmp(reading.fields(_REPLY_FIELDS)) for _ in range(reading.replies())]
     for reply in replies:
         reply.setdefault("seq", 0)
     return {

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.formats.documents import documents, first_object
 from outputd.formats.reader import NotOfThisFormat
+from outputd.results.model import MOST_RESULTS
 from tests.kit.properties import given, settings
 
 VALUES = st.recursive(
@@ -45,6 +46,16 @@ class DocumentsTests(SynchronousTestCase):
         for body in (b"", b"{", b"[{},", b"{}}", b"\xff\xfe{\0}\0", b"[" * 100_000 + b"]" * 100_000, b"{\n" * 100_000):
             with self.assertRaises(NotOfThisFormat, msg=body[:20]):
                 list(documents(body))
+
+
+class ManyLinesTests(SynchronousTestCase):
+    def test_no_more_lines_than_a_body_may_have_items_are_tried_for_one_that_is_json(self) -> None:
+        with self.assertRaises(NotOfThisFormat):
+            next(documents(b"a\n" * MOST_RESULTS + b"{}\n"))
+        self.assertEqual(next(documents(b"a\n" * (MOST_RESULTS - 1) + b"{}\n")), b"a")
+
+    def test_blank_lines_are_none(self) -> None:
+        self.assertEqual(list(documents(b"\n \r\n{} \r\n\n\t\n {}\n\n")), [b"{}", b"{}"])
 
 
 class BeginTests(SynchronousTestCase):

@@ -173,3 +173,9 @@ class HiPerConTracerTest(ReadingCase):
     def test_nothing_else_is(self) -> None:
         for body in (b"", b"[]", b"#", b"#Python\n", b"#P a", b"# " + a_ping_1(), b"\n" + a_ping_1()):
             self.assertFalse(self.is_claimed(body))
+
+    def test_hops_behind_a_blank_line_are_not_passed_over(self) -> None:
+        first, second = self.read(b"\n\n#J x\n \r\n\t1 ff 1000 10.0.0.1\n\n")
+        self.assertIsInstance(first, Unread)
+        assert isinstance(second, Unread)
+        self.assertIn("without the line of their traceroute", second.reason)

@@ -129,6 +129,10 @@ class WartsTest(ReadingCase):
         (item,) = self.read(trace(*[long] * 30_000))
         self.assertIn("longer", getattr(item, "reason", ""))
 
+    def test_replies_for_which_a_record_has_no_room_are_not_made(self) -> None:
+        for kind, content in ((6, fields({27: address("192.0.2.9")})), (PING, fields({21: address("192.0.2.9")}))):
+            self.assertIn("fewer", self.refused(record(kind, content + struct.pack(">H", 60_000) + b"\0" * 60_000)))
+
     def test_what_is_no_warts_is_no_body(self) -> None:
         for body in (b"", b"[]", b"\x12", b"\x12\x04\0\6"):
             self.assertFalse(self.is_claimed(body))
