@@ -34,7 +34,7 @@ from tests.system.shared import replay
 INSTANCE = "graz.0a1b2c3d"
 ALL_TIME = ("0001-01-01 00:00:00", "9999-12-31 23:59:59")
 DAY_S = 86_400
-ALONE = {"failures", "rejected", "changes", "trace"}
+ALONE = {"failures", "rejected", "changes", "trace", "cells"}
 """Questions that the service alone answers."""
 _IN_LIST = {
     "Targets": "targets", "Nodes": "nodes", "Arrivals": "buckets", "Links": "links", "Series": "buckets",

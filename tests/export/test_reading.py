@@ -123,7 +123,8 @@ class ReadingTests(SynchronousTestCase):
             db.execute("UPDATE batches SET id = 5000 WHERE id = 2")
             db.execute(
                 "WITH RECURSIVE refused(id) AS (SELECT 2 UNION ALL SELECT id + 1 FROM refused WHERE id < 4999)"
-                " INSERT INTO batches SELECT refused.id, node, received_at, digest, key, NULL, NULL, 0, 1"
+                " INSERT INTO batches (id, node, received_at, digest, key, accepted, rejected)"
+                " SELECT refused.id, node, received_at, digest, key, 0, 1"
                 " FROM refused, batches WHERE batches.id = 1"
             )
         self.assertEqual([line["id"] for line in lines_of(self.path)], [1, 2])
