@@ -166,7 +166,8 @@ def _traceroute(measurement: _Measurement, ip: str, timestamp: str, error: str |
             continue
         if element.hop is None:
             raise Refused("required", "result[...].hop")
-        sent, arrivals = 0, []
+        if any(answer.x is not None or _is_answer(answer) for answer in element.result):
+            sent, arrivals = 0, []
         for answer in element.result:
             if answer.x is not None:
                 hops.append(Hop(element.hop, timeout=True))

@@ -190,6 +190,14 @@ class TracerouteTests(SynchronousTestCase):
         self.assertEqual((result.sent, result.error), (1, "sendto failed"))
 
 
+class LastElementTests(SynchronousTestCase):
+    def test_one_that_has_only_late_answers_does_not_undo_the_arrival_before_it(self) -> None:
+        target = answer() | {"from": "192.0.2.1"}
+        (result,) = read(ROUTE | {"result": [hop(1, target, SILENT), hop(255, answer(late=3))]})
+        assert isinstance(result, PingResult)
+        self.assertEqual((result.sent, result.received), (2, 1))
+
+
 class RefusedTests(SynchronousTestCase):
     """What no result can be made of, with its reason; its neighbours are read."""
 
