@@ -24,7 +24,7 @@ from outputd.results.model import (
 )
 from outputd.results.parse import Parser
 from outputd.results.rows import Batch, RawBody, Rejected
-from outputd.results.weight import most_bytes
+from outputd.results.weight import most_bytes, text_bytes
 
 MOST_ROWS_BYTES = 128 << 20
 """What the rows of one body may take; those of a native body take no more."""
@@ -115,6 +115,7 @@ class Foreign:
         except _Beyond as beyond:
             return beyond.answer
         batch.format = self._reader.name
+        batch.text_bytes = text_bytes(self._text)  # the body may be packed
         if keeps_raw:
             batch.raw = RawBody(self._reader.version, _zstd(self._body))
         if self._lacks_time:

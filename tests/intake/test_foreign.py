@@ -14,8 +14,10 @@ from zstandard import ZstdDecompressor
 
 from outputd.formats.formats import BY_NAME
 from outputd.intake.collector import Sender
-from outputd.intake.foreign import NOTHING_ASKED, Asked
-from outputd.results.model import MOST_RAW_BYTES, OURS
+from outputd.intake.foreign import NOTHING_ASKED, Asked, Foreign
+from outputd.results.model import MOST_RAW_BYTES, OURS, Origin
+from outputd.results.parse import Parser
+from outputd.results.rows import Batch
 from tests.intake.test_collector import Instance
 from tests.kit.makers import a_result, rows_of
 from tests.kit.wire import Reply
@@ -153,3 +155,16 @@ class ForeignTests(SynchronousTestCase):
 
     def test_the_format_ours_has_a_name_that_no_reader_has(self) -> None:
         self.assertNotIn(OURS, BY_NAME)
+
+
+class WeightTests(SynchronousTestCase):
+    def test_the_rows_of_a_packed_body_weigh_what_its_texts_take(self) -> None:
+        text = json.dumps({**PING, "error": "a" * 500_000}).encode()
+        weights_bytes = []
+        for body in (text, lzma.compress(text)):
+            origin = Origin("node", "2026-01-07 22:30:00", "2026-01-08 22:30:00", None)
+            foreign = Foreign(BY_NAME["atlas"], text, body, None)
+            batch = foreign.parse(Parser(lambda ip: True), origin, 1 << 20, keeps_raw=False)
+            assert isinstance(batch, Batch)
+            weights_bytes.append(batch.memory_bytes)
+        self.assertEqual(*weights_bytes)
