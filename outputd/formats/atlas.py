@@ -93,7 +93,8 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
     """The results in a body: one object, an array, one object a line, RESULT lines, or {"results": [...]}."""
     is_first = True
     for item in lines(body) if _PREFIX.match(body) else _items(body):
-        text = _PREFIX.sub(b"", item, count=1)
+        prefix = _PREFIX.match(item)
+        text = item if prefix is None else item[prefix.end() :]
         try:
             yield _result(text)
         except Refused as error:

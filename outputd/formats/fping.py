@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import msgspec
 
-from outputd.formats.counts import count, rtt_ns
-from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread, unread
+from outputd.formats.counts import MOST_ITEM_BYTES, count, rtt_ns
+from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread, timed, unread
 from outputd.results.addresses import canonical
-from outputd.results.model import PingResult
+from outputd.results.model import MOST_RESULTS, PingResult
 
 _LINE = re.compile(rb"[^\n]++")
 _KIND = re.compile(rb'\s*+\{\s*+"(\w++)"\s*+:')
@@ -42,6 +42,7 @@ _CLAIMED = re.compile(
     rb"|(?:\[\d++\.\d++\] )?[^\s:{\[][^\n:{]{0,600}? *+: (?:xmt/rcv/%(?:loss|return) = |\[\d++\], )"
     rb"|[\d.]{7,15} *+:(?: (?:-|\d++(?:\.\d++)?))++ *+(?:\n|\Z))"
 )
+_MOST_LINES = 4 * MOST_RESULTS  # those of fping are not so short that a body would have more
 _NAME_AND_ADDRESS = re.compile(r"[^ ]++ \(([^ ()]++)\)")
 _NOTHING_TO_READ = "no summary of a target: run fping with -c N, or with -C N -q"
 
@@ -81,6 +82,8 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
     for line in _summaries(body):
         found = True
         try:
+            if len(line) > MOST_ITEM_BYTES:
+                raise Refused("longer than any line of fping")
             yield _from_json(line) if _KIND.match(line) else _from_text(line)
         except (Refused, ValueError, RecursionError) as error:
             yield unread(error, line)
@@ -94,7 +97,9 @@ def _summaries(body: bytes) -> Iterator[bytes]:
     Behind the last interval of -Q the targets come once more, with their totals: from where the first one comes again.
     """
     in_interval, first = False, None
-    for match in _LINE.finditer(body):
+    for number, match in enumerate(_LINE.finditer(body)):
+        if number == _MOST_LINES:
+            raise NotOfThisFormat(f"more than {_MOST_LINES:,} lines")
         line = match[0].rstrip()
         if _INTERVAL.fullmatch(line):
             in_interval, first = True, None
@@ -145,10 +150,10 @@ def _from_json(line: bytes) -> PingResult:
 def _result(
     ip: str, sent: Decimal, received: Decimal, least: Decimal | None, average: Decimal | None, most: Decimal | None
 ) -> PingResult:
-    return PingResult(
+    return timed(PingResult(
         ip, count(sent, "xmt"), count(received, "rcv"), NO_TIME,
         avg_rtt=_rtt(average, "avg"), min_rtt=_rtt(least, "min"), max_rtt=_rtt(most, "max"),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _rtt(milliseconds: Decimal | None, field: str) -> int | None:
@@ -157,7 +162,7 @@ def _rtt(milliseconds: Decimal | None, field: str) -> int | None:
 
 
 def _result_of_values(ip: str, values: Iterable[bytes]) -> PingResult:
-    """A target of which each probe is listed; lists of millions are counted without being made."""
+    """A target of which each probe is listed."""
     sent = received = timed = 0
     total = best = worst = Decimal()
     for value in values:

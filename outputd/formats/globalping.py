@@ -14,7 +14,7 @@ from msgspec import Meta
 from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
 from outputd.formats.documents import documents, elements
 from outputd.formats.numbers import instant, nanoseconds
-from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, unread
+from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, timed, unread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.results.model import Hop, PingResult, Traceroute
@@ -151,12 +151,12 @@ def _ping(ip: str, timestamp: str, stats: _Stats) -> PingResult:
     if stats.total is None or stats.rcv is None:
         raise Refused("total and rcv are required", "result.stats")
     loss = None if stats.loss is None or not 0 <= stats.loss <= 100 else float(stats.loss)
-    return PingResult(
+    return timed(PingResult(
         ip, count(stats.total, "result.stats.total"), count(stats.rcv, "result.stats.rcv"), timestamp, loss,
         avg_rtt=rtt_ns(stats.avg, "result.stats.avg"),
         min_rtt=rtt_ns(stats.min, "result.stats.min"),
         max_rtt=rtt_ns(stats.max, "result.stats.max"),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _trace(ip: str, timestamp: str, result: _Result, found: list[_Hop], measurement: _Measurement) -> PingResult:

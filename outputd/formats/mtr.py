@@ -125,7 +125,7 @@ def _hop(hub: _Hub) -> Hop:
     ttl = count(hub.ttl, f"{_ANY}.count")
     if ttl > MOST_TTL:
         raise Refused("not a TTL", f"{_ANY}.count")
-    if hub.host == _SILENT or _error(hub) is not None or hub.received == 0 or hub.loss_percent == 100:
+    if hub.host == _SILENT or _error(hub) is not None or _is_lost(hub):
         return Hop(ttl, timeout=True)  # its times are 0.0
     return Hop(ttl, _address(hub), rtt_ns(hub.average_ms, f"{_ANY}.Avg"))
 
@@ -134,6 +134,13 @@ def _address(hub: _Hub) -> str:
     """The address of `name (address)`, as -b has it, else what stands there."""
     both = _NAME_AND_ADDRESS.fullmatch(hub.host)
     return both[1] if both else hub.host
+
+
+def _is_lost(hub: _Hub) -> bool:
+    """Whether all that was sent is lost, in any of the columns that tell."""
+    return (
+        hub.received == 0 or hub.loss_percent == 100 or hub.sent == 0 or (hub.lost is not None and hub.lost == hub.sent)
+    )
 
 
 def _error(hub: _Hub) -> str | None:

@@ -13,7 +13,7 @@ from msgspec import Meta
 from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
 from outputd.formats.documents import documents
 from outputd.formats.numbers import SECONDS
-from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, unread
+from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, timed, unread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.results.model import Hop, PingResult, Traceroute
@@ -133,13 +133,13 @@ def _results(item: bytes) -> Iterator[PingResult]:
 def _ping(spec: _Spec, timestamp: str, result: _Result) -> PingResult:
     if result.sent is None or result.received is None:
         raise Refused("sent and received are required", "result")
-    return PingResult(
+    return timed(PingResult(
         _pinged(spec, result), count(result.sent, "result.sent"), count(result.received, "result.received"), timestamp,
         avg_rtt=_rtt(result.mean, "result.mean"),
         min_rtt=_rtt(result.min, "result.min"),
         max_rtt=_rtt(result.max, "result.max"),
         stddev_rtt=_rtt(result.stddev, "result.stddev"),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _pinged(spec: _Spec, result: _Result) -> str:

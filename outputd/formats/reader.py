@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from outputd.results.model import PingResult
 
@@ -41,6 +42,13 @@ def unread(error: Exception, raw: bytes) -> Unread:
     if isinstance(error, ArithmeticError):  # of "NaN", or of 1e999999999
         return Unread("a number that cannot be reckoned with", raw)
     return Unread(str(error), raw)
+
+
+def timed(result: PingResult) -> PingResult:
+    """A result without times where nothing was received: some tools write 0 there."""
+    if result.received:
+        return result
+    return replace(result, avg_rtt=None, min_rtt=None, max_rtt=None, stddev_rtt=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,9 @@ class PingTests(SynchronousTestCase):
         self.assertEqual(ping(sent=2, rcvd=1, result=[SILENT, twice, twice, {"rtt": 27.768}]).received, 1)
         self.assertEqual(ping(sent=1, rcvd=0, result=[SILENT, twice, twice]).received, 0)
 
+    def test_words_of_a_probe_that_look_like_its_lines_are_kept(self) -> None:
+        self.assertEqual(ping(result=[{"error": "RESULT {x"}]).error, "RESULT {x")
+
     def test_what_a_probe_prints_is_summed_up(self) -> None:
         raw = {
             "dst_addr": "192.0.2.1",

@@ -53,6 +53,15 @@ class FpingTest(ReadingCase):
         result = self.one(b"192.0.2.9 : xmt/rcv/%loss = 3/0/100%\n")
         self.assertEqual(result, PingResult("192.0.2.9", 3, 0, NO_TIME))
 
+    def test_times_of_0_where_nothing_was_received_are_none(self) -> None:
+        result = self.one(b'{"summary":{"host":"192.0.2.9","xmt":3,"rcv":0,"rttMin":0,"rttAvg":0,"rttMax":0}}')
+        self.assertEqual((result.sent, result.avg_rtt, result.min_rtt, result.max_rtt), (3, None, None, None))
+
+    def test_a_line_longer_than_any_and_more_lines_than_any_are_refused(self) -> None:
+        self.assertIn("longer", self.refused(b"192.0.2.9 :" + b" 1" * 300_000))
+        with self.assertRaises(NotOfThisFormat):
+            self.read(b"192.0.2.9 : 1\n" + b"x : [0], 1\n" * 600_000)
+
     def test_an_outage_is_passed_over(self) -> None:
         self.assertEqual(self.read(SUMMARY.replace(b"33%", b"33%, outage(ms) = 1000")), [READ])
 

@@ -75,6 +75,11 @@ class GlobalpingTest(ReadingCase):
             self.one(a_measurement(a_ping(), createdAt=1653502279205)).timestamp, "2022-05-25T18:11:19.205000000Z"
         )
 
+    def test_times_of_0_where_nothing_was_received_are_none(self) -> None:
+        stats = {"min": 0, "max": 0, "avg": 0, "total": 3, "loss": 100, "rcv": 0, "drop": 3}
+        result = self.one(a_measurement(a_ping(stats=stats)))
+        self.assertEqual((result.sent, result.avg_rtt, result.min_rtt, result.max_rtt), (3, None, None, None))
+
     def test_a_ping_that_nothing_answered_has_no_time(self) -> None:
         stats = {"min": None, "max": None, "avg": None, "total": 15, "loss": 100, "rcv": 0, "drop": 15}
         result = self.one(a_measurement(a_ping(stats=stats, timings=[])))

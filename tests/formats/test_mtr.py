@@ -65,6 +65,14 @@ class MtrTest(ReadingCase):
         assert result.traceroute is not None and result.traceroute.hops is not None
         self.assertEqual(result.traceroute.hops[0], Hop(1, timeout=True))
 
+    def test_a_target_whose_probes_are_all_lost_has_not_answered_whatever_column_says_it(self) -> None:
+        for columns in ({"Snt": 10, "Drop": 10}, {"Snt": 0, "Loss%": 0.0}, {"Rcv": 0, "Drop": 4}, {"Loss%": 100.0}):
+            hub = {"count": 1, "host": "192.0.2.9", "Snt": 10, "Avg": 0.0, "Best": 0.0, "Wrst": 0.0, **columns}
+            result = self.one(a_report(hub))
+            assert result.traceroute is not None
+            found = (result.received, result.avg_rtt, result.traceroute.completed, result.traceroute.hops)
+            self.assertEqual(found, (0, None, False, [Hop(1, timeout=True)]), columns)
+
     def test_a_target_that_is_silent_received_nothing(self) -> None:
         result = self.one(a_report(a_hub(1, "10.0.0.1"), a_hub(2, "???", **{"Loss%": 100.0, "Avg": 0.0})))
         assert result.traceroute is not None

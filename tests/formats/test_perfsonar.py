@@ -43,6 +43,11 @@ class PerfsonarTest(ReadingCase):
         path = [{"ip": "192.0.2.9", "rtt": "PT0.0028S"}]
         self.assertEqual(self.read(a_run(a_trace(path, path))), self.read(a_run(a_trace(path))) * 2)
 
+    def test_times_of_0_where_nothing_was_received_are_none(self) -> None:
+        zeros = dict.fromkeys(("min", "mean", "max", "stddev"), "PT0S")
+        result = self.one(a_run({**RTT, "received": 0, **zeros}, "rtt"))
+        self.assertEqual((result.sent, result.received, result.avg_rtt, result.stddev_rtt), (5, 0, None, None))
+
     def test_a_hop_may_have_no_address_or_no_time(self) -> None:
         path = [{"hostname": "router.example", "rtt": "PT0.001S"}, {"ip": "10.0.0.2"}]
         traceroute = self.one(a_run(a_trace(path))).traceroute
