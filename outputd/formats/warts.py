@@ -18,9 +18,13 @@ from outputd.results.model import PingResult
 
 MAGIC = b"\x12\x05"
 """What each record begins with."""
-_HEADER = struct.Struct(">2sHI")
+HEADER = struct.Struct(">2sHI")
+"""What each record begins with: MAGIC, its kind, and how many bytes follow."""
 _ADDRESS, _TRACE, _PING = 5, 6, 7
-_PASSED_OVER = (1, 2, 3, 4, _ADDRESS)
+TOLD_ONCE = frozenset((1, 2, 3, _ADDRESS))
+"""Kinds of records that those behind them need: lists, cycles, and addresses."""
+WITHOUT_RESULT = TOLD_ONCE | {4}
+"""Kinds of records that are passed over: those, and ends of cycles."""
 _NAMES = {8: "tracelb", 9: "dealias", 10: "neighbourdisc", 11: "tbit", 12: "sting", 13: "sniff", 14: "host", 15: "http"}
 _LEAST_REPLY_BYTES = 8  # flags, the length of the fields, the number of an address, and a TTL or more
 _MOST_FLAG_BYTES = 16  # five are known of
@@ -239,7 +243,7 @@ _REPLY_FIELDS: Layout = (
 
 def claims(body: bytes) -> bool:
     """Whether a body that nobody named begins as warts do: with a list, a cycle, an address or a result."""
-    return body.startswith(MAGIC + b"\0") and len(body) > _HEADER.size
+    return body.startswith(MAGIC + b"\0") and len(body) > HEADER.size
 
 
 def read(body: bytes) -> Iterator[PingResult | Unread]:
@@ -258,7 +262,7 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
 
 def _result(said: Mapping[str, Any]) -> PingResult | None:
     kind = said["type"]
-    if kind in _PASSED_OVER:
+    if kind in WITHOUT_RESULT:
         return None
     if "broken" in said:
         raise Refused(said["broken"])
@@ -277,15 +281,15 @@ def records(body: bytes) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
     known.add(0, 0)  # their numbers begin at 1
     at = 0
     while at < len(body):
-        magic, kind, length = _HEADER.unpack(body[at : at + _HEADER.size].ljust(_HEADER.size, b"\0"))
-        ends = at + _HEADER.size + length
+        magic, kind, length = HEADER.unpack(body[at : at + HEADER.size].ljust(HEADER.size, b"\0"))
+        ends = at + HEADER.size + length
         if magic != MAGIC or ends > len(body):
             yield body[at:], {"type": None, "broken": "cut off" if magic == MAGIC else "no record begins here"}
             return
         record = body[at:ends]
         if kind == _ADDRESS:
-            known.add(at + _HEADER.size + 1, max(length - 1, 0) & 0xFFFF)
-        yield record, _record(kind, record[_HEADER.size :], known)
+            known.add(at + HEADER.size + 1, max(length - 1, 0) & 0xFFFF)
+        yield record, _record(kind, record[HEADER.size :], known)
         at = ends
 
 

@@ -51,7 +51,7 @@ _BAR_EVERY_S = 0.2
 _STDIN = Path("/dev/stdin")
 _DESCRIPTION = """\
 Posts files of results to outputd: one JSON array, or one body of POST /results per line, plain or gzipped.
-With --format, what another tool has written: a JSON array, or a file of at most 8 MiB.
+With --format, what another tool has written: a JSON array, or a file of at most 8 MiB. Warts of scamper need no flag.
 If it is interrupted, the same command resumes where it stopped: FILE.sent beside each file records how far it came.
 If lines were added to a file since, only those are sent. A pipe (or -) is first read to its end into a file."""
 _UNTRUSTED = """\

@@ -1,7 +1,7 @@
 """Cuts a file of results into bodies for POST /results, the same ones at each reading, in bounded memory. Blocking.
 
 A file is one JSON array, which is cut into bodies of at most 1000 results, or has a body a line, and those are sent as
-they are; of another format it is an array, or one body. Either may be compressed with gzip.
+they are; of another format it is an array, warts, or one body. Each may be compressed with gzip.
 """
 
 from __future__ import annotations
@@ -10,42 +10,23 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Final, NoReturn
+from typing import BinaryIO, NoReturn
 
 import msgspec
 
+from outputd.sender.body import CUT_BYTES, CUT_RESULTS, Body
+from outputd.sender.records import record_bodies
 from outputd.sender.source import CHUNK_BYTES, MOST_BODY_BYTES, Broken, Source
 
-CUT_RESULTS: Final = 1000
-CUT_BYTES: Final = 4 << 20
-"""An array is cut into bodies of at most so many results and bytes; one result may be longer. Part of the keys."""
 _SPACE = " \t\r\n"
 _CUT = re.compile(r"[ \t\r\n]*[-+.0-9eE]*\Z")  # no comma yet, and the item may be a number that goes on
 _SPACES = frozenset(_SPACE)
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """The body of one POST."""
-
-    number: int
-    """From 0, in the order of the file."""
-    where: str
-    """Where it is in the file, for a person."""
-    data: bytes
-    position: int
-    """Bytes of the file, as it lies on the disk, that were read so far."""
-    items: int
-    """Results in it; its bytes where it is no JSON array, and none can say."""
-    fault: str = ""
-    """Why it cannot be sent at all; `data` is empty then."""
-
-
 def bodies(source: Source) -> Iterator[Body]:
     """The bodies of a file. Raises OSError, and Broken after the last body that can be read."""
     with source.opened() as (stream, position):
-        cut = {"lines": _lines, "array": _array, "whole": _whole}[source.layout]
+        cut = {"lines": _lines, "array": _array, "records": record_bodies, "whole": _whole}[source.layout]
         yield from cut(stream, position)
 
 

@@ -12,7 +12,8 @@ import msgspec
 
 from outputd.client.reply import Reply
 from outputd.process.log import in_one_line
-from outputd.sender.cut import CUT_BYTES, CUT_RESULTS, Body, bodies, items_of
+from outputd.sender.body import CUT_BYTES, CUT_RESULTS, Body
+from outputd.sender.cut import bodies, items_of
 from outputd.sender.journal import Head, Journal, Refused, Settled
 from outputd.sender.source import MOST_BODY_BYTES, Broken, Source
 

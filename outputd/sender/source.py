@@ -13,17 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import msgspec
+
+from outputd.formats.warts import MAGIC
 
 MOST_BODY_BYTES: Final = 8 << 20
 """A longer line, or an array's item that is as long, is not sent: the service would not take it."""
 CHUNK_BYTES: Final = 256 * 1024
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-Layout = Literal["lines", "array", "whole"]
-"""A body a line, an array that is cut into bodies, or one body."""
+Layout = Literal["lines", "array", "records", "whole"]
+"""A body a line, an array or records of warts that are cut into bodies, or one body."""
 
 
 class Broken(Exception):
@@ -47,11 +49,13 @@ class Source:
         return self.kept is not None or is_of_the_system(self.path)
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
+    def opened(self) -> Iterator[tuple[io.BufferedReader[Any], Callable[[], int]]]:
         """What it holds, decompressed and without a byte order mark, and how far it was read as it lies on the disk."""
         with self._raw() as raw:
             zipped = raw.peek(2).startswith(_GZIP)
-            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw), CHUNK_BYTES) if zipped else raw
+            stream: io.BufferedReader[Any] = (
+                io.BufferedReader(gzip.GzipFile(fileobj=raw), CHUNK_BYTES) if zipped else raw
+            )
             try:
                 if stream.peek(3).startswith(_BOM):
                     stream.read(3)
@@ -92,7 +96,7 @@ def is_of_the_system(path: Path) -> bool:
 def examine(path: Path, is_foreign: bool = False) -> Source:
     """Read all of it for its digest, and its beginning for its layout. Raises OSError and Broken.
 
-    What is of another format is an array or one body: nobody can tell here where else it may be cut.
+    What is of another format is an array, warts, or one body: nobody can tell here where else it may be cut.
     """
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
@@ -106,6 +110,8 @@ def examine(path: Path, is_foreign: bool = False) -> Source:
     source = Source(path, size, digest.hexdigest(), "lines", kept)
     try:
         with source.opened() as (stream, _):
+            if stream.peek(len(MAGIC)).startswith(MAGIC):
+                return replace(source, layout="records")
             if is_foreign:
                 return replace(source, layout="array" if _begins_with_array(stream) else "whole")
             return replace(source, layout=_layout(path.name, stream))

@@ -12,8 +12,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from outputd.client.reply import Reply
+from outputd.sender.body import Body
 from outputd.sender.command import ALL_STORED, CANNOT_START, parse
-from outputd.sender.cut import Body, bodies
+from outputd.sender.cut import bodies
 from outputd.sender.journal import Journal, Refused
 from outputd.sender.outbox import Delivery, Outcome, head_of
 from outputd.sender.source import examine

@@ -9,8 +9,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from outputd.sender import cut as bodies_module
+from outputd.sender.body import CUT_RESULTS, Body
 from outputd.sender.command import parse, target_of
-from outputd.sender.cut import CUT_RESULTS, Body, bodies
+from outputd.sender.cut import bodies
 from outputd.sender.source import MOST_BODY_BYTES, Broken, Source, examine
 from tests.kit.properties import given, settings
 from tests.sender.test_command import FileTests
