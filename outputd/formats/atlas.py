@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from outputd.formats.counts import moment, rtt_ns, time_ns
 from outputd.formats.documents import documents, elements, first_object, lines
-from outputd.formats.numbers import SECONDS, instant, mean, nanoseconds
-from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread
+from outputd.formats.numbers import SECONDS, mean
+from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread, unread
 from outputd.results.addresses import canonical
 from outputd.results.model import Count, Hop, PingResult, Traceroute
 
@@ -97,12 +98,10 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
         text = item if prefix is None else item[prefix.end() :]
         try:
             yield _result(text)
-        except Refused as error:
-            yield Unread(error.reason, item, error.field)
-        except (msgspec.DecodeError, RecursionError) as error:
-            if is_first and not text.startswith(b"{"):
+        except (Refused, msgspec.DecodeError, RecursionError) as error:
+            if is_first and not isinstance(error, Refused) and not text.startswith(b"{"):
                 raise NotOfThisFormat("a result of RIPE Atlas is a JSON object") from error
-            yield Unread(str(error), item)
+            yield unread(error, item)
         is_first = False
 
 
@@ -211,19 +210,12 @@ def _first_error(found: Sequence[_Element]) -> str | None:
 
 
 def _rtt(number: Decimal | None, field: str) -> int | None:
-    if number is None or (number.is_finite() and number == _NEVER):
-        return None
-    try:
-        return nanoseconds(number)
-    except ValueError as error:
-        raise Refused(str(error), field) from error
+    is_never = number is not None and number.is_finite() and number == _NEVER
+    return None if is_never else rtt_ns(number, field)
 
 
 def _time(seconds: Decimal) -> str:
-    try:
-        return instant(nanoseconds(seconds, SECONDS))
-    except ValueError as error:
-        raise Refused(str(error), "timestamp") from error
+    return moment(time_ns(seconds, "timestamp", SECONDS), "timestamp")
 
 
 ATLAS = Reader(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from outputd.formats.numbers import MILLISECONDS, nanoseconds
+from outputd.formats.numbers import MILLISECONDS, instant, nanoseconds
 from outputd.formats.reader import Refused
 
 MOST_ITEM_BYTES = 512 * 1024
@@ -24,11 +24,22 @@ def count(number: Decimal, field: str) -> int:
     raise Refused("not a count", field)
 
 
-def rtt_ns(number: Decimal | None, field: str, unit: int = MILLISECONDS) -> int | None:
-    """A time in nanoseconds, None of none; Refused unless it is one."""
-    if number is None:
-        return None
+def time_ns(number: Decimal, field: str, unit: int = MILLISECONDS) -> int:
+    """A time in nanoseconds; Refused unless it is one."""
     try:
         return nanoseconds(number, unit)
+    except ValueError as error:
+        raise Refused(str(error), field) from error
+
+
+def rtt_ns(number: Decimal | None, field: str, unit: int = MILLISECONDS) -> int | None:
+    """The same, None of none."""
+    return None if number is None else time_ns(number, field, unit)
+
+
+def moment(since_1970_ns: int, field: str) -> str:
+    """The RFC 3339 time of so many nanoseconds since 1970; Refused unless there is one."""
+    try:
+        return instant(since_1970_ns)
     except ValueError as error:
         raise Refused(str(error), field) from error

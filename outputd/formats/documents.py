@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import msgspec
 
-from outputd.formats.reader import NotOfThisFormat
-from outputd.results.model import MOST_RESULTS
+from outputd.formats.counts import MOST_ITEM_BYTES
+from outputd.formats.reader import NotOfThisFormat, Refused, Unread, unread
+from outputd.results.model import MOST_RESULTS, PingResult
 from outputd.results.structure import ARRAY_BEGIN, OBJECT, STRUCTURE
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -69,6 +70,19 @@ def first_object(body: bytes) -> bytes:
     start = _OBJECT_BEGIN.match(body, begin, begin + _BEGIN_BYTES)
     found = None if start is None else OBJECT.match(body, start.end() - 1, start.end() + _BEGIN_BYTES)
     return b"" if found is None else found[0]
+
+
+def read_each(
+    items: Iterable[bytes], results_of: Callable[[bytes], Iterable[PingResult]], longest: str
+) -> Iterator[PingResult | Unread]:
+    """The results of each item, or why there are none; one of over MOST_ITEM_BYTES is longer than any `longest`."""
+    for item in items:
+        try:
+            if len(item) > MOST_ITEM_BYTES:
+                raise Refused(f"longer than any {longest}")
+            yield from results_of(item)
+        except (Refused, ValueError, ArithmeticError, RecursionError) as error:
+            yield unread(error, item)
 
 
 def _is_json(text: bytes) -> bool:

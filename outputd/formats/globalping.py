@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from fractions import Fraction
 from typing import Annotated
 
 import msgspec
@@ -13,7 +12,7 @@ from msgspec import Meta
 
 from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
 from outputd.formats.documents import documents, elements
-from outputd.formats.numbers import instant, nanoseconds
+from outputd.formats.numbers import instant, mean, nanoseconds
 from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, timed, unread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
@@ -180,7 +179,7 @@ def _trace(ip: str, timestamp: str, result: _Result, found: list[_Hop], measurem
         return PingResult(ip, sent, 0, timestamp, traceroute=trace)
     return PingResult(
         ip, sent, len(replies), timestamp, traceroute=trace,
-        avg_rtt=round(Fraction(sum(replies), len(replies))), min_rtt=min(replies), max_rtt=max(replies),
+        avg_rtt=mean(replies), min_rtt=min(replies), max_rtt=max(replies),
     )  # fmt: skip
 
 

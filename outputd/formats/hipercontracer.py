@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from outputd.formats.counts import MOST_TTL
+from outputd.formats.counts import MOST_TTL, moment
 from outputd.formats.documents import without_mark
-from outputd.formats.numbers import instant
-from outputd.formats.reader import NotOfThisFormat, Reader, Refused, Unread
+from outputd.formats.reader import NotOfThisFormat, Reader, Refused, Unread, unread
 from outputd.results.addresses import canonical
 from outputd.results.model import Hop, PingResult, Traceroute
 
@@ -97,7 +96,7 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
         try:
             yield _result(body, start, end, hops_end)
         except Refused as error:
-            yield Unread(error.reason, body[start:hops_end].rstrip(b"\r\n"), error.field)
+            yield unread(error, body[start:hops_end].rstrip(b"\r\n"))
 
 
 def _items(body: bytes) -> Iterator[tuple[int, int, int]]:
@@ -217,10 +216,7 @@ def _time(layout: _Layout, fields: Sequence[bytes]) -> str:
     text = fields[layout.time]
     if not _HEXADECIMAL.fullmatch(text):
         raise Refused("not a time in hexadecimal", "timestamp")
-    try:
-        return instant(int(text, 16) * layout.unit_ns)
-    except ValueError as error:
-        raise Refused(str(error), "timestamp") from error
+    return moment(int(text, 16) * layout.unit_ns, "timestamp")
 
 
 def _rtt(layout: _Layout, text: bytes) -> int | None:

@@ -9,9 +9,9 @@ from itertools import islice, pairwise
 
 import msgspec
 
-from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
-from outputd.formats.documents import documents
-from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread, unread
+from outputd.formats.counts import MOST_TTL, count, rtt_ns
+from outputd.formats.documents import documents, read_each
+from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread
 from outputd.results.addresses import canonical
 from outputd.results.model import MOST_RESULTS, Hop, PingResult, Traceroute
 
@@ -65,13 +65,7 @@ def claims(body: bytes) -> bool:
 
 def read(body: bytes) -> Iterator[PingResult | Unread]:
     """One result a report; several may follow one another, or stand in an array."""
-    for item in _reports(body):
-        try:
-            if len(item) > MOST_ITEM_BYTES:
-                raise Refused("longer than any report of mtr")
-            yield _result(_decode(_mended(item)).report)
-        except (Refused, ValueError, ArithmeticError, RecursionError) as error:
-            yield unread(error, item)
+    return read_each(_reports(body), lambda item: (_result(_decode(_mended(item)).report),), "report of mtr")
 
 
 def _reports(body: bytes) -> Iterator[bytes]:

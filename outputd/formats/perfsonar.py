@@ -10,10 +10,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
-from outputd.formats.documents import documents
+from outputd.formats.counts import MOST_TTL, count, rtt_ns
+from outputd.formats.documents import documents, read_each
 from outputd.formats.numbers import SECONDS
-from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, timed, unread
+from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, timed
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.results.model import Hop, PingResult, Traceroute
@@ -101,13 +101,7 @@ def claims(body: bytes) -> bool:
 
 def read(body: bytes) -> Iterator[PingResult | Unread]:
     """One result a run, and one a path where a trace found several."""
-    for item in documents(body):
-        try:
-            if len(item) > MOST_ITEM_BYTES:
-                raise Refused("longer than any run of a test")
-            yield from _results(item)
-        except (Refused, ValueError, RecursionError) as error:
-            yield unread(error, item)
+    return read_each(documents(body), _results, "run of a test")
 
 
 def _results(item: bytes) -> Iterator[PingResult]:

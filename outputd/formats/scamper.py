@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from outputd.formats.counts import MOST_TTL
+from outputd.formats.counts import MOST_TTL, moment, rtt_ns
 from outputd.formats.documents import documents, first_object
-from outputd.formats.numbers import instant, mean, nanoseconds
-from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread
+from outputd.formats.numbers import mean
+from outputd.formats.reader import NO_TIME, NotOfThisFormat, Reader, Refused, Unread, unread
 from outputd.results.addresses import canonical
 from outputd.results.model import Count, Hop, PingResult, Traceroute
 
@@ -126,12 +126,10 @@ def read(body: bytes) -> Iterator[PingResult | Unread]:
             record = _record(item)
             if record is not None:
                 yield _result(record)
-        except Refused as error:
-            yield Unread(error.reason, item, error.field)
-        except (msgspec.DecodeError, RecursionError) as error:
-            if index == 0 and not item.startswith(b"{"):
+        except (Refused, msgspec.DecodeError, RecursionError) as error:
+            if index == 0 and not isinstance(error, Refused) and not item.startswith(b"{"):
                 raise NotOfThisFormat("what scamper writes begins with a JSON object") from error
-            yield Unread(str(error), item)
+            yield unread(error, item)
 
 
 def result_of(said: Mapping[str, Any]) -> PingResult:
@@ -167,7 +165,7 @@ def _ping(record: _Record) -> PingResult:
     first: dict[int, int | None] = {}
     for reply in record.responses:
         if _is_arrival(reply, record.method, ip):
-            first.setdefault(reply.seq, _rtt(reply.rtt, "responses[...].rtt"))
+            first.setdefault(reply.seq, rtt_ns(reply.rtt, "responses[...].rtt"))
     assert record.ping_sent is not None, "it is a ping"
     said = record.statistics
     deviation = said.stddev if said is not None and said.replies == len(first) else None
@@ -175,14 +173,14 @@ def _ping(record: _Record) -> PingResult:
     return PingResult(
         ip, record.ping_sent, len(first), _time(record, record.responses), avg_rtt=mean(rtts), error=_error(record),
         min_rtt=min(rtts, default=None), max_rtt=max(rtts, default=None),
-        stddev_rtt=_rtt(deviation, "statistics.stddev") if rtts else None,
+        stddev_rtt=rtt_ns(deviation, "statistics.stddev") if rtts else None,
     )  # fmt: skip
 
 
 def _trace(record: _Record) -> PingResult:
     """A trace, with the probes of its last hop as those that were sent."""
     ip = _target(record)
-    rtts = [_rtt(reply.rtt, "hops[...].rtt") for reply in record.hops]
+    rtts = [rtt_ns(reply.rtt, "hops[...].rtt") for reply in record.hops]
     hops = [Hop(reply.probe_ttl, reply.addr, rtt, timeout=False) for reply, rtt in zip(record.hops, rtts, strict=True)]
     hops += [Hop(probe.probe_ttl, timeout=True) for probe in record.no_hops]
     known = {hop.ttl for hop in hops}
@@ -259,21 +257,11 @@ def _time(record: _Record, replies: Iterable[_Reply]) -> str:
     moments = (reply.tx for reply in replies if reply.tx is not None)
     start_ns = 0 if record.start is None else _since_1970(record.start)
     start_ns = start_ns or min(map(_since_1970, moments), default=0)
-    try:
-        return instant(start_ns) if start_ns else NO_TIME
-    except ValueError as error:
-        raise Refused(str(error), "start") from error
+    return moment(start_ns, "start") if start_ns else NO_TIME
 
 
 def _since_1970(moment: _Moment) -> int:
     return moment.sec * _SECOND_NS + moment.usec * _MICROSECOND_NS
-
-
-def _rtt(milliseconds: Decimal | None, field: str) -> int | None:
-    try:
-        return None if milliseconds is None else nanoseconds(milliseconds)
-    except ValueError as error:
-        raise Refused(str(error), field) from error
 
 
 SCAMPER = Reader(

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import msgspec
 
-from outputd.formats.counts import MOST_ITEM_BYTES, MOST_TTL, count, rtt_ns
-from outputd.formats.documents import documents
-from outputd.formats.reader import NO_TIME, Reader, Refused, Unread, unread
+from outputd.formats.counts import MOST_TTL, count, rtt_ns
+from outputd.formats.documents import documents, read_each
+from outputd.formats.reader import NO_TIME, Reader, Refused, Unread
 from outputd.results import timestamps
 from outputd.results.addresses import canonical
 from outputd.results.model import Hop, PingResult, Traceroute
@@ -58,13 +58,7 @@ def claims(body: bytes) -> bool:
 
 def read(body: bytes) -> Iterator[PingResult | Unread]:
     """One result a report."""
-    for item in documents(body):
-        try:
-            if len(item) > MOST_ITEM_BYTES:
-                raise Refused("longer than any report of trippy")
-            yield _result(_decode(item))
-        except (Refused, ValueError, RecursionError) as error:
-            yield unread(error, item)
+    return read_each(documents(body), lambda item: (_result(_decode(item)),), "report of trippy")
 
 
 def _result(report: _Report) -> PingResult:
