@@ -83,17 +83,14 @@ class Parser:
         if found is None:
             items = _items(body)
             return items if isinstance(items, NotResults) else Mixed(items)
-        return self._batch(found, body, origin)
+        return self.gather(found, body, origin)
 
     def sift(self, mixed: Mixed, body: bytes, origin: Origin) -> Batch:
         """Tell the good items of a body from the bad."""
-        return self._batch(list(_decode_each(mixed.items)), body, origin)
+        return self.gather(list(_decode_each(mixed.items)), body, origin)
 
     def gather(self, found: Iterable[PingResult | Rejected], body: bytes, origin: Origin) -> Batch:
-        """The batch of what another reader finds in a body, whose results are such by their values, too."""
-        return self._batch(found, body, origin)
-
-    def _batch(self, found: Iterable[PingResult | Rejected], body: bytes, origin: Origin) -> Batch:
+        """The batch of what was found in a body, by whichever reader; its results are such by their values, too."""
         batch = Batch(origin.received_at, node=origin.node, key=origin.key, text_bytes=text_bytes(body))
         self._add_rows(batch, found, body, origin.horizon)
         if batch.rejected:
